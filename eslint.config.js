@@ -1,0 +1,16 @@
+import neostandard from 'neostandard'
+
+export default [
+  ...neostandard({ ts: true, ignores: ['dist/', 'build/', 'src/onnx/generated/', '.bankswitch/'] }),
+  {
+    rules: {
+      camelcase: ['error', { properties: 'never', ignoreImports: true }],
+      '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }],
+      'max-lines-per-function': ['error', { max: 70, skipBlankLines: true, skipComments: true }]
+    }
+  },
+  {
+    files: ['test/**', 'bench/**'],
+    rules: { 'max-lines-per-function': 'off' }
+  }
+]

@@ -1,0 +1,74 @@
+/** A bank as a safetensors file with PyTorch's names: what a state_dict has, what a version on disk is. */
+import { bytesOf } from '../../base/bytes.js'
+import { floatValues, parseSafetensors, serializeSafetensors, type TensorToWrite } from './safetensors.js'
+import type { Bank, BatchNormLayer, PartialLayer, Statistic } from '../bank.js'
+
+const SUFFIX_OF: Readonly<Record<Statistic, string>> = {
+  mean: 'running_mean', variance: 'running_var', gamma: 'weight', beta: 'bias'
+}
+
+/** Prefixes that training wrappers put before every key (DataParallel, Lightning, torch.compile, detection heads). */
+const WRAPPER_PREFIXES = ['module.', 'model.', '_orig_mod.', 'backbone.']
+
+export interface ParsedBank {
+  layers: Map<string, PartialLayer>
+  /** Tensors that are no statistics of a batch norm: weights, counters. */
+  ignored: string[]
+  metadata: Map<string, string>
+}
+
+/**
+ * Reads a bank from a file that holds at least the statistics; a whole state_dict will do.
+ *
+ * A layer is whatever has a running_mean or running_var, known to the model or not, so that a bank of another model is
+ * told by its keys instead of being ignored. Throws what `parseSafetensors` and `floatValues` throw.
+ */
+export function parseBankSafetensors (file: Uint8Array, layers: readonly BatchNormLayer[]): ParsedBank {
+  const { tensors, metadata } = parseSafetensors(file)
+  const prefix = wrapperPrefix([...tensors.keys()], layers)
+  const keys = new Set(layers.map(({ key }) => key))
+  for (const name of tensors.keys()) {
+    const split = splitName(name, prefix)
+    if (split !== undefined && (split.statistic === 'mean' || split.statistic === 'variance')) keys.add(split.key)
+  }
+  const parsed: ParsedBank = { layers: new Map(), ignored: [], metadata }
+  for (const [name, tensor] of tensors) {
+    const split = splitName(name, prefix)
+    if (split === undefined || !keys.has(split.key)) {
+      parsed.ignored.push(name)
+      continue
+    }
+    const layer = parsed.layers.get(split.key) ?? {}
+    layer[split.statistic] = floatValues(name, tensor)
+    parsed.layers.set(split.key, layer)
+  }
+  return parsed
+}
+
+function splitName (name: string, prefix: string): { key: string, statistic: Statistic } | undefined {
+  if (!name.startsWith(prefix)) return undefined
+  for (const [statistic, suffix] of Object.entries(SUFFIX_OF) as Array<[Statistic, string]>) {
+    if (name.endsWith(`.${suffix}`)) return { key: name.slice(prefix.length, -suffix.length - 1), statistic }
+  }
+  return undefined
+}
+
+/** The wrapper prefix under which the file has the model's layers, or none. */
+function wrapperPrefix (names: readonly string[], layers: readonly BatchNormLayer[]): string {
+  const have = new Set(names)
+  const covers = (prefix: string) => layers.some(({ key }) => have.has(`${prefix}${key}.${SUFFIX_OF.mean}`))
+  if (covers('')) return ''
+  return WRAPPER_PREFIXES.find(covers) ?? ''
+}
+
+/** The bank as a safetensors file, all four statistics of every layer in float32. */
+export function serializeBankSafetensors (bank: Bank, metadata: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer> {
+  const tensors: TensorToWrite[] = []
+  for (const [key, layer] of bank) {
+    for (const [statistic, suffix] of Object.entries(SUFFIX_OF) as Array<[Statistic, string]>) {
+      const values = layer[statistic]
+      tensors.push({ name: `${key}.${suffix}`, dtype: 'F32', shape: [values.length], bytes: bytesOf(values) })
+    }
+  }
+  return serializeSafetensors(tensors, metadata)
+}

@@ -1,0 +1,65 @@
+/**
+ * The flat form of a bank that a compiled graph takes as input.
+ *
+ * A port is a tensor slot of the compiled graph. Its elements are a pure function of one layer's folded pair; `channel`
+ * says which channel each element belongs to, in whatever order and padding the optimised graph wants them:
+ *
+ *   scale   element = scale[channel]
+ *   shift   element = shift[channel] + scale[channel] * bias[channel]      (bias of the folded Conv, else 0)
+ *   weight  element = weights[element] * scale[channel]                     (weights of the folded Conv)
+ *
+ * All ports of a bank lie end to end in one float32 array; the graph sees slices of it.
+ */
+import { foldLayer } from './fold.js'
+import type { Bank, BatchNormLayer } from './bank.js'
+
+/** The channel number of padding, whose element is always 0. */
+export const PADDING = 0xffff
+
+export type PortRole = 'scale' | 'shift' | 'weight'
+
+export interface Port {
+  readonly layerKey: string
+  readonly role: PortRole
+  /** Where the port's elements begin in the flat bank. */
+  readonly offset: number
+  /** Channel of each element, or PADDING. */
+  readonly channel: Uint16Array
+  /** Role `weight`: the Conv's own weights in the port's order (0 where padded). */
+  readonly weights?: Float32Array
+  /** Role `shift` of a folded Conv with a bias: that bias per channel. */
+  readonly bias?: Float32Array
+}
+
+export interface PortLayout {
+  readonly layers: readonly BatchNormLayer[]
+  readonly ports: readonly Port[]
+  /** Length of the flat bank in float32 elements. */
+  readonly length: number
+}
+
+/** Packs a bank for a compiled graph; a fresh array of `layout.length` float32 values, rounded once from float64. */
+export function packBank (layout: PortLayout, bank: Bank): Float32Array<ArrayBuffer> {
+  const flat = new Float32Array(layout.length)
+  const pairs = new Map(layout.layers.map((layer) => [layer.key, foldLayer(layer, bank.get(layer.key)!)]))
+  for (const port of layout.ports) {
+    const { scale, shift } = pairs.get(port.layerKey)!
+    const into = flat.subarray(port.offset, port.offset + port.channel.length)
+    if (port.role === 'weight') packWeights(into, port.channel, port.weights!, scale)
+    else if (port.role === 'scale') packVector(into, port.channel, scale)
+    else packVector(into, port.channel, port.bias === undefined ? shift : biasedShift(shift, scale, port.bias))
+  }
+  return flat
+}
+
+function packVector (into: Float32Array, channel: Uint16Array, values: Float64Array): void {
+  for (let at = 0; at < into.length; at++) into[at] = channel[at] === PADDING ? 0 : values[channel[at]!]!
+}
+
+function packWeights (into: Float32Array, channel: Uint16Array, weights: Float32Array, scale: Float64Array): void {
+  for (let at = 0; at < into.length; at++) into[at] = channel[at] === PADDING ? 0 : weights[at]! * scale[channel[at]!]!
+}
+
+function biasedShift (shift: Float64Array, scale: Float64Array, bias: Float32Array): Float64Array {
+  return shift.map((value, channel) => value + scale[channel]! * bias[channel]!)
+}

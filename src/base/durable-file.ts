@@ -1,0 +1,72 @@
+/**
+ * File writes that survive a crash at any system call.
+ *
+ * A reader sees the old file or the whole new one. When `writeDurably` has returned, the new one is on disk: the bytes
+ * were synced before the rename and the folder after it. A crash can leave a file whose name starts with
+ * TEMPORARY_PREFIX; owners of a folder remove those when they open it.
+ */
+import { randomBytes } from 'node:crypto'
+import { link, mkdir, open, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+
+export const TEMPORARY_PREFIX = '.tmp-'
+
+export interface DurableWriteOptions {
+  /** Refuse with EEXIST instead of replacing. */
+  exclusive?: boolean
+  /** Permission bits of the new file. */
+  mode?: number
+}
+
+/** Writes a file so that it is there whole or not at all, and durable on return. Throws the errno error it met. */
+export async function writeDurably (
+  path: string, bytes: Uint8Array | readonly Uint8Array[], options: DurableWriteOptions = {}
+): Promise<void> {
+  const folder = dirname(path)
+  const temporary = join(folder, `${TEMPORARY_PREFIX}${basename(path)}-${randomBytes(6).toString('hex')}`)
+  try {
+    const file = await open(temporary, 'wx', options.mode ?? 0o644)
+    try {
+      for (const chunk of Array.isArray(bytes) ? bytes : [bytes]) await file.writeFile(chunk)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    if (options.exclusive === true) {
+      await link(temporary, path)
+      await rm(temporary)
+    } else {
+      await rename(temporary, path)
+    }
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw error
+  }
+  await syncFolder(folder)
+}
+
+/** Removes a file and makes the removal durable; a file that is not there is no error. */
+export async function removeDurably (path: string): Promise<void> {
+  await rm(path, { force: true })
+  await syncFolder(dirname(path))
+}
+
+/** Makes a folder and its missing parents, each durable in its own parent. */
+export async function makeFolderDurably (path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true })
+  if (first === undefined) return
+  for (let folder = path; ; folder = dirname(folder)) {
+    await syncFolder(dirname(folder))
+    if (folder === first || folder === dirname(folder)) return
+  }
+}
+
+/** Syncs a folder's entries: a rename or unlink is durable only after this. */
+export async function syncFolder (path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * JSON as it must be when it comes from a stranger: bounded in depth before anything recursive touches it, and without
+ * duplicate keys, which JSON.parse would resolve silently in favour of the last.
+ */
+import { defineErrors } from './errors.js'
+
+export const jsonErrors = defineErrors({
+  JSON_INVALID: 'invalid',
+  JSON_TOO_DEEP: 'invalid',
+  JSON_DUPLICATE_KEY: 'invalid'
+})
+
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue }
+
+export interface StrictJsonOptions {
+  /** Objects and arrays may nest this deep; the root counts as one. */
+  depthMax: number
+}
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+const COLON = 0x3a
+const OPEN_BRACE = 0x7b
+const CLOSE_BRACE = 0x7d
+const OPEN_BRACKET = 0x5b
+const CLOSE_BRACKET = 0x5d
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * Parses UTF-8 JSON.
+ *
+ * Throws JSON_INVALID (not UTF-8, not JSON, a byte order mark), JSON_TOO_DEEP, or JSON_DUPLICATE_KEY naming the key.
+ * A key `__proto__` becomes an ordinary own property, as in JSON.parse.
+ */
+export function parseStrictJson (bytes: Uint8Array, options: StrictJsonOptions): JsonValue {
+  checkStructure(bytes, options.depthMax)
+  let text: string
+  try {
+    text = utf8.decode(bytes)
+  } catch (cause) {
+    throw jsonErrors.JSON_INVALID('the JSON is not valid UTF-8', { expected: 'UTF-8' }, cause)
+  }
+  try {
+    return JSON.parse(text) as JsonValue
+  } catch (cause) {
+    throw jsonErrors.JSON_INVALID(`the body is not valid JSON: ${(cause as Error).message}`, {}, cause)
+  }
+}
+
+/**
+ * One pass over the bytes that knows strings and brackets only. It may accept what is no JSON (JSON.parse refuses that
+ * later), but every valid document's depth and keys are seen exactly.
+ */
+function checkStructure (bytes: Uint8Array, depthMax: number): void {
+  const keysOfDepth: Array<Set<string> | undefined> = []
+  let lastString: [begin: number, end: number] | undefined
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at]!
+    if (byte === QUOTE) {
+      const end = endOfString(bytes, at)
+      lastString = [at, end]
+      at = end - 1
+    } else if (byte === COLON) {
+      const keys = keysOfDepth.at(-1)
+      if (keys !== undefined && lastString !== undefined) addKey(keys, bytes, lastString)
+      lastString = undefined
+    } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      keysOfDepth.push(byte === OPEN_BRACE ? new Set() : undefined)
+      if (keysOfDepth.length > depthMax) {
+        throw jsonErrors.JSON_TOO_DEEP('the JSON nests too deep', { expected: `at most ${depthMax}`, received: 'more' })
+      }
+    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      keysOfDepth.pop()
+    }
+  }
+}
+
+/** The index behind the closing quote, or the end of the bytes when there is none. */
+function endOfString (bytes: Uint8Array, openingQuote: number): number {
+  let at = openingQuote + 1
+  while (at < bytes.length && bytes[at] !== QUOTE) at += bytes[at] === BACKSLASH ? 2 : 1
+  return Math.min(at + 1, bytes.length)
+}
+
+function addKey (keys: Set<string>, bytes: Uint8Array, [begin, end]: [number, number]): void {
+  const quoted = Buffer.from(bytes.buffer, bytes.byteOffset + begin, end - begin).toString('utf8')
+  let key: string
+  try {
+    key = quoted.includes('\\') ? JSON.parse(quoted) as string : quoted.slice(1, -1)
+  } catch (cause) {
+    throw jsonErrors.JSON_INVALID('a key of the JSON is no valid string', {}, cause)
+  }
+  if (keys.has(key)) throw jsonErrors.JSON_DUPLICATE_KEY(`the key "${key.slice(0, 200)}" stands twice`, { key })
+  keys.add(key)
+}

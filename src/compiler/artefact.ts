@@ -1,0 +1,177 @@
+/**
+ * A compiled model on disk.
+ *
+ *   artefact.json          everything below but the numbers; the digests of the other files
+ *   graph.onnx             the optimised graph with bank inputs, run as it is
+ *   weights.bin            its large weights, mapped by every session (see externalise-weights.ts)
+ *   ports.bin              what packBank needs: channel numbers, folded weights and biases, end to end
+ *   own-bank.safetensors   the statistics that stood in the model
+ *
+ * An artefact is never trusted because of where it lies: reading checks the form of artefact.json and the digest of
+ * every file.
+ */
+import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { Ajv } from 'ajv'
+import { Type, type Static } from 'typebox'
+import { alignedView, bytesOf } from '../base/bytes.js'
+import { makeFolderDurably, writeDurably } from '../base/durable-file.js'
+import { sha256, sha256File } from '../base/digest.js'
+import { defineErrors } from '../base/errors.js'
+import { completeBank, type Bank } from '../bank/bank.js'
+import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import type { Port, PortLayout } from '../bank/pack.js'
+
+export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
+
+export const ARTEFACT_FORMAT = 1
+
+const Count = Type.Integer({ minimum: 0 })
+const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
+const Value = Type.Object({
+  name: Type.String(), type: Type.String(), dims: Type.Array(Type.Union([Count, Type.Null()]))
+})
+
+/** Where a typed array lies in ports.bin. */
+const Span = Type.Object({ at: Count, length: Count })
+
+const ArtefactJson = Type.Object({
+  format: Type.Literal(ARTEFACT_FORMAT),
+  fingerprint: Digest,
+  layers: Type.Array(Type.Object({ key: Type.String(), channels: Count, epsilon: Type.Number() })),
+  sites: Type.Array(Type.Object({
+    layerKey: Type.String(),
+    node: Type.String(),
+    kind: Type.Union([Type.Literal('fold'), Type.Literal('affine'), Type.Literal('generic')]),
+    bankBytes: Count,
+    savedBytes: Type.Number()
+  })),
+  inputs: Type.Array(Value),
+  outputs: Type.Array(Value),
+  weightBytes: Count,
+  bank: Type.Object({
+    length: Count,
+    inputs: Type.Array(Type.Object({ name: Type.String(), offset: Count, dims: Type.Array(Count) })),
+    ports: Type.Array(Type.Object({
+      layerKey: Type.String(),
+      role: Type.Union([Type.Literal('scale'), Type.Literal('shift'), Type.Literal('weight')]),
+      offset: Count,
+      channel: Span,
+      weights: Type.Optional(Span),
+      bias: Type.Optional(Span)
+    }))
+  }),
+  proof: Type.Object({ maxRelativeError: Type.Number(), isRowInvariant: Type.Boolean() }),
+  files: Type.Record(Type.String(), Digest)
+})
+
+export type ArtefactDescription = Static<typeof ArtefactJson>
+
+export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | 'format'> {
+  readonly folder: string
+  readonly graphPath: string
+  readonly bankInputs: ArtefactDescription['bank']['inputs']
+  readonly layout: PortLayout
+  readonly ownBank: Bank
+}
+
+export interface CompiledParts {
+  description: Omit<ArtefactDescription, 'format' | 'bank' | 'files'>
+  layout: PortLayout
+  bankInputs: ArtefactDescription['bank']['inputs']
+  ownBank: Bank
+}
+
+export const GRAPH_FILE = 'graph.onnx'
+export const WEIGHTS_FILE = 'weights.bin'
+const PORTS_FILE = 'ports.bin'
+const OWN_BANK_FILE = 'own-bank.safetensors'
+const DESCRIPTION_FILE = 'artefact.json'
+
+const validate = new Ajv({ allErrors: false }).compile<ArtefactDescription>(ArtefactJson)
+
+/** Completes an artefact in `folder`, where graph and weights must lie already; artefact.json is written last. */
+export async function writeArtefact (folder: string, parts: CompiledParts): Promise<void> {
+  await makeFolderDurably(folder)
+  const { ports, bytes } = packPorts(parts.layout.ports)
+  const ownBank = serializeBankSafetensors(parts.ownBank, new Map())
+  await writeDurably(join(folder, PORTS_FILE), bytes)
+  await writeDurably(join(folder, OWN_BANK_FILE), ownBank)
+  const description: ArtefactDescription = {
+    format: ARTEFACT_FORMAT,
+    ...parts.description,
+    bank: { length: parts.layout.length, inputs: parts.bankInputs, ports },
+    files: {
+      [GRAPH_FILE]: await sha256File(join(folder, GRAPH_FILE)),
+      [WEIGHTS_FILE]: await sha256File(join(folder, WEIGHTS_FILE)),
+      [PORTS_FILE]: sha256(bytes),
+      [OWN_BANK_FILE]: sha256(ownBank)
+    }
+  }
+  await writeDurably(join(folder, DESCRIPTION_FILE), Buffer.from(JSON.stringify(description, null, 1)))
+}
+
+/** Reads and verifies an artefact. Throws ARTEFACT_CORRUPT telling what is wrong. */
+export async function readArtefact (folder: string): Promise<Artefact> {
+  try {
+    const parsed: unknown = JSON.parse(await readFile(join(folder, DESCRIPTION_FILE), 'utf8'))
+    if (!validate(parsed)) throw new Error(`${DESCRIPTION_FILE} has another form: ${validate.errors?.[0]?.message}`)
+    for (const name of [GRAPH_FILE, WEIGHTS_FILE, PORTS_FILE, OWN_BANK_FILE]) {
+      if (await sha256File(join(folder, name)) !== parsed.files[name]) throw new Error(`${name} was changed`)
+    }
+    return await assemble(folder, parsed)
+  } catch (cause) {
+    throw artefactErrors.ARTEFACT_CORRUPT(`the compiled model is unusable: ${(cause as Error).message}`, { folder }, cause)
+  }
+}
+
+async function assemble (folder: string, description: ArtefactDescription): Promise<Artefact> {
+  const { bank, files: _files, format: _format, ...rest } = description
+  const bytes = await readFile(join(folder, PORTS_FILE))
+  const ports = bank.ports.map(({ channel, weights, bias, ...port }): Port => ({
+    ...port,
+    channel: read(bytes, channel, Uint16Array),
+    ...(weights === undefined ? {} : { weights: read(bytes, weights, Float32Array) }),
+    ...(bias === undefined ? {} : { bias: read(bytes, bias, Float32Array) })
+  }))
+  const ownBankFile = await readFile(join(folder, OWN_BANK_FILE))
+  const { layers } = parseBankSafetensors(ownBankFile, rest.layers)
+  return {
+    ...rest,
+    folder,
+    graphPath: join(folder, GRAPH_FILE),
+    bankInputs: bank.inputs,
+    layout: { layers: rest.layers, ports, length: bank.length },
+    ownBank: completeBank(rest.layers, layers, new Map())
+  }
+}
+
+function packPorts (ports: readonly Port[]): { ports: ArtefactDescription['bank']['ports'], bytes: Uint8Array } {
+  const chunks: Uint8Array[] = []
+  let position = 0
+  const add = (values: Uint16Array | Float32Array): Static<typeof Span> => {
+    const span = { at: position, length: values.length }
+    const padding = (4 - values.byteLength % 4) % 4
+    chunks.push(bytesOf(values), new Uint8Array(padding))
+    position += values.byteLength + padding
+    return span
+  }
+  const packed = ports.map(({ layerKey, role, offset, channel, weights, bias }) => ({
+    layerKey,
+    role,
+    offset,
+    channel: add(channel),
+    ...(weights === undefined ? {} : { weights: add(weights) }),
+    ...(bias === undefined ? {} : { bias: add(bias) })
+  }))
+  return { ports: packed, bytes: Buffer.concat(chunks) }
+}
+
+function read<T extends Uint16Array | Float32Array> (
+  bytes: Uint8Array, { at, length }: Static<typeof Span>,
+  type: { new (buffer: ArrayBufferLike, byteOffset: number, length: number): T, readonly BYTES_PER_ELEMENT: number }
+): T {
+  const end = at + length * type.BYTES_PER_ELEMENT
+  if (end > bytes.length) throw new Error(`${PORTS_FILE} is too short`)
+  return alignedView(bytes.subarray(at, end), type)
+}

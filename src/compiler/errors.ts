@@ -1,0 +1,13 @@
+import { defineErrors } from '../base/errors.js'
+
+export const compilerErrors = defineErrors({
+  COMPILE_NO_BATCH_NORM: 'unsupported',
+  COMPILE_BATCH_NORM_TRAINING: 'unsupported',
+  COMPILE_BATCH_NORM_DYNAMIC: 'unsupported',
+  COMPILE_BATCH_NORM_NESTED: 'unsupported',
+  COMPILE_BATCH_NORM_SPATIAL: 'unsupported',
+  COMPILE_BATCH_NORM_MALFORMED: 'invalid',
+  COMPILE_INPUT_SHAPE_UNKNOWN: 'invalid',
+  COMPILE_PROOF_FAILED: 'unsupported',
+  COMPILE_CRASHED: 'internal'
+})

@@ -1,0 +1,161 @@
+/**
+ * Pass 1: finds every BatchNormalization and resolves its four parameters.
+ *
+ * Parameters are bound by (node, input slot), never by initializer name: exporters merge equal initializers and route
+ * them through other nodes. A layer is one set of statistics; a site is one node. Cases:
+ *
+ *  1. parameters are initializers, or constants behind a chain that `constantOf` follows
+ *  2. parameters are initializers that are graph inputs too (overridable defaults): taken as constants
+ *  3. two nodes read the very same four parameters and no module path tells them apart: one layer with two sites,
+ *     which is what a module called twice is in PyTorch
+ *  4. two nodes read the same parameters but have different module paths: two layers (fresh weights that were merged)
+ *  5. training_mode=1, or outputs beyond the first in use: refused, the statistics would come from the request
+ *  6. parameters computed from an input: refused
+ *  7. spatial=0 (opset 7 and 8): refused, it has statistics per pixel
+ *  8. inside the body of If, Loop or Scan: refused
+ *  9. arrays of different lengths, or none at all: malformed
+ */
+import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
+import { BankswitchError } from '../base/errors.js'
+import { constantOf, type Constant } from '../onnx/constant.js'
+import { describeNode, nestedGraphs, type GraphIndex } from '../onnx/graph.js'
+import { isOnnxDomain } from '../onnx/model.js'
+import { floatAttribute, intAttribute } from '../onnx/node.js'
+import { compilerErrors } from './errors.js'
+import { layerKeyCandidates } from './layer-key.js'
+import type { GraphProto, NodeProto } from '../onnx/generated/onnx_pb.js'
+
+/** Default of the operator, and of PyTorch. */
+const EPSILON_DEFAULT = 1e-5
+
+export interface BatchNormSite {
+  readonly node: NodeProto
+  readonly layer: BatchNormLayer
+  /** The value that is normalised. */
+  readonly input: string
+  readonly output: string
+}
+
+export interface BatchNorms {
+  /** In the order of the graph's nodes. */
+  readonly layers: readonly BatchNormLayer[]
+  readonly sites: readonly BatchNormSite[]
+  /** The statistics that stand in the model. */
+  readonly ownBank: Bank
+}
+
+const EXPORT_ADVICE = 'export with model.eval() and torch.onnx.export(model, (x,), "model.onnx", dynamo=True, ' +
+  'optimize=False, external_data=False), which keeps batch norms with fixed statistics'
+
+/** Throws COMPILE_NO_BATCH_NORM when there is none, and the refusals of the numbered cases. */
+export function readBatchNorms (index: GraphIndex): BatchNorms {
+  for (const node of index.graph.node) refuseNested(node)
+  const nodes = index.graph.node.filter(isBatchNorm)
+  if (nodes.length === 0) {
+    throw compilerErrors.COMPILE_NO_BATCH_NORM(
+      `the model has no BatchNormalization node to switch; if they were folded away at export, ${EXPORT_ADVICE}`
+    )
+  }
+  const read = nodes.map((node) => ({ node, parameters: readParameters(index, node) }))
+  const keys = assignKeys(read)
+  const layers = new Map<string, BatchNormLayer>()
+  const own = new Map<string, PartialLayer>()
+  const sites = read.map(({ node, parameters }, at) => {
+    const key = keys[at]!
+    const channels = parameters[0]!.values.length
+    let layer = layers.get(key)
+    if (layer === undefined) {
+      layer = { key, channels, epsilon: floatAttribute(node, 'epsilon', EPSILON_DEFAULT) }
+      layers.set(key, layer)
+      const [gamma, beta, mean, variance] = parameters.map(({ values }) => values)
+      own.set(key, { gamma: gamma!, beta: beta!, mean: mean!, variance: variance! })
+    }
+    return { node, layer, input: node.input[0]!, output: node.output[0]! }
+  })
+  const list = [...layers.values()]
+  return { layers: list, sites, ownBank: ownBankOf(list, own) }
+}
+
+function isBatchNorm (node: NodeProto): boolean {
+  return node.opType === 'BatchNormalization' && isOnnxDomain(node.domain)
+}
+
+function refuseNested (node: NodeProto): void {
+  const contains = (graph: GraphProto): boolean => graph.node.some((inner) => {
+    return isBatchNorm(inner) || nestedGraphs(inner).some(contains)
+  })
+  if (!nestedGraphs(node).some(contains)) return
+  throw compilerErrors.COMPILE_BATCH_NORM_NESTED(
+    `node ${describeNode(node)} has a batch norm inside its body; export the model without control flow`,
+    { node: node.name }
+  )
+}
+
+/** The four parameters in slot order: gamma (which ONNX calls scale), beta, mean, variance. */
+function readParameters (index: GraphIndex, node: NodeProto): Constant[] {
+  const isTraining = intAttribute(node, 'training_mode', 0) !== 0 || node.output.slice(1).some((name) => name !== '')
+  if (isTraining) {
+    throw compilerErrors.COMPILE_BATCH_NORM_TRAINING(
+      `batch norm ${describeNode(node)} is in training mode and would take its statistics from the request; ${EXPORT_ADVICE}`,
+      { node: node.name }
+    )
+  }
+  if (intAttribute(node, 'spatial', 1) === 0) {
+    throw compilerErrors.COMPILE_BATCH_NORM_SPATIAL(
+      `batch norm ${describeNode(node)} has statistics per pixel (spatial=0), which no later operator set has`,
+      { node: node.name }
+    )
+  }
+  const parameters = [1, 2, 3, 4].map((slot) => {
+    const constant = constantOf(index, node.input[slot] ?? '')
+    if (constant !== undefined) return constant
+    throw compilerErrors.COMPILE_BATCH_NORM_DYNAMIC(
+      `input ${slot} of batch norm ${describeNode(node)} is computed in the graph (track_running_stats=False?), so ` +
+      `there are no statistics to switch; ${EXPORT_ADVICE}`,
+      { node: node.name, slot }
+    )
+  })
+  const lengths = parameters.map(({ values }) => values.length)
+  if (lengths[0] === 0 || new Set(lengths).size > 1 || node.input[0] === undefined || node.output[0] === undefined) {
+    throw compilerErrors.COMPILE_BATCH_NORM_MALFORMED(
+      `the parameters of batch norm ${describeNode(node)} differ in length`, { node: node.name, received: lengths }
+    )
+  }
+  return parameters
+}
+
+/**
+ * One key per node, the same for nodes of one layer. The first candidate that no other layer has wins; when all are
+ * taken the first is numbered.
+ */
+function assignKeys (read: ReadonlyArray<{ node: NodeProto, parameters: readonly Constant[] }>): string[] {
+  const ownerOf = new Map<string, string>()
+  return read.map(({ node, parameters }, at) => {
+    const { path, names } = layerKeyCandidates(node, parameters.map(({ origin }) => origin))
+    const shared = parameters.every(({ origin }) => origin !== undefined)
+      ? parameters.map(({ origin }) => origin).join('\n')
+      : `node ${at}`
+    const identity = `${path ?? ''}\n${shared}`
+    const candidates = [...names, ...(node.name === '' ? [] : [node.name]), `batch_norm_${at}`]
+    for (const candidate of candidates) {
+      const owner = ownerOf.get(candidate)
+      if (owner === undefined) ownerOf.set(candidate, identity)
+      if (owner === undefined || owner === identity) return candidate
+    }
+    let number = 2
+    while (ownerOf.has(`${candidates[0]}#${number}`)) number++
+    ownerOf.set(`${candidates[0]}#${number}`, identity)
+    return `${candidates[0]}#${number}`
+  })
+}
+
+function ownBankOf (layers: readonly BatchNormLayer[], own: ReadonlyMap<string, PartialLayer>): Bank {
+  try {
+    return completeBank(layers, own, new Map())
+  } catch (cause) {
+    if (!(cause instanceof BankswitchError)) throw cause
+    throw compilerErrors.COMPILE_BATCH_NORM_MALFORMED(
+      `the statistics in the model are refused: ${cause.message}`, cause.details, cause
+    )
+  }
+}
