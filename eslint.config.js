@@ -4,6 +4,7 @@ export default [
   ...neostandard({ ts: true, ignores: ['dist/', 'build/', 'src/onnx/generated/', '.bankswitch/'] }),
   {
     rules: {
+      'no-void': ['error', { allowAsStatement: true }],
       camelcase: ['error', { properties: 'never', ignoreImports: true }],
       '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }],
       'max-lines-per-function': ['error', { max: 70, skipBlankLines: true, skipComments: true }]

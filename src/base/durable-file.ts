@@ -6,38 +6,24 @@
  * TEMPORARY_PREFIX; owners of a folder remove those when they open it.
  */
 import { randomBytes } from 'node:crypto'
-import { link, mkdir, open, rename, rm } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 
 export const TEMPORARY_PREFIX = '.tmp-'
 
-export interface DurableWriteOptions {
-  /** Refuse with EEXIST instead of replacing. */
-  exclusive?: boolean
-  /** Permission bits of the new file. */
-  mode?: number
-}
-
 /** Writes a file so that it is there whole or not at all, and durable on return. Throws the errno error it met. */
-export async function writeDurably (
-  path: string, bytes: Uint8Array | readonly Uint8Array[], options: DurableWriteOptions = {}
-): Promise<void> {
+export async function writeDurably (path: string, bytes: Uint8Array, mode = 0o644): Promise<void> {
   const folder = dirname(path)
   const temporary = join(folder, `${TEMPORARY_PREFIX}${basename(path)}-${randomBytes(6).toString('hex')}`)
   try {
-    const file = await open(temporary, 'wx', options.mode ?? 0o644)
+    const file = await open(temporary, 'wx', mode)
     try {
-      for (const chunk of Array.isArray(bytes) ? bytes : [bytes]) await file.writeFile(chunk)
+      await file.writeFile(bytes)
       await file.sync()
     } finally {
       await file.close()
     }
-    if (options.exclusive === true) {
-      await link(temporary, path)
-      await rm(temporary)
-    } else {
-      await rename(temporary, path)
-    }
+    await rename(temporary, path)
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})
     throw error

@@ -102,8 +102,10 @@ function reshape (node: NodeProto, input: (slot: number) => Constant | undefined
   const wanted = input(1)
   if (wanted === undefined) return undefined
   const known = Array.from(wanted.values).filter((dim) => dim > 0).reduce((product, dim) => product * dim, 1)
-  const dims = Array.from(wanted.values, (dim, axis) => dim > 0 ? dim : dim === 0 ? data.dims[axis] ?? 1 : count / known)
-  return { ...data, dims }
+  return {
+    ...data,
+    dims: Array.from(wanted.values, (dim, axis) => dim > 0 ? dim : dim === 0 ? data.dims[axis] ?? 1 : count / known)
+  }
 }
 
 function shape (node: NodeProto, index: GraphIndex): Constant | undefined {

@@ -58,7 +58,9 @@ export function parseModel (bytes: Uint8Array): OnnxModel {
   if (graph === undefined) throw onnxErrors.ONNX_NOT_A_MODEL('this is no ONNX model: it has no graph')
   if (graph.node.length === 0) throw onnxErrors.ONNX_NOT_A_MODEL('the graph of this ONNX model has no nodes')
   if (graph.node.length > NODES_MAX) {
-    throw onnxErrors.ONNX_TOO_LARGE('the graph has too many nodes', { expected: NODES_MAX, received: graph.node.length })
+    throw onnxErrors.ONNX_TOO_LARGE('the graph has too many nodes', {
+      expected: NODES_MAX, received: graph.node.length
+    })
   }
   if (!model.opsetImport.some(({ domain }) => isOnnxDomain(domain))) {
     throw onnxErrors.ONNX_NOT_A_MODEL('this ONNX model imports no version of the standard operator set')

@@ -1,0 +1,86 @@
+/**
+ * Compiled artefacts, kept under a key that names everything they depend on: the model's bytes, the runtime's version,
+ * the processor, the compiler and the options. An entry is a folder that appears whole, by one rename; what is found
+ * there is verified before use, and rebuilt when it is not what it should be.
+ */
+import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX } from '../base/durable-file.js'
+import { BankswitchError, hasErrno } from '../base/errors.js'
+import { sha256 } from '../base/digest.js'
+import { processorFingerprint, runtimeVersion } from '../ort/platform.js'
+import { ARTEFACT_FORMAT, readArtefact, type Artefact } from './artefact.js'
+import type { CompileOptions } from './pipeline.js'
+
+/** Raised whenever the passes would produce another artefact from the same model. */
+const COMPILER_REVISION = 1
+
+/** Leftovers of killed compilations are removed once they are this old. */
+const ABANDONED_AFTER_MS = 60 * 60 * 1000
+
+export function cacheKey (modelDigest: string, options: CompileOptions): string {
+  return sha256(JSON.stringify([
+    ARTEFACT_FORMAT, COMPILER_REVISION, modelDigest, runtimeVersion(), processorFingerprint(),
+    String(options.foldBudget), options.samples
+  ]))
+}
+
+export interface CacheHooks {
+  /** Fills an empty folder with an artefact. */
+  compile (folder: string): Promise<void>
+  /** Told when an entry was there but unusable. */
+  onCorrupt? (error: BankswitchError): void
+}
+
+/** The artefact under `key`, compiled when it is missing or unusable. Throws what `compile` throws. */
+export async function cachedArtefact (cacheFolder: string, key: string, hooks: CacheHooks): Promise<Artefact> {
+  await makeFolderDurably(cacheFolder)
+  const entry = join(cacheFolder, key)
+  const existing = await readEntry(entry, hooks)
+  if (existing !== undefined) return existing
+  await removeAbandoned(cacheFolder)
+  const workFolder = await mkdtemp(join(cacheFolder, TEMPORARY_PREFIX))
+  try {
+    await hooks.compile(workFolder)
+    await publish(workFolder, entry)
+    await syncFolder(cacheFolder)
+  } finally {
+    await rm(workFolder, { recursive: true, force: true })
+  }
+  return await readArtefact(entry)
+}
+
+async function readEntry (entry: string, { onCorrupt }: CacheHooks): Promise<Artefact | undefined> {
+  try {
+    await stat(entry)
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
+  try {
+    return await readArtefact(entry)
+  } catch (error) {
+    if (!(error instanceof BankswitchError)) throw error
+    onCorrupt?.(error)
+    await rm(entry, { recursive: true, force: true })
+    return undefined
+  }
+}
+
+/** Another process may have published the same entry meanwhile: theirs is as good as ours. */
+async function publish (workFolder: string, entry: string): Promise<void> {
+  try {
+    await rename(workFolder, entry)
+  } catch (error) {
+    if (!hasErrno(error, 'ENOTEMPTY', 'EEXIST')) throw error
+  }
+}
+
+async function removeAbandoned (cacheFolder: string): Promise<void> {
+  for (const name of await readdir(cacheFolder)) {
+    if (!name.startsWith(TEMPORARY_PREFIX)) continue
+    const folder = join(cacheFolder, name)
+    const { mtimeMs } = await stat(folder)
+    if (Date.now() - mtimeMs > ABANDONED_AFTER_MS) await rm(folder, { recursive: true, force: true })
+  }
+}

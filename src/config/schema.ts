@@ -1,0 +1,94 @@
+/**
+ * Every setting, once: its meaning, bounds and default. The type, the environment names, the command-line flags and the
+ * README's table all derive from here. `modelsDir` is BANKSWITCH_MODELS_DIR and --models-dir.
+ */
+import { availableParallelism } from 'node:os'
+import { Type, type Static, type TSchema } from 'typebox'
+
+const MIB = 2 ** 20
+
+export const settingsShape = {
+  host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address to listen on' }),
+  port: Type.Integer({
+    minimum: 0, maximum: 65535, default: 8080, description: 'Port to listen on; 0 takes a free one'
+  }),
+  modelsDir: Type.String({ minLength: 1, default: 'models', description: 'Folder of models, read at start' }),
+  domainsDir: Type.String({
+    minLength: 1, default: 'domains', description: 'Folder of stored banks, written at run time'
+  }),
+  cacheDir: Type.String({
+    minLength: 1, default: '.bankswitch/cache', description: 'Folder of compiled models; may be deleted at any time'
+  }),
+  adminKey: Type.Optional(Type.String({
+    minLength: 16, maxLength: 512, secret: true, description: 'Key of the admin API; given, no key file is used'
+  })),
+  adminKeyFile: Type.String({
+    minLength: 1,
+    default: '.bankswitch/admin.key',
+    description: 'File of the admin key, made at the first start, mode 0600'
+  }),
+  workers: Type.Integer({
+    minimum: 1, maximum: 256, default: availableParallelism(), defaultText: 'cores', description: 'Inference threads'
+  }),
+  foldBudget: Type.Number({
+    minimum: 0,
+    default: 0.05,
+    description: 'Share of a model\'s weight bytes that one domain may cost; 0 for statistics only, `infinite` for all'
+  }),
+  queueRows: Type.Integer({
+    minimum: 1, maximum: 1_000_000, default: 1024, description: 'Rows that may wait; beyond, requests get 429'
+  }),
+  runRows: Type.Integer({
+    minimum: 1, maximum: 1024, default: 8, description: 'Rows of one bank that waiting requests may share in a run'
+  }),
+  bankCacheBytes: Type.Integer({
+    minimum: 0,
+    maximum: 2 ** 40,
+    default: 256 * MIB,
+    description: 'Packed banks kept ready, in bytes, and as much again in each worker'
+  }),
+  bodyBytes: Type.Integer({
+    minimum: 1024, maximum: 2 ** 31 - 1, default: 64 * MIB, description: 'Largest request body, in bytes'
+  }),
+  imagePixels: Type.Integer({
+    minimum: 1, maximum: 2 ** 31 - 1, default: 50_000_000, description: 'Largest picture, in pixels'
+  }),
+  shutdownMs: Type.Integer({
+    minimum: 0,
+    maximum: 3_600_000,
+    default: 30_000,
+    description: 'Time that SIGTERM leaves to requests under way, in ms'
+  }),
+  logLevel: Type.Union(
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)) as [],
+    { default: 'info', description: 'Least severe level that is logged' }
+  )
+} satisfies Record<string, TSchema>
+
+export const SettingsSchema = Type.Object(settingsShape, { additionalProperties: false })
+
+export type LogLevel = 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace' | 'silent'
+
+type SchemaSettings = Static<typeof SettingsSchema>
+
+export type Settings = Readonly<Omit<SchemaSettings, 'logLevel'> & { logLevel: LogLevel }>
+
+export const SETTING_NAMES = Object.keys(settingsShape) as Array<keyof Settings>
+
+export const ENVIRONMENT_PREFIX = 'BANKSWITCH_'
+
+/** modelsDir -> BANKSWITCH_MODELS_DIR */
+export function environmentName (setting: string): string {
+  return ENVIRONMENT_PREFIX + setting.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+}
+
+/** modelsDir -> models-dir */
+export function flagName (setting: string): string {
+  return setting.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+}
+
+/** True for settings that must not be shown, logged or given on a command line. */
+export function isSecret (setting: string): boolean {
+  const schema = settingsShape[setting as keyof typeof settingsShape] as object | undefined
+  return schema !== undefined && 'secret' in schema
+}

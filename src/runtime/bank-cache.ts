@@ -1,0 +1,54 @@
+/**
+ * Packed banks in shared memory, the most recently used within a byte limit.
+ *
+ * Keyed by model and content, so an entry can never be stale. Concurrent requests for a missing bank share one load; a
+ * load that fails is forgotten. A bank that a request holds stays valid when the cache drops it.
+ */
+import { LRUCache } from 'lru-cache'
+
+export interface BankCacheObserver {
+  onHit? (): void
+  onMiss? (): void
+  onEviction? (): void
+}
+
+export class BankCache {
+  readonly #banks: LRUCache<string, Float32Array>
+  readonly #loading = new Map<string, Promise<Float32Array>>()
+  readonly #observer: BankCacheObserver
+
+  constructor (bytesMax: number, observer: BankCacheObserver = {}) {
+    this.#observer = observer
+    this.#banks = new LRUCache<string, Float32Array>({
+      maxSize: bytesMax,
+      sizeCalculation: ({ byteLength }) => Math.max(1, Math.min(byteLength, bytesMax)),
+      dispose: (_bank, _key, reason) => { if (reason === 'evict') observer.onEviction?.() }
+    })
+  }
+
+  get size (): { count: number, bytes: number } {
+    return { count: this.#banks.size, bytes: this.#banks.calculatedSize }
+  }
+
+  /** The bank under `key`, made by `load` when it is missing. Rejects with what `load` throws. */
+  async get (key: string, load: () => Promise<Float32Array>): Promise<Float32Array> {
+    const held = this.#banks.get(key)
+    if (held !== undefined) {
+      this.#observer.onHit?.()
+      return held
+    }
+    let loading = this.#loading.get(key)
+    if (loading === undefined) {
+      this.#observer.onMiss?.()
+      loading = load().finally(() => this.#loading.delete(key))
+      this.#loading.set(key, loading)
+    }
+    const bank = await loading
+    this.#banks.set(key, bank)
+    return bank
+  }
+
+  put (key: string, bank: Float32Array): void {
+    this.#banks.set(key, bank)
+  }
+}

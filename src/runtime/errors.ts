@@ -1,0 +1,10 @@
+import { defineErrors } from '../base/errors.js'
+
+export const runtimeErrors = defineErrors({
+  QUEUE_FULL: 'exhausted',
+  REQUEST_TOO_MANY_ROWS: 'invalid',
+  DEADLINE_EXCEEDED: 'timeout',
+  REQUEST_CANCELLED: 'cancelled',
+  WORKER_CRASHED: 'unavailable',
+  POOL_CLOSED: 'unavailable'
+})

@@ -1,0 +1,38 @@
+/** What the pool and its workers say to each other. Everything here survives structured clone. */
+import type { BankInput } from '../compiler/promote-ports.js'
+import type { ErrorRecord } from '../base/errors.js'
+import type { PlainTensor } from '../ort/session.js'
+
+/** A compiled model as a worker needs it. */
+export interface ServedModel {
+  /** Names the artefact: a recompiled model has another id. */
+  readonly id: string
+  readonly graphPath: string
+  readonly bankInputs: readonly BankInput[]
+}
+
+export interface LoadRequest {
+  type: 'load'
+  model: ServedModel
+}
+
+export interface RunRequest {
+  type: 'run'
+  job: number
+  modelId: string
+  bankKey: string
+  /** The packed bank, in shared memory; absent when the worker holds it already. */
+  bank?: Float32Array
+  /** Keys of banks that the worker forgets before this run. */
+  evicted: string[]
+  feeds: Record<string, PlainTensor>
+  wanted: string[]
+}
+
+export type ToWorker = LoadRequest | RunRequest | { type: 'close' }
+
+export type FromWorker =
+  | { type: 'loaded', modelId: string }
+  | { type: 'load-failed', modelId: string, error: ErrorRecord }
+  | { type: 'done', job: number, outputs: Record<string, PlainTensor>, inferMs: number }
+  | { type: 'failed', job: number, error: ErrorRecord }

@@ -1,0 +1,245 @@
+/**
+ * Inference threads behind one fair queue.
+ *
+ *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
+ *  - a run is rows of one model, one bank and one shape
+ *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
+ *  - after `close` nothing new is let in, and everything let in before is answered
+ */
+import { runtimeErrors } from './errors.js'
+import { concatenateRows, splitRows } from './coalesce.js'
+import { FairQueue, type Waiting } from './fair-queue.js'
+import { WorkerHandle, type RunOutcome } from './worker-handle.js'
+import type { PlainTensor } from '../ort/session.js'
+import type { ServedModel } from './messages.js'
+
+export interface PoolOptions {
+  workers: number
+  queueRows: number
+  /** Rows of one run, unless a single request has more. */
+  runRowsMax: number
+  /** Bytes of banks that each worker keeps. */
+  bankBytesMax: number
+  observer?: PoolObserver
+}
+
+/** Told of what happens, for metrics and logs; must not throw. */
+export interface PoolObserver {
+  onRun? (run: { modelId: string, rows: number, requests: number, inferMs: number }): void
+  onWorkerGone? (error: Error, restartMs: number): void
+  onDropped? (): void
+}
+
+export interface Job {
+  readonly model: ServedModel
+  /** `model@domain`, whose turn the job takes. */
+  readonly turnOf: string
+  /** Names the packed bank: model and content. */
+  readonly bankKey: string
+  /** The packed bank, in shared memory. */
+  readonly bank: Float32Array
+  readonly rows: number
+  /** Views are fine: they are copied when the run begins. */
+  readonly feeds: Readonly<Record<string, PlainTensor>>
+  readonly wanted: string[]
+  /** Jobs of one key may share a run; undefined to run alone. */
+  readonly runKey: string | undefined
+  /** Drops the job while it waits; a run that has begun cannot be stopped. */
+  readonly signal?: AbortSignal
+}
+
+export interface JobResult {
+  outputs: Record<string, PlainTensor>
+  queueMs: number
+  inferMs: number
+}
+
+interface QueuedJob extends Waiting {
+  readonly job: Job
+  readonly enqueuedAt: number
+  attempts: number
+  resolve (result: JobResult): void
+  reject (error: unknown): void
+}
+
+const RUNS_PER_JOB_MAX = 2
+
+const RESTART_DELAY_FIRST_MS = 50
+const RESTART_DELAY_MAX_MS = 10_000
+
+/** A thread that lived this long was not broken from the start: the next restart waits no longer than the first. */
+const HEALTHY_AFTER_MS = 30_000
+
+/** Weight of the newest run in the moving estimate of rows per second. */
+const RATE_SMOOTHING = 0.1
+
+export class InferencePool {
+  readonly #options: PoolOptions
+  readonly #queue: FairQueue<QueuedJob>
+  readonly #workers = new Set<WorkerHandle>()
+  readonly #ready = new Set<WorkerHandle>()
+  readonly #models: ServedModel[] = []
+  readonly #restarts = new Set<NodeJS.Timeout>()
+  #restartDelayMs = RESTART_DELAY_FIRST_MS
+  #isClosed = false
+  #running = 0
+  #msPerRow = 0
+  #onDrained: (() => void) | undefined
+
+  constructor (options: PoolOptions) {
+    this.#options = options
+    this.#queue = new FairQueue(options.queueRows)
+  }
+
+  /** Opens a model on every worker, starting the workers with the first. Throws ORT_LOAD_FAILED. */
+  async load (model: ServedModel): Promise<void> {
+    this.#models.push(model)
+    while (this.#workers.size < this.#options.workers) this.#startWorker()
+    try {
+      await Promise.all([...this.#workers].map((worker) => worker.load(model)))
+    } catch (error) {
+      this.#models.splice(this.#models.indexOf(model), 1)
+      throw error
+    }
+    for (const worker of this.#workers) this.#ready.add(worker)
+    this.#dispatch()
+  }
+
+  /**
+   * Runs a job when its turn comes. Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the
+   * run's own error, or the signal's reason.
+   */
+  submit (job: Job): Promise<JobResult> {
+    return new Promise((resolve, reject) => {
+      if (this.#isClosed) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
+      job.signal?.throwIfAborted()
+      const queued: QueuedJob = {
+        job,
+        turnOf: job.turnOf,
+        runKey: job.runKey,
+        rows: job.rows,
+        enqueuedAt: performance.now(),
+        attempts: 0,
+        resolve,
+        reject
+      }
+      this.#queue.add(queued)
+      job.signal?.addEventListener('abort', () => {
+        if (!this.#queue.remove(queued)) return
+        this.#options.observer?.onDropped?.()
+        reject(job.signal!.reason)
+      }, { once: true })
+      this.#dispatch()
+    })
+  }
+
+  /** Rows waiting, domains waiting, and how long the queue will take at the pace of the last runs. */
+  get backlog (): { rows: number, domains: number, drainMs: number } {
+    const { rows, domains } = this.#queue
+    return { rows, domains, drainMs: rows * this.#msPerRow / Math.max(this.#options.workers, 1) }
+  }
+
+  get workers (): { ready: number, busy: number, banks: number, bankBytes: number } {
+    const held = [...this.#workers].map(({ banks }) => banks)
+    return {
+      ready: this.#ready.size,
+      busy: this.#running,
+      banks: held.reduce((sum, { count }) => sum + count, 0),
+      bankBytes: held.reduce((sum, { bytes }) => sum + bytes, 0)
+    }
+  }
+
+  /** Answers what was let in, then ends the threads. */
+  async close (): Promise<void> {
+    this.#isClosed = true
+    if (this.#queue.rows > 0 || this.#running > 0) {
+      await new Promise<void>((resolve) => { this.#onDrained = resolve })
+    }
+    for (const timer of this.#restarts) clearTimeout(timer)
+    await Promise.all([...this.#workers].map((worker) => worker.close()))
+  }
+
+  #startWorker (): WorkerHandle {
+    const bornAt = performance.now()
+    const worker = new WorkerHandle(this.#options.bankBytesMax, (gone, error) => {
+      this.#workers.delete(gone)
+      this.#ready.delete(gone)
+      if (!this.#isClosed || this.#queue.rows > 0) this.#replace(error, performance.now() - bornAt)
+    })
+    this.#workers.add(worker)
+    return worker
+  }
+
+  #replace (error: Error, livedMs: number): void {
+    if (livedMs > HEALTHY_AFTER_MS) this.#restartDelayMs = RESTART_DELAY_FIRST_MS
+    const delayMs = this.#restartDelayMs
+    this.#restartDelayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
+    this.#options.observer?.onWorkerGone?.(error, delayMs)
+    const timer = setTimeout(() => {
+      this.#restarts.delete(timer)
+      const worker = this.#startWorker()
+      Promise.all(this.#models.map((model) => worker.load(model))).then(() => {
+        this.#ready.add(worker)
+        this.#dispatch()
+      }, () => worker.terminate())
+    }, delayMs)
+    this.#restarts.add(timer)
+  }
+
+  #dispatch (): void {
+    for (const worker of this.#ready) {
+      if (!worker.isIdle) continue
+      const batch = this.#queue.take(this.#options.runRowsMax)
+      if (batch.length === 0) return
+      void this.#runOn(worker, batch)
+    }
+  }
+
+  async #runOn (worker: WorkerHandle, batch: QueuedJob[]): Promise<void> {
+    const [{ job }] = batch as [QueuedJob]
+    const startedAt = performance.now()
+    this.#running++
+    for (const queued of batch) queued.attempts++
+    try {
+      const outcome = await worker.run({
+        modelId: job.model.id,
+        bankKey: job.bankKey,
+        bank: job.bank,
+        feeds: concatenateRows(batch.map((queued) => queued.job.feeds)),
+        wanted: job.wanted
+      })
+      this.#settle(batch, outcome, startedAt)
+    } catch (error) {
+      this.#retryOrReject(batch, worker, error)
+    } finally {
+      this.#running--
+      this.#dispatch()
+      if (this.#running === 0 && this.#queue.rows === 0) this.#onDrained?.()
+    }
+  }
+
+  #settle (batch: readonly QueuedJob[], { outputs, inferMs }: RunOutcome, startedAt: number): void {
+    const rows = batch.map((queued) => queued.rows)
+    const shares = batch.length === 1 ? [outputs] : splitRows(outputs, rows)
+    for (const [at, { resolve, enqueuedAt }] of batch.entries()) {
+      resolve({ outputs: shares[at]!, queueMs: startedAt - enqueuedAt, inferMs })
+    }
+    const total = rows.reduce((sum, count) => sum + count, 0)
+    this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
+    this.#options.observer?.onRun?.({ modelId: batch[0]!.job.model.id, rows: total, requests: batch.length, inferMs })
+  }
+
+  /** A job whose run failed by itself is answered; one whose thread ended gets another run. */
+  #retryOrReject (batch: readonly QueuedJob[], worker: WorkerHandle, error: unknown): void {
+    const hasCrashed = !this.#workers.has(worker)
+    for (const queued of batch) {
+      if (!hasCrashed) {
+        queued.reject(error)
+      } else if (queued.attempts < RUNS_PER_JOB_MAX) {
+        this.#queue.putBack(queued)
+      } else {
+        queued.reject(runtimeErrors.WORKER_CRASHED('inference crashed twice on this request', {}, error))
+      }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * One inference thread: a session per model, the banks it was told to keep, one run at a time.
+ *
+ * It decides nothing. Which bank stays and which goes is the pool's ledger; a run either brings its bank or uses one
+ * that the ledger knows to be here.
+ */
+import assert from 'node:assert'
+import { parentPort } from 'node:worker_threads'
+import { toErrorRecord } from '../base/errors.js'
+import { elementCount } from '../onnx/tensor.js'
+import { openSession, type PlainTensor, type Session } from '../ort/session.js'
+import type { FromWorker, LoadRequest, RunRequest, ServedModel, ToWorker } from './messages.js'
+
+const port = parentPort
+assert(port !== null, 'worker.js must run in a worker thread')
+
+const models = new Map<string, { session: Session, served: ServedModel }>()
+const banks = new Map<string, Record<string, PlainTensor>>()
+
+port.on('message', (message: ToWorker) => {
+  if (message.type === 'load') void load(message)
+  else if (message.type === 'run') void run(message)
+  else void close()
+})
+
+async function load ({ model }: LoadRequest): Promise<void> {
+  try {
+    const session = await openSession(model.graphPath, { optimization: 'disabled' })
+    models.set(model.id, { session, served: model })
+    send({ type: 'loaded', modelId: model.id })
+  } catch (thrown) {
+    send({ type: 'load-failed', modelId: model.id, error: toErrorRecord(thrown) })
+  }
+}
+
+async function run (request: RunRequest): Promise<void> {
+  const { job, modelId, bankKey, wanted } = request
+  try {
+    const model = models.get(modelId)
+    assert(model !== undefined, `model ${modelId} is not loaded`)
+    for (const key of request.evicted) banks.delete(key)
+    if (request.bank !== undefined) banks.set(bankKey, bankTensors(request.bank, model.served))
+    const bank = banks.get(bankKey)
+    assert(bank !== undefined, `bank ${bankKey} is not here`)
+    const begin = performance.now()
+    const outputs = await model.session.run({ ...request.feeds, ...bank }, wanted)
+    const inferMs = performance.now() - begin
+    send({ type: 'done', job, outputs, inferMs }, Object.values(outputs).map(({ data }) => (data as Uint8Array).buffer))
+  } catch (thrown) {
+    send({ type: 'failed', job, error: toErrorRecord(thrown) })
+  }
+}
+
+/** ONNX Runtime refuses tensors over shared memory, so a bank is copied once, when it arrives. */
+function bankTensors (shared: Float32Array, { bankInputs }: ServedModel): Record<string, PlainTensor> {
+  const flat = new Float32Array(shared)
+  return Object.fromEntries(bankInputs.map(({ name, offset, dims }) => {
+    return [name, { type: 'float32', dims, data: flat.subarray(offset, offset + elementCount(dims)) }]
+  }))
+}
+
+async function close (): Promise<void> {
+  for (const { session } of models.values()) await session.release()
+  port!.close()
+}
+
+function send (message: FromWorker, transfer: ArrayBufferLike[] = []): void {
+  port!.postMessage(message, transfer as ArrayBuffer[])
+}

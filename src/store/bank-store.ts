@@ -1,0 +1,64 @@
+/**
+ * What the service asks of a place where banks live: durable, versioned, small enough for a database to offer.
+ *
+ * A version is an immutable file with a number that is never used again. A domain points at its active version. Reads
+ * of records are from memory and never wait; every change is durable when its promise resolves.
+ */
+
+/** How a version came to be. */
+export type VersionSource = 'json' | 'safetensors' | 'calibration'
+
+export interface VersionRecord {
+  readonly version: number
+  /** SHA-256 of the stored file. */
+  readonly sha256: string
+  readonly bytes: number
+  /** Content hash of the bank in it: equal for equal statistics, whatever the file. */
+  readonly digest: string
+  /** Of the model that the bank belongs to. */
+  readonly fingerprint: string
+  readonly source: VersionSource
+  /** ISO 8601, UTC. */
+  readonly createdAt: string
+}
+
+export interface DomainRecord {
+  readonly domain: string
+  readonly description?: string
+  /** Grows by one with every change; the ETag of the domain. */
+  readonly revision: number
+  readonly active: number | null
+  /** Versions that were active before, oldest first: what a rollback returns to. */
+  readonly previous: readonly number[]
+  /** In ascending order. */
+  readonly versions: readonly VersionRecord[]
+}
+
+export interface NewVersion {
+  readonly file: Uint8Array
+  readonly digest: string
+  readonly fingerprint: string
+  readonly source: VersionSource
+  readonly description?: string
+  readonly isActivated: boolean
+}
+
+/** The revision that a change expects to find: a number, 0 for "must not exist yet", undefined for any. */
+export type ExpectedRevision = number | undefined
+
+export interface BankStore {
+  domains (model: string): DomainRecord[]
+  /** Undefined when the model has no such domain. */
+  domain (model: string, domain: string): DomainRecord | undefined
+  /** The file of a version, verified against its digest. Throws VERSION_NOT_FOUND or STORE_CORRUPT. */
+  read (model: string, domain: string, version: number): Promise<Uint8Array>
+  /** Adds a version, and the domain with its first. Throws PRECONDITION_FAILED, STORE_CHANGED, STORE_UNWRITABLE. */
+  publish (model: string, domain: string, version: NewVersion, expected?: ExpectedRevision): Promise<DomainRecord>
+  /** Throws DOMAIN_NOT_FOUND, VERSION_NOT_FOUND and what `publish` throws; the same for the following. */
+  activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
+  /** Returns to the version that was active before. Throws ROLLBACK_IMPOSSIBLE when there is none left. */
+  rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord>
+  /** Throws VERSION_ACTIVE for the active one. */
+  removeVersion (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
+  removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void>
+}

@@ -1,0 +1,89 @@
+/** Every change of a domain as a pure step from one pointer to the next. */
+import { storeErrors } from './errors.js'
+import type { ExpectedRevision, VersionRecord } from './bank-store.js'
+import type { Pointer } from './pointer-file.js'
+
+/** How many steps back a rollback can go. */
+const PREVIOUS_KEPT = 32
+
+/** A bound for the pointer file; remove old versions to make room. */
+export const VERSIONS_MAX = 10_000
+
+/** Throws PRECONDITION_FAILED when the domain is not at the revision that the caller has seen. */
+export function checkRevision (domain: string, pointer: Pointer | undefined, expected: ExpectedRevision): void {
+  const received = pointer?.revision ?? 0
+  if (expected === undefined || expected === received) return
+  throw storeErrors.PRECONDITION_FAILED(
+    received === 0 ? `domain "${domain}" does not exist` : `domain "${domain}" was changed meanwhile`,
+    { expected, received }
+  )
+}
+
+export function withVersion (
+  domain: string, pointer: Pointer | undefined, record: VersionRecord, isActivated: boolean, description?: string
+): Pointer {
+  const versions = pointer?.versions ?? []
+  if (versions.length >= VERSIONS_MAX) {
+    throw storeErrors.STORE_LIMIT(`domain "${domain}" has too many versions; remove old ones`, {
+      expected: VERSIONS_MAX, received: versions.length + 1
+    })
+  }
+  const told = description ?? pointer?.description
+  const next: Pointer = {
+    domain,
+    ...(told === undefined ? {} : { description: told }),
+    revision: (pointer?.revision ?? 0) + 1,
+    lastVersion: record.version,
+    active: pointer?.active ?? null,
+    previous: pointer?.previous ?? [],
+    versions: [...versions, record]
+  }
+  return isActivated ? pointTo(next, record.version) : next
+}
+
+export function withActive (pointer: Pointer, version: number): Pointer {
+  requireVersion(pointer, version)
+  return pointTo({ ...pointer, revision: pointer.revision + 1 }, version)
+}
+
+export function withRollback (pointer: Pointer): Pointer {
+  const version = pointer.previous.at(-1)
+  if (version === undefined) {
+    throw storeErrors.ROLLBACK_IMPOSSIBLE(`domain "${pointer.domain}" has no earlier active version`)
+  }
+  return { ...pointer, revision: pointer.revision + 1, active: version, previous: pointer.previous.slice(0, -1) }
+}
+
+export function withoutVersion (pointer: Pointer, version: number): Pointer {
+  requireVersion(pointer, version)
+  if (pointer.active === version) {
+    throw storeErrors.VERSION_ACTIVE(`version ${version} of domain "${pointer.domain}" is active; activate another first`)
+  }
+  return withoutVersions(pointer, new Set([version]))
+}
+
+/** Drops versions whether active or not: what start-up does with files that failed their digest. */
+export function withoutVersions (pointer: Pointer, gone: ReadonlySet<number>): Pointer {
+  return {
+    ...pointer,
+    revision: pointer.revision + 1,
+    active: pointer.active !== null && gone.has(pointer.active) ? null : pointer.active,
+    previous: pointer.previous.filter((version) => !gone.has(version)),
+    versions: pointer.versions.filter(({ version }) => !gone.has(version))
+  }
+}
+
+/** Throws VERSION_NOT_FOUND naming the known ones. */
+export function requireVersion (pointer: Pointer, version: number): VersionRecord {
+  const record = pointer.versions.find((candidate) => candidate.version === version)
+  if (record !== undefined) return record
+  throw storeErrors.VERSION_NOT_FOUND(`domain "${pointer.domain}" has no version ${version}`, {
+    expected: pointer.versions.slice(-20).map((known) => known.version), received: version
+  })
+}
+
+function pointTo (pointer: Pointer, version: number): Pointer {
+  if (pointer.active === version) return pointer
+  const previous = pointer.active === null ? pointer.previous : [...pointer.previous, pointer.active]
+  return { ...pointer, active: version, previous: previous.slice(-PREVIOUS_KEPT) }
+}

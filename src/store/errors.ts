@@ -1,0 +1,13 @@
+import { defineErrors } from '../base/errors.js'
+
+export const storeErrors = defineErrors({
+  DOMAIN_NOT_FOUND: 'not-found',
+  VERSION_NOT_FOUND: 'not-found',
+  VERSION_ACTIVE: 'conflict',
+  ROLLBACK_IMPOSSIBLE: 'conflict',
+  STORE_CHANGED: 'conflict',
+  PRECONDITION_FAILED: 'precondition',
+  STORE_CORRUPT: 'corrupt',
+  STORE_UNWRITABLE: 'unavailable',
+  STORE_LIMIT: 'exhausted'
+})

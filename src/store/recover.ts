@@ -1,0 +1,145 @@
+/**
+ * What start-up makes of the files it finds. Cases:
+ *
+ *  1. temporary names: left by a crash in the middle of a write or a removal, removed
+ *  2. version files that no pointer lists: a publish that was never acknowledged, removed
+ *  3. a folder with no pointer file and nothing but 1 and 2: a first publish that was never acknowledged, removed
+ *  4. a pointer that cannot be read or fails its checksum: the whole domain goes to quarantine
+ *  5. a listed version whose file is missing or fails its digest: the file goes to quarantine and the version out of
+ *     the pointer; a domain that loses its active version so has none, rather than silently an older one
+ *  6. anything else (a README, a foreign folder): left alone
+ */
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
+import { sha256File } from '../base/digest.js'
+import { BankswitchError, hasErrno } from '../base/errors.js'
+import { isName } from '../base/names.js'
+import { withoutVersions } from './changes.js'
+import { parsePointer, POINTER_FILE, serializePointer, versionFileName, type Pointer } from './pointer-file.js'
+
+export interface RecoveryReport {
+  /** Paths below the store's folder. */
+  removed: string[]
+  quarantined: Array<{ path: string, reason: string }>
+}
+
+const QUARANTINE = '.quarantine'
+
+const VERSION_FILE = /^\d{6,}-[0-9a-f]{16}\.safetensors$/
+
+export async function recoverStore (
+  folder: string
+): Promise<{ pointers: Map<string, Map<string, Pointer>>, report: RecoveryReport }> {
+  const report: RecoveryReport = { removed: [], quarantined: [] }
+  const recovery = new Recovery(folder, report)
+  const pointers = new Map<string, Map<string, Pointer>>()
+  for (const model of await foldersIn(folder)) {
+    if (!isName(model)) continue
+    const domains = new Map<string, Pointer>()
+    for (const domain of await foldersIn(join(folder, model))) {
+      if (domain.startsWith(TEMPORARY_PREFIX)) {
+        await recovery.remove(join(model, domain))
+      } else if (isName(domain)) {
+        const pointer = await recovery.domain(model, domain)
+        if (pointer !== undefined) domains.set(domain, pointer)
+      }
+    }
+    pointers.set(model, domains)
+  }
+  return { pointers, report }
+}
+
+class Recovery {
+  readonly #folder: string
+  readonly #report: RecoveryReport
+
+  constructor (folder: string, report: RecoveryReport) {
+    this.#folder = folder
+    this.#report = report
+  }
+
+  async domain (model: string, domain: string): Promise<Pointer | undefined> {
+    const place = join(model, domain)
+    let pointer: Pointer | undefined
+    try {
+      pointer = parsePointer(await readFile(this.#path(place, POINTER_FILE), 'utf8'), domain)
+    } catch (error) {
+      if (error instanceof BankswitchError) {
+        await this.quarantine(place, error.message)
+        return undefined
+      }
+      if (!hasErrno(error, 'ENOENT')) throw error
+    }
+    const listed = new Set(pointer?.versions.map(({ version, sha256 }) => versionFileName(version, sha256)))
+    for (const name of await readdir(this.#path(place))) {
+      const isOrphan = VERSION_FILE.test(name) && !listed.has(name)
+      if (isOrphan || name.startsWith(TEMPORARY_PREFIX)) await this.remove(join(place, name))
+    }
+    if (pointer !== undefined) return await this.#verifyVersions(place, pointer)
+    if ((await readdir(this.#path(place))).length === 0) await this.remove(place)
+    return undefined
+  }
+
+  async #verifyVersions (place: string, pointer: Pointer): Promise<Pointer> {
+    const lost = new Set<number>()
+    for (const { version, sha256 } of pointer.versions) {
+      const file = join(place, versionFileName(version, sha256))
+      const reason = await this.#faultOf(file, sha256)
+      if (reason === undefined) continue
+      lost.add(version)
+      await this.quarantine(file, reason)
+    }
+    if (lost.size === 0) return pointer
+    const next = withoutVersions(pointer, lost)
+    await writeDurably(this.#path(place, POINTER_FILE), serializePointer(next))
+    return next
+  }
+
+  async #faultOf (file: string, digest: string): Promise<string | undefined> {
+    try {
+      return await sha256File(this.#path(file)) === digest ? undefined : 'its digest is wrong'
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return 'it is missing'
+      throw error
+    }
+  }
+
+  async remove (path: string): Promise<void> {
+    await rm(this.#path(path), { recursive: true, force: true })
+    await syncFolder(dirname(this.#path(path)))
+    this.#report.removed.push(path)
+  }
+
+  /** Moves a file or folder aside under a name that is free. */
+  async quarantine (path: string, reason: string): Promise<void> {
+    this.#report.quarantined.push({ path, reason })
+    await makeFolderDurably(this.#path(QUARANTINE, dirname(path)))
+    for (let number = 1; ; number++) {
+      const target = this.#path(QUARANTINE, `${path}.${number}`)
+      try {
+        await mkdir(target)
+      } catch (error) {
+        if (hasErrno(error, 'EEXIST')) continue
+        throw error
+      }
+      try {
+        await rename(this.#path(path), join(target, 'content'))
+      } catch (error) {
+        if (!hasErrno(error, 'ENOENT')) throw error
+        await rm(target, { recursive: true })
+      }
+      await syncFolder(dirname(this.#path(path)))
+      return
+    }
+  }
+
+  #path (...parts: string[]): string {
+    return join(this.#folder, ...parts)
+  }
+}
+
+async function foldersIn (folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name).sort()
+}
