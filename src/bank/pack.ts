@@ -10,6 +10,7 @@
  *
  * All ports of a bank lie end to end in one float32 array; the graph sees slices of it.
  */
+import { bankErrors } from './errors.js'
 import { foldLayer } from './fold.js'
 import type { Bank, BatchNormLayer } from './bank.js'
 
@@ -38,9 +39,15 @@ export interface PortLayout {
   readonly length: number
 }
 
-/** Packs a bank for a compiled graph; a fresh array of `layout.length` float32 values, rounded once from float64. */
-export function packBank (layout: PortLayout, bank: Bank): Float32Array<ArrayBuffer> {
-  const flat = new Float32Array(layout.length)
+/**
+ * Packs a bank for a compiled graph into `flat`, of `layout.length` float32 values, each rounded once from float64.
+ *
+ * Throws BANK_VALUE_INVALID when a folded value leaves float32, although the statistics were finite: a gamma near the
+ * type's limit, or a variance near zero under an epsilon near zero.
+ */
+export function packBank<Flat extends Float32Array = Float32Array<ArrayBuffer>> (
+  layout: PortLayout, bank: Bank, flat = new Float32Array(layout.length) as Flat
+): Flat {
   const pairs = new Map(layout.layers.map((layer) => [layer.key, foldLayer(layer, bank.get(layer.key)!)]))
   for (const port of layout.ports) {
     const { scale, shift } = pairs.get(port.layerKey)!
@@ -48,8 +55,17 @@ export function packBank (layout: PortLayout, bank: Bank): Float32Array<ArrayBuf
     if (port.role === 'weight') packWeights(into, port.channel, port.weights!, scale)
     else if (port.role === 'scale') packVector(into, port.channel, scale)
     else packVector(into, port.channel, port.bias === undefined ? shift : biasedShift(shift, scale, port.bias))
+    const wrong = into.findIndex((value) => !Number.isFinite(value))
+    if (wrong >= 0) throw overflow(port, wrong)
   }
   return flat
+}
+
+function overflow ({ layerKey, role, channel }: Port, at: number): Error {
+  return bankErrors.BANK_VALUE_INVALID(
+    `the statistics of layer "${layerKey}" give a ${role} beyond float32 in channel ${channel[at]}`,
+    { layer: layerKey, channel: channel[at], expected: 'a folded pair within float32', received: 'an overflow' }
+  )
 }
 
 function packVector (into: Float32Array, channel: Uint16Array, values: Float64Array): void {

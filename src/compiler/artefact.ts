@@ -21,6 +21,7 @@ import { defineErrors } from '../base/errors.js'
 import { completeBank, type Bank } from '../bank/bank.js'
 import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import type { Port, PortLayout } from '../bank/pack.js'
+import type { TensorType } from '../ort/session.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
 
@@ -29,7 +30,7 @@ export const ARTEFACT_FORMAT = 1
 const Count = Type.Integer({ minimum: 0 })
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
 const Value = Type.Object({
-  name: Type.String(), type: Type.String(), dims: Type.Array(Type.Union([Count, Type.Null()]))
+  name: Type.String(), type: Type.Unsafe<TensorType>(Type.String()), dims: Type.Array(Type.Union([Count, Type.Null()]))
 })
 
 /** Where a typed array lies in ports.bin. */

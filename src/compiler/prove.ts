@@ -17,6 +17,7 @@ import { packBank, type PortLayout } from '../bank/pack.js'
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
 import { openSession, type PlainTensor, type Session, type ValueDescription } from '../ort/session.js'
 import { elementCount } from '../onnx/tensor.js'
+import { sliceRows } from '../ort/rows.js'
 import { sampleFeeds, seededNormal, type SampleShapes } from './sample-inputs.js'
 import type { BankInput } from './promote-ports.js'
 
@@ -126,23 +127,15 @@ async function isRowInvariant (compiled: Session, subject: ProofSubject): Promis
   for (const [seed, shapes] of subject.samples.entries()) {
     const all = sampleFeeds(subject.inputs, shapes, rowsMax, 200 + seed)
     const alone: Array<Record<string, PlainTensor>> = []
-    for (let row = 0; row < rowsMax; row++) alone.push(await compiled.run({ ...rowsOf(all, row, 1), ...bank }))
+    for (let row = 0; row < rowsMax; row++) alone.push(await compiled.run({ ...sliceRows(all, row, 1), ...bank }))
     for (const rows of BATCH_ROWS) {
-      const together = await compiled.run({ ...rowsOf(all, 0, rows), ...bank })
+      const together = await compiled.run({ ...sliceRows(all, 0, rows), ...bank })
       for (let row = 0; row < rows; row++) {
-        if (!isSame(rowsOf(together, row, 1), alone[row]!)) return false
+        if (!isSame(sliceRows(together, row, 1), alone[row]!)) return false
       }
     }
   }
   return true
-}
-
-function rowsOf (tensors: Record<string, PlainTensor>, first: number, count: number): Record<string, PlainTensor> {
-  return Object.fromEntries(Object.entries(tensors).map(([name, { type, dims, data }]) => {
-    const perRow = elementCount(dims.slice(1))
-    const slice = (data as Float32Array).subarray(first * perRow, (first + count) * perRow)
-    return [name, { type, dims: [count, ...dims.slice(1)], data: slice }]
-  }))
 }
 
 function isSame (a: Record<string, PlainTensor>, b: Record<string, PlainTensor>): boolean {

@@ -81,8 +81,8 @@ function place (data: Float32Array, { left, top, width, height }: Region, size: 
 async function resizeBySharp (pixels: Pixels, { width, height }: Size, kernel: Kernel): Promise<Float32Array> {
   const raw = { width: pixels.width, height: pixels.height, channels: pixels.channels }
   const name = kernel === 'bilinear' ? 'linear' : kernel as 'cubic' | 'lanczos3'
-  const image = sharp(pixels.data, { raw, limitInputPixels: false }).resize(width, height, { fit: 'fill', kernel: name })
-  return Float32Array.from(await image.raw().toBuffer())
+  const image = sharp(pixels.data, { raw, limitInputPixels: false })
+  return Float32Array.from(await image.resize(width, height, { fit: 'fill', kernel: name }).raw().toBuffer())
 }
 
 /** Separable: first along rows, then along columns, in float64. */

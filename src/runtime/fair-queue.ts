@@ -43,22 +43,26 @@ export class FairQueue<Item extends Waiting> {
     return this.#lines.size
   }
 
-  /** Throws REQUEST_TOO_MANY_ROWS for what could never fit, QUEUE_FULL for what does not fit now. */
-  add (item: Item): void {
-    if (item.rows > this.#rowsLimit) {
+  /**
+   * Lets in the parts of one request, all or none. Throws REQUEST_TOO_MANY_ROWS for what could never fit, QUEUE_FULL
+   * for what does not fit now.
+   */
+  add (turnOf: string, items: readonly Item[]): void {
+    const rows = items.reduce((sum, item) => sum + item.rows, 0)
+    if (rows > this.#rowsLimit) {
       throw runtimeErrors.REQUEST_TOO_MANY_ROWS('the request has more rows than the queue can ever hold', {
-        expected: `at most ${this.#rowsLimit}`, received: item.rows
+        expected: `at most ${this.#rowsLimit}`, received: rows
       })
     }
-    const line = this.#lines.get(item.turnOf)
+    const line = this.#lines.get(turnOf)
     const free = this.#rowsLimit - this.#rows
-    const isWithinShare = line === undefined || line.rows + item.rows <= SHARE * free
-    if (item.rows > free || !isWithinShare) {
+    const isWithinShare = line === undefined || line.rows + rows <= SHARE * free
+    if (rows > free || !isWithinShare) {
       throw runtimeErrors.QUEUE_FULL('the server has no room for more requests now', {
-        expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + item.rows
+        expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + rows
       })
     }
-    this.#insert(item)
+    for (const item of items) this.#insert(item)
   }
 
   /** Puts back what was taken but not served, whatever the limits: it was let in before. */

@@ -7,6 +7,7 @@ import type { PlainTensor } from '../ort/session.js'
 export interface ServedModel {
   /** Names the artefact: a recompiled model has another id. */
   readonly id: string
+  readonly name: string
   readonly graphPath: string
   readonly bankInputs: readonly BankInput[]
 }

@@ -7,7 +7,7 @@
  *  - after `close` nothing new is let in, and everything let in before is answered
  */
 import { runtimeErrors } from './errors.js'
-import { concatenateRows, splitRows } from './coalesce.js'
+import { concatenateRows, sliceRows } from '../ort/rows.js'
 import { FairQueue, type Waiting } from './fair-queue.js'
 import { WorkerHandle, type RunOutcome } from './worker-handle.js'
 import type { PlainTensor } from '../ort/session.js'
@@ -25,15 +25,13 @@ export interface PoolOptions {
 
 /** Told of what happens, for metrics and logs; must not throw. */
 export interface PoolObserver {
-  onRun? (run: { modelId: string, rows: number, requests: number, inferMs: number }): void
+  onRun? (run: { modelName: string, rows: number, requests: number, inferMs: number }): void
   onWorkerGone? (error: Error, restartMs: number): void
   onDropped? (): void
 }
 
 export interface Job {
   readonly model: ServedModel
-  /** `model@domain`, whose turn the job takes. */
-  readonly turnOf: string
   /** Names the packed bank: model and content. */
   readonly bankKey: string
   /** The packed bank, in shared memory. */
@@ -44,8 +42,6 @@ export interface Job {
   readonly wanted: string[]
   /** Jobs of one key may share a run; undefined to run alone. */
   readonly runKey: string | undefined
-  /** Drops the job while it waits; a run that has begun cannot be stopped. */
-  readonly signal?: AbortSignal
 }
 
 export interface JobResult {
@@ -106,31 +102,43 @@ export class InferencePool {
   }
 
   /**
-   * Runs a job when its turn comes. Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the
-   * run's own error, or the signal's reason.
+   * Runs the parts of one request, all of one turn, when their turn comes; lets in all or none. Results are in order.
+   * Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the run's own error, or the signal's
+   * reason.
    */
-  submit (job: Job): Promise<JobResult> {
-    return new Promise((resolve, reject) => {
-      if (this.#isClosed) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
-      job.signal?.throwIfAborted()
-      const queued: QueuedJob = {
-        job,
-        turnOf: job.turnOf,
-        runKey: job.runKey,
-        rows: job.rows,
-        enqueuedAt: performance.now(),
-        attempts: 0,
-        resolve,
-        reject
-      }
-      this.#queue.add(queued)
-      job.signal?.addEventListener('abort', () => {
-        if (!this.#queue.remove(queued)) return
-        this.#options.observer?.onDropped?.()
-        reject(job.signal!.reason)
-      }, { once: true })
-      this.#dispatch()
-    })
+  async submit (turnOf: string, jobs: readonly Job[], signal?: AbortSignal): Promise<JobResult[]> {
+    if (this.#isClosed) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
+    signal?.throwIfAborted()
+    const enqueuedAt = performance.now()
+    const queued: QueuedJob[] = []
+    const results = jobs.map((job) => new Promise<JobResult>((resolve, reject) => {
+      const { runKey, rows } = job
+      queued.push({ job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject })
+    }))
+    this.#queue.add(turnOf, queued)
+    const drop = () => this.#drop(queued, signal?.reason)
+    signal?.addEventListener('abort', drop, { once: true })
+    this.#dispatch()
+    try {
+      return await Promise.all(results)
+    } catch (error) {
+      for (const result of results) result.catch(() => {})
+      this.#drop(queued, error)
+      throw error
+    } finally {
+      signal?.removeEventListener('abort', drop)
+    }
+  }
+
+  #drop (queued: readonly QueuedJob[], reason: unknown): void {
+    const waiting = queued.filter((item) => this.#queue.remove(item))
+    for (const { reject } of waiting) reject(reason)
+    if (waiting.length > 0) this.#options.observer?.onDropped?.()
+    this.#settleDrain()
+  }
+
+  #settleDrain (): void {
+    if (this.#running === 0 && this.#queue.rows === 0) this.#onDrained?.()
   }
 
   /** Rows waiting, domains waiting, and how long the queue will take at the pace of the last runs. */
@@ -214,19 +222,20 @@ export class InferencePool {
     } finally {
       this.#running--
       this.#dispatch()
-      if (this.#running === 0 && this.#queue.rows === 0) this.#onDrained?.()
+      this.#settleDrain()
     }
   }
 
   #settle (batch: readonly QueuedJob[], { outputs, inferMs }: RunOutcome, startedAt: number): void {
-    const rows = batch.map((queued) => queued.rows)
-    const shares = batch.length === 1 ? [outputs] : splitRows(outputs, rows)
-    for (const [at, { resolve, enqueuedAt }] of batch.entries()) {
-      resolve({ outputs: shares[at]!, queueMs: startedAt - enqueuedAt, inferMs })
+    let total = 0
+    for (const { resolve, enqueuedAt, rows } of batch) {
+      const share = batch.length === 1 ? outputs : sliceRows(outputs, total, rows)
+      total += rows
+      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs })
     }
-    const total = rows.reduce((sum, count) => sum + count, 0)
     this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
-    this.#options.observer?.onRun?.({ modelId: batch[0]!.job.model.id, rows: total, requests: batch.length, inferMs })
+    const modelName = batch[0]!.job.model.name
+    this.#options.observer?.onRun?.({ modelName, rows: total, requests: batch.length, inferMs })
   }
 
   /** A job whose run failed by itself is answered; one whose thread ended gets another run. */

@@ -5,8 +5,9 @@
  * of records are from memory and never wait; every change is durable when its promise resolves.
  */
 
-/** How a version came to be. */
-export type VersionSource = 'json' | 'safetensors' | 'calibration'
+/** How a version came to be; `model` is what stood in the ONNX file itself. */
+export const VERSION_SOURCES = ['model', 'json', 'safetensors', 'calibration'] as const
+export type VersionSource = typeof VERSION_SOURCES[number]
 
 export interface VersionRecord {
   readonly version: number

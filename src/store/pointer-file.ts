@@ -32,7 +32,9 @@ const PointerSchema = Type.Object({
     bytes: Type.Integer({ minimum: 0 }),
     digest: Digest,
     fingerprint: Digest,
-    source: Type.Union([Type.Literal('json'), Type.Literal('safetensors'), Type.Literal('calibration')]),
+    source: Type.Union([
+      Type.Literal('model'), Type.Literal('json'), Type.Literal('safetensors'), Type.Literal('calibration')
+    ]),
     createdAt: Type.String()
   })),
   checksum: Digest

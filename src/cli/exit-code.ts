@@ -1,0 +1,27 @@
+/** Errors as exit codes, after sysexits.h: scripts can tell a wrong call from a broken file from a full disk. */
+import { BankswitchError, type ErrorKind } from '../base/errors.js'
+
+const EXIT_CODES: Readonly<Record<ErrorKind, number>> = {
+  invalid: 65,
+  unsupported: 65,
+  'too-large': 65,
+  'media-type': 65,
+  method: 65,
+  unauthenticated: 77,
+  forbidden: 77,
+  'not-found': 66,
+  conflict: 73,
+  precondition: 73,
+  exhausted: 75,
+  timeout: 75,
+  cancelled: 75,
+  unavailable: 69,
+  corrupt: 74,
+  internal: 70
+}
+
+export const EXIT_USAGE = 64
+
+export function exitCodeOf (thrown: unknown): number {
+  return thrown instanceof BankswitchError ? EXIT_CODES[thrown.kind] : EXIT_CODES.internal
+}

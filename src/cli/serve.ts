@@ -1,0 +1,59 @@
+/** `bankswitch serve`: the service itself. */
+import { loadSettings } from '../config/load.js'
+import { obtainAdminKey } from '../config/admin-key.js'
+import { createEngine } from '../engine.js'
+import { startServer, type RunningServer } from '../http/server.js'
+import { createLogger, type Logger } from '../observability/logger.js'
+import { createMetrics } from '../observability/metrics.js'
+import { packageVersion } from './package-version.js'
+
+export const SERVE_HELP = `bankswitch serve [--host H] [--port P] [--models-dir D] [--domains-dir D] …
+
+Serves every model of the models folder. Each setting is a flag here and an environment variable BANKSWITCH_…;
+the README lists them.
+`
+
+/** Runs until SIGTERM or SIGINT. Throws CONFIG_INVALID and what start-up throws. */
+export async function serve (flags: string[]): Promise<number> {
+  const settings = loadSettings(process.env, flags)
+  const logger = createLogger(settings.logLevel)
+  const adminKey = await obtainAdminKey(settings)
+  if (adminKey.path !== undefined) {
+    logger.info({ path: adminKey.path, isNew: adminKey.isNew }, 'the admin key stands in this file')
+  }
+  const metrics = createMetrics()
+  const engine = await createEngine({ settings, logger, metrics })
+  const server = await startServer({
+    engine, settings, logger, metrics, adminKey: adminKey.key, version: packageVersion()
+  })
+  logger.info({ address: server.address, documentation: `${server.address}/docs` }, 'listening')
+  void engine.prepared.then(() => {
+    if (engine.isReady) logger.info('ready')
+  })
+  return await untilStopped(server, logger, settings.shutdownMs)
+}
+
+/** Exit code 0 after a clean stop, 1 when requests were still under way at the limit or a second signal came. */
+function untilStopped (server: RunningServer, logger: Logger, shutdownMs: number): Promise<number> {
+  return new Promise((resolve) => {
+    let isStopping = false
+    const stop = (signal: NodeJS.Signals) => {
+      if (isStopping) return resolve(1)
+      isStopping = true
+      logger.info({ signal, shutdownMs }, 'stopping: answering what was let in')
+      setTimeout(() => {
+        logger.error('requests were still under way at the limit')
+        resolve(1)
+      }, shutdownMs).unref()
+      server.close().then(() => {
+        logger.info('stopped')
+        resolve(0)
+      }, (error: unknown) => {
+        logger.error({ err: error }, 'stopping failed')
+        resolve(1)
+      })
+    }
+    process.on('SIGTERM', stop)
+    process.on('SIGINT', stop)
+  })
+}

@@ -1,0 +1,88 @@
+/**
+ * Errors -> answers. Below 500 the message and details go out; from 500 on only a general sentence does, and the log
+ * has the rest under the request's id.
+ */
+import { BankswitchError, type ErrorKind } from '../base/errors.js'
+import { httpErrors } from './errors.js'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+
+export const STATUS_OF: Readonly<Record<ErrorKind, number>> = {
+  invalid: 400,
+  unauthenticated: 401,
+  forbidden: 403,
+  'not-found': 404,
+  method: 405,
+  conflict: 409,
+  precondition: 412,
+  'too-large': 413,
+  'media-type': 415,
+  exhausted: 429,
+  cancelled: 499,
+  internal: 500,
+  corrupt: 500,
+  unsupported: 501,
+  unavailable: 503,
+  timeout: 504
+}
+
+export interface ErrorBody {
+  error: string
+  code: string
+  requestId: string
+  details?: Record<string, unknown>
+}
+
+const HIDDEN: Readonly<Record<number, string>> = {
+  501: 'the server does not support this',
+  503: 'the server cannot do this now',
+  504: 'the request took too long'
+}
+
+/** Kinds of 5xx whose message is meant for the client: they speak of the request or of a passing state. */
+const OPEN_KINDS: readonly ErrorKind[] = ['unsupported', 'unavailable', 'timeout']
+
+const RETRY_AFTER_MIN_S = 1
+
+/** Answers a failed request; `drainMs` is how long a full queue needs. */
+export function sendError (
+  thrown: unknown, request: FastifyRequest, reply: FastifyReply, drainMs: () => number
+): FastifyReply {
+  const error = fromFastify(thrown)
+  const status = STATUS_OF[error.kind]
+  if (status >= 500) request.log.error({ err: thrown }, 'request failed')
+  const isOpen = status < 500 || OPEN_KINDS.includes(error.kind)
+  const body: ErrorBody = {
+    error: isOpen ? error.message : HIDDEN[status] ?? 'the server failed; its log has the reason under this request id',
+    code: error.code,
+    requestId: request.id,
+    ...(isOpen && Object.keys(error.details).length > 0 ? { details: { ...error.details } } : {})
+  }
+  if (error.kind === 'exhausted' || error.kind === 'unavailable') {
+    reply.header('retry-after', Math.max(RETRY_AFTER_MIN_S, Math.ceil(drainMs() / 1000)))
+  }
+  if (error.kind === 'unauthenticated') reply.header('www-authenticate', 'Bearer')
+  return reply.code(status).header('content-type', 'application/json').send(JSON.stringify(body))
+}
+
+/** Fastify's own errors, in our words. */
+function fromFastify (thrown: unknown): BankswitchError {
+  if (thrown instanceof BankswitchError) return thrown
+  const { code, message, statusCode, validation } = thrown as Partial<FastifyError>
+  if (validation !== undefined) {
+    const [first] = validation
+    return httpErrors.REQUEST_INVALID(`the request is refused: ${message}`, {
+      expected: first?.message, received: first?.instancePath, params: first?.params
+    })
+  }
+  switch (code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+    case 'FST_REQ_FILE_TOO_LARGE':
+      return httpErrors.REQUEST_TOO_LARGE('the request body is too large')
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return httpErrors.CONTENT_TYPE_UNSUPPORTED('the content type is not supported here')
+  }
+  if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return httpErrors.REQUEST_INVALID(`the request is refused: ${message}`)
+  }
+  return new BankswitchError('INTERNAL', 'internal', message ?? String(thrown))
+}

@@ -1,0 +1,15 @@
+import { defineErrors } from '../base/errors.js'
+
+export const httpErrors = defineErrors({
+  ROUTE_NOT_FOUND: 'not-found',
+  METHOD_NOT_ALLOWED: 'method',
+  REQUEST_INVALID: 'invalid',
+  REQUEST_TOO_LARGE: 'too-large',
+  REQUEST_ABORTED: 'cancelled',
+  CONTENT_TYPE_UNSUPPORTED: 'media-type',
+  AUTHENTICATION_REQUIRED: 'unauthenticated',
+  PRECONDITION_INVALID: 'invalid',
+  PROTOCOL_INVALID: 'invalid',
+  PROTOCOL_UNSUPPORTED: 'unsupported',
+  SERVER_NOT_READY: 'unavailable'
+})

@@ -1,0 +1,138 @@
+/**
+ * Tensors between the wire and the runtime (Open Inference Protocol v2, "Tensor Data Types"; binary tensor extension).
+ * All numbers are little-endian, as on every machine we run on.
+ */
+import { alignedView } from '../../base/bytes.js'
+import { httpErrors } from '../errors.js'
+import type { PlainTensor, TensorData, TensorType } from '../../ort/session.js'
+
+interface Datatype {
+  name: string
+  type: TensorType
+  /** Bytes per element; 0 for BYTES, whose elements carry their length. */
+  width: number
+  /** Makes the runtime's array; from a count, from JSON values, or over aligned bytes. */
+  array: TypedArrayConstructor | undefined
+  isBig?: boolean
+}
+
+type TypedArrayConstructor = typeof Float32Array | typeof Float64Array | typeof Uint8Array | typeof Int8Array |
+  typeof Uint16Array | typeof Int16Array | typeof Uint32Array | typeof Int32Array | typeof BigInt64Array |
+  typeof BigUint64Array
+
+const DATATYPES: readonly Datatype[] = [
+  { name: 'BOOL', type: 'bool', width: 1, array: Uint8Array },
+  { name: 'UINT8', type: 'uint8', width: 1, array: Uint8Array },
+  { name: 'UINT16', type: 'uint16', width: 2, array: Uint16Array },
+  { name: 'UINT32', type: 'uint32', width: 4, array: Uint32Array },
+  { name: 'UINT64', type: 'uint64', width: 8, array: BigUint64Array, isBig: true },
+  { name: 'INT8', type: 'int8', width: 1, array: Int8Array },
+  { name: 'INT16', type: 'int16', width: 2, array: Int16Array },
+  { name: 'INT32', type: 'int32', width: 4, array: Int32Array },
+  { name: 'INT64', type: 'int64', width: 8, array: BigInt64Array, isBig: true },
+  { name: 'FP16', type: 'float16', width: 2, array: Uint16Array },
+  { name: 'FP32', type: 'float32', width: 4, array: Float32Array },
+  { name: 'FP64', type: 'float64', width: 8, array: Float64Array },
+  { name: 'BYTES', type: 'string', width: 0, array: undefined }
+]
+
+const BY_NAME = new Map(DATATYPES.map((datatype) => [datatype.name, datatype]))
+const BY_TYPE = new Map(DATATYPES.map((datatype) => [datatype.type, datatype]))
+
+/** The protocol's name of a runtime type. */
+export function datatypeName (type: TensorType): string {
+  return BY_TYPE.get(type)?.name ?? type
+}
+
+function datatypeOf (name: string, input: string): Datatype {
+  const datatype = BY_NAME.get(name)
+  if (datatype !== undefined) return datatype
+  throw httpErrors.PROTOCOL_INVALID(`the input "${input}" has an unknown datatype`, {
+    input, expected: [...BY_NAME.keys()], received: name.slice(0, 20)
+  })
+}
+
+/** Bytes that a tensor takes on the wire; undefined for BYTES. */
+export function wireBytes (datatype: string, input: string, elements: number): number | undefined {
+  const { width } = datatypeOf(datatype, input)
+  return width === 0 ? undefined : width * elements
+}
+
+/** A tensor from its raw bytes, whose length has been checked against `wireBytes`. */
+export function tensorFromBytes (input: string, datatype: string, dims: number[], bytes: Uint8Array): PlainTensor {
+  const { type, array: ArrayType } = datatypeOf(datatype, input)
+  if (ArrayType === undefined) return { type, dims, data: stringsFromBytes(input, dims, bytes) }
+  return { type, dims, data: alignedView<unknown>(bytes, ArrayType) as TensorData }
+}
+
+function stringsFromBytes (input: string, dims: number[], bytes: Uint8Array): string[] {
+  const count = dims.reduce((product, size) => product * size, 1)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const strings: string[] = []
+  let at = 0
+  while (at < bytes.length && strings.length < count) {
+    const length = at + 4 <= bytes.length ? view.getUint32(at, true) : Infinity
+    if (at + 4 + length > bytes.length) break
+    strings.push(Buffer.from(bytes.buffer, bytes.byteOffset + at + 4, length).toString('utf8'))
+    at += 4 + length
+  }
+  if (strings.length === count && at === bytes.length) return strings
+  throw httpErrors.PROTOCOL_INVALID(`the BYTES of input "${input}" do not hold as many elements as its shape says`, {
+    input, expected: count, received: strings.length
+  })
+}
+
+/** A tensor from JSON values, flat already, as many as its shape says. Throws PROTOCOL_INVALID for a wrong value. */
+export function tensorFromJson (input: string, datatype: string, dims: number[], values: unknown[]): PlainTensor {
+  const { name, type, array: ArrayType, isBig } = datatypeOf(datatype, input)
+  if (name === 'FP16') {
+    throw httpErrors.PROTOCOL_INVALID(`the input "${input}" is FP16, which JSON cannot carry; send it as binary`, {
+      input, expected: 'binary data', received: 'JSON'
+    })
+  }
+  const wrong = values.findIndex((value) => !isJsonValue(value, name, isBig === true))
+  if (wrong >= 0) {
+    throw httpErrors.PROTOCOL_INVALID(`the input "${input}" has a value that is no ${name}`, {
+      input,
+      expected: isBig === true ? 'an integer within 2^53; send others as binary' : name,
+      received: String(values[wrong]).slice(0, 50)
+    })
+  }
+  if (ArrayType === undefined) return { type, dims, data: values as string[] }
+  if (isBig === true) return { type, dims, data: (ArrayType as typeof BigInt64Array).from(values as number[], BigInt) }
+  return { type, dims, data: (ArrayType as typeof Float32Array).from(values as number[]) as TensorData }
+}
+
+function isJsonValue (value: unknown, name: string, isBig: boolean): boolean {
+  if (name === 'BYTES') return typeof value === 'string'
+  if (name === 'BOOL') return typeof value === 'boolean'
+  return typeof value === 'number' && (!isBig || Number.isSafeInteger(value))
+}
+
+/** Values of an output for JSON. Throws PROTOCOL_INVALID for FP16 and for what JSON has no number for. */
+export function jsonFromTensor (output: string, { type, data }: PlainTensor): unknown[] {
+  if (type === 'float16') {
+    throw httpErrors.PROTOCOL_INVALID(`the output "${output}" is FP16, which JSON cannot carry; ask for binary_data`)
+  }
+  if (type === 'bool') return Array.from(data as Uint8Array, Boolean)
+  if (type === 'int64' || type === 'uint64') return Array.from(data as BigInt64Array, Number)
+  const values = Array.from(data as ArrayLike<number | string>)
+  if (!values.every((value) => typeof value === 'string' || Number.isFinite(value))) {
+    throw httpErrors.PROTOCOL_INVALID(`the output "${output}" has NaN or infinite values; ask for binary_data`)
+  }
+  return values
+}
+
+/** The raw bytes of an output. */
+export function bytesFromTensor ({ type, data }: PlainTensor): Uint8Array {
+  if (type !== 'string') {
+    const { buffer, byteOffset, byteLength } = data as Float32Array
+    return new Uint8Array(buffer, byteOffset, byteLength)
+  }
+  return Buffer.concat((data as string[]).flatMap((text) => {
+    const bytes = Buffer.from(text)
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(bytes.length)
+    return [length, bytes]
+  }))
+}

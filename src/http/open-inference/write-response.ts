@@ -1,0 +1,50 @@
+/** An inference answer of the Open Inference Protocol v2: JSON, or JSON followed by the binary outputs. */
+import { servingErrors } from '../../serving/errors.js'
+import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
+import type { InferenceResult } from '../../serving/inference.js'
+import type { InferenceMessage, WantedOutput } from './parse-request.js'
+
+export interface WireResponse {
+  body: Buffer
+  contentType: 'application/json' | 'application/octet-stream'
+  /** Length of the JSON part when tensors follow. */
+  headerLength?: number
+}
+
+/** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for outputs that JSON cannot carry. */
+export function writeInferenceResponse (
+  model: string, message: InferenceMessage, result: InferenceResult
+): WireResponse {
+  const binary: Uint8Array[] = []
+  const outputs = wantedOutputs(message, result).map(({ name, isBinary }) => {
+    const tensor = result.outputs[name]!
+    const common = { name, datatype: datatypeName(tensor.type), shape: tensor.dims }
+    if (!isBinary) return { ...common, data: jsonFromTensor(name, tensor) }
+    const bytes = bytesFromTensor(tensor)
+    binary.push(bytes)
+    return { ...common, parameters: { binary_data_size: bytes.length } }
+  })
+  const json = Buffer.from(JSON.stringify({
+    model_name: model,
+    model_version: String(result.version),
+    ...(message.id === undefined ? {} : { id: message.id }),
+    parameters: { domain: result.domain, domain_version: result.version, bank_digest: result.digest },
+    outputs
+  }))
+  if (binary.length === 0) return { body: json, contentType: 'application/json' }
+  return {
+    body: Buffer.concat([json, ...binary]), contentType: 'application/octet-stream', headerLength: json.length
+  }
+}
+
+function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceMessage, result: InferenceResult): WantedOutput[] {
+  const known = Object.keys(result.outputs)
+  if (outputs === undefined) return known.map((name) => ({ name, isBinary: isBinaryByDefault }))
+  for (const { name } of outputs) {
+    if (known.includes(name)) continue
+    throw servingErrors.OUTPUT_UNKNOWN(`the model has no output "${name.slice(0, 100)}"`, {
+      expected: known, received: name.slice(0, 100)
+    })
+  }
+  return outputs
+}

@@ -1,0 +1,184 @@
+/** The admin API: registering, activating, removing. Denied without the key. */
+import { Type } from 'typebox'
+import { parseStrictJson } from '../../base/strict-json.js'
+import { requireKey } from '../auth.js'
+import { httpErrors } from '../errors.js'
+import {
+  ActivateBody, BinaryBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery, VersionParameter,
+  VersionSchema
+} from '../schemas.js'
+import { describeDomain, etagOf } from './models.js'
+import type { App } from '../app-type.js'
+import type { Engine } from '../../engine.js'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ExpectedRevision, DomainRecord } from '../../store/bank-store.js'
+
+const DomainParams = Type.Object({ model: NameParameter, domain: NameParameter })
+const VersionParams = Type.Object({ model: NameParameter, domain: NameParameter, version: VersionParameter })
+
+const BODY_DEPTH_MAX = 8
+const SMALL_BODY_BYTES = 4096
+
+/** `If-Match: "7"` expects that revision, `If-None-Match: *` that there is nothing yet. */
+const PreconditionHeaders = Type.Object({
+  'if-match': Type.Optional(Type.String({ description: 'The ETag that the domain must have' })),
+  'if-none-match': Type.Optional(Type.String({ description: '* for a domain that must not exist yet' }))
+})
+
+export async function registerAdminRoutes (app: App, engine: Engine, key: string): Promise<void> {
+  app.addHook('onRequest', requireKey(key))
+  await app.register(async (scope) => registerBankUpload(scope as App, engine))
+  await app.register(async (scope) => registerVersionRoutes(scope as App, engine))
+  await app.register(async (scope) => registerPointerRoutes(scope as App, engine))
+}
+
+function registerBankUpload (app: App, engine: Engine): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    ['application/json', 'application/octet-stream'], { parseAs: 'buffer' }, (_request, body, done) => done(null, body)
+  )
+  app.put('/admin/models/:model/domains/:domain', {
+    schema: {
+      tags: ['admin'],
+      summary: 'Register a new version of a domain, or a new domain',
+      description: 'JSON {"description"?, "layers": {"<key>": {"mean", "variance", "gamma"?, "beta"?}}}, or a ' +
+        'safetensors file with PyTorch names (<key>.running_mean, .running_var, .weight, .bias). Missing gamma and ' +
+        'beta come from the model.',
+      consumes: ['application/json', 'application/octet-stream'],
+      security: [{ adminKey: [] }],
+      headers: PreconditionHeaders,
+      params: DomainParams,
+      body: BinaryBody,
+      querystring: RegisterQuery,
+      response: { 201: RegisteredSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 500, 503) }
+    }
+  }, async (request, reply) => {
+    const { model, domain } = request.params
+    if (!(request.body instanceof Uint8Array) || request.body.length === 0) {
+      throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a bank', received: 'nothing' })
+    }
+    const isJson = request.headers['content-type']?.startsWith('application/json') === true
+    const { record, version, ignored } = await engine.admin.register(
+      model, domain, isJson ? 'json' : 'safetensors', request.body,
+      { isActivated: request.query.activate, expected: expectedRevision(request) }
+    )
+    reply.code(201).header('etag', etagOf(record))
+    reply.header('location', `/admin/models/${model}/domains/${domain}/versions/${version.version}`)
+    return {
+      model,
+      domain,
+      version: version.version,
+      digest: version.digest,
+      active: record.active === version.version,
+      ...(ignored.length === 0 ? {} : { ignored })
+    }
+  })
+}
+
+function registerVersionRoutes (app: App, engine: Engine): void {
+  app.get('/admin/models/:model/domains/:domain/versions', {
+    schema: {
+      tags: ['admin'],
+      summary: 'All versions of a domain',
+      security: [{ adminKey: [] }],
+      params: DomainParams,
+      response: { 200: Type.Object({ versions: Type.Array(VersionSchema) }), ...errorsOf(400, 401, 404) }
+    }
+  }, async ({ params: { model, domain } }, reply) => {
+    const record = engine.domain(model, domain)
+    reply.header('etag', etagOf(record))
+    return { versions: describe(engine, model, record).versions }
+  })
+
+  app.get('/admin/models/:model/domains/:domain/versions/:version', {
+    schema: {
+      tags: ['admin'],
+      summary: 'Download a version as safetensors',
+      security: [{ adminKey: [] }],
+      produces: ['application/octet-stream'],
+      params: VersionParams,
+      response: errorsOf(400, 401, 404, 500)
+    }
+  }, async ({ params: { model, domain, version } }, reply) => {
+    const { file, version: record } = await engine.admin.download(model, domain, version)
+    reply.header('content-type', 'application/octet-stream')
+    reply.header('content-disposition', `attachment; filename="${model}-${domain}-${version}.safetensors"`)
+    reply.header('etag', `"${record.digest}"`)
+    return await (reply as FastifyReply).send(Buffer.from(file.buffer, file.byteOffset, file.length))
+  })
+
+  app.delete('/admin/models/:model/domains/:domain/versions/:version', {
+    schema: {
+      tags: ['admin'],
+      summary: 'Remove a version that is not active',
+      security: [{ adminKey: [] }],
+      headers: PreconditionHeaders,
+      params: VersionParams,
+      response: { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 503) }
+    }
+  }, async (request, reply) => {
+    const { model, domain, version } = request.params
+    const record = await engine.admin.removeVersion(model, domain, version, expectedRevision(request))
+    return changed(engine, reply, model, record)
+  })
+}
+
+function registerPointerRoutes (app: App, engine: Engine): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    'application/json', { parseAs: 'buffer', bodyLimit: SMALL_BODY_BYTES },
+    async (_request: FastifyRequest, body: Buffer) => {
+      return body.length === 0 ? undefined : parseStrictJson(body, { depthMax: BODY_DEPTH_MAX })
+    }
+  )
+  const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 415, 503) }
+  const common = { tags: ['admin'], security: [{ adminKey: [] }], headers: PreconditionHeaders, params: DomainParams }
+
+  app.post('/admin/models/:model/domains/:domain/activate', {
+    schema: { ...common, summary: 'Make a version the active one', body: ActivateBody, response }
+  }, async (request, reply) => {
+    const { model, domain } = request.params
+    const { version } = request.body
+    return changed(engine, reply, model, await engine.admin.activate(model, domain, version, expectedRevision(request)))
+  })
+
+  app.post('/admin/models/:model/domains/:domain/rollback', {
+    schema: { ...common, summary: 'Return to the version that was active before', response }
+  }, async (request, reply) => {
+    const { model, domain } = request.params
+    return changed(engine, reply, model, await engine.admin.rollBack(model, domain, expectedRevision(request)))
+  })
+
+  app.delete('/admin/models/:model/domains/:domain', {
+    schema: {
+      ...common,
+      summary: 'Remove a domain with all its versions',
+      response: { 204: Type.Null(), ...errorsOf(400, 401, 404, 409, 412, 503) }
+    }
+  }, async (request, reply) => {
+    const { model, domain } = request.params
+    await engine.admin.removeDomain(model, domain, expectedRevision(request))
+    return reply.code(204).send(null)
+  })
+}
+
+function describe (engine: Engine, model: string, record: DomainRecord) {
+  return describeDomain(record, engine.model(model).entry.manifest.defaultDomain)
+}
+
+function changed (engine: Engine, reply: FastifyReply, model: string, record: DomainRecord) {
+  reply.header('etag', etagOf(record))
+  return describe(engine, model, record)
+}
+
+/** Throws PRECONDITION_INVALID for a header that is no ETag of ours. */
+function expectedRevision ({ headers }: FastifyRequest): ExpectedRevision {
+  const ifMatch = headers['if-match']
+  if (headers['if-none-match'] === '*') return 0
+  if (ifMatch === undefined || ifMatch === '*') return undefined
+  const [, revision] = /^"(\d{1,15})"$/.exec(ifMatch) ?? []
+  if (revision !== undefined) return Number(revision)
+  throw httpErrors.PRECONDITION_INVALID('If-Match is no ETag of a domain', {
+    expected: '"<revision>"', received: ifMatch.slice(0, 100)
+  })
+}

@@ -1,0 +1,100 @@
+/** What there is: models, their domains, and versions. */
+import { Type } from 'typebox'
+import { NAME_PATTERN } from '../../base/names.js'
+import { DomainSchema, errorsOf, ModelSchema, NameParameter } from '../schemas.js'
+import type { App } from '../app-type.js'
+import type { Engine } from '../../engine.js'
+import type { ModelState } from '../../serving/served-models.js'
+import type { DomainRecord } from '../../store/bank-store.js'
+import type { Static } from 'typebox'
+
+const ModelParams = Type.Object({ model: Type.String({ pattern: NAME_PATTERN }) })
+
+export function registerModelRoutes (app: App, engine: Engine): void {
+  app.get('/v1/models', {
+    schema: {
+      tags: ['models'], summary: 'All models', response: { 200: Type.Object({ models: Type.Array(ModelSchema) }) }
+    }
+  }, async () => ({ models: engine.models().map((model) => describeModel(engine, model)) }))
+
+  app.get('/v1/models/:model', {
+    schema: {
+      tags: ['models'],
+      summary: 'One model',
+      params: ModelParams,
+      response: { 200: ModelSchema, ...errorsOf(400, 404) }
+    }
+  }, async ({ params: { model } }) => describeModel(engine, engine.model(model)))
+
+  app.get('/v1/models/:model/domains', {
+    schema: {
+      tags: ['domains'],
+      summary: 'All domains of a model',
+      params: ModelParams,
+      response: { 200: Type.Object({ domains: Type.Array(DomainSchema) }), ...errorsOf(400, 404) }
+    }
+  }, async ({ params: { model } }) => {
+    const { entry: { manifest: { defaultDomain } } } = engine.model(model)
+    return { domains: engine.domains(model).map((record) => describeDomain(record, defaultDomain)) }
+  })
+
+  app.get('/v1/models/:model/domains/:domain', {
+    schema: {
+      tags: ['domains'],
+      summary: 'One domain with its versions',
+      params: Type.Object({ model: NameParameter, domain: NameParameter }),
+      response: { 200: DomainSchema, ...errorsOf(400, 404) }
+    }
+  }, async ({ params: { model, domain } }, reply) => {
+    const record = engine.domain(model, domain)
+    reply.header('etag', etagOf(record))
+    return describeDomain(record, engine.model(model).entry.manifest.defaultDomain)
+  })
+}
+
+export function etagOf ({ revision }: DomainRecord): string {
+  return `"${revision}"`
+}
+
+export function describeDomain (record: DomainRecord, defaultDomain: string): Static<typeof DomainSchema> {
+  const { domain, description, active, revision, versions } = record
+  return {
+    domain,
+    ...(description === undefined ? {} : { description }),
+    active,
+    revision,
+    default: domain === defaultDomain,
+    versions: versions.map(({ version, digest, fingerprint, source, bytes, createdAt }) => {
+      return { version, digest, fingerprint, source, bytes, createdAt, active: version === active }
+    })
+  }
+}
+
+function describeModel (engine: Engine, model: ModelState): Static<typeof ModelSchema> {
+  const { name, title, description, licence, task, defaultDomain, input } = model.entry.manifest
+  return {
+    name,
+    title,
+    ...(description === undefined ? {} : { description }),
+    ...(licence === undefined ? {} : { licence }),
+    task,
+    state: model.state,
+    defaultDomain,
+    domains: engine.domains(name).map(({ domain }) => domain),
+    input,
+    labels: model.entry.labels.length,
+    ...(model.state === 'ready' ? { compiled: describeCompiled(model.artefact) } : {})
+  }
+}
+
+function describeCompiled (artefact: Extract<ModelState, { state: 'ready' }>['artefact']) {
+  const { fingerprint, sites, layers, layout, weightBytes, proof } = artefact
+  return {
+    fingerprint,
+    batchNorms: sites.length,
+    layers: layers.map(({ key, channels, epsilon }) => ({ key, channels, epsilon })),
+    bytesPerDomain: layout.length * Float32Array.BYTES_PER_ELEMENT,
+    weightBytes,
+    maxRelativeError: proof.maxRelativeError
+  }
+}

@@ -1,0 +1,34 @@
+/** For those who run the server. */
+import { Type } from 'typebox'
+import { errorsOf } from '../schemas.js'
+import { httpErrors } from '../errors.js'
+import type { App } from '../app-type.js'
+import type { Engine } from '../../engine.js'
+import type { Metrics } from '../../observability/metrics.js'
+
+export function registerOperationRoutes (app: App, engine: Engine, { registry }: Metrics): void {
+  const tags = ['operations']
+  app.get('/livez', {
+    schema: { tags, summary: 'Is the process alive', response: { 200: Type.Object({ live: Type.Boolean() }) } },
+    logLevel: 'silent'
+  }, async () => ({ live: true }))
+
+  app.get('/readyz', {
+    schema: {
+      tags,
+      summary: 'Is every model compiled, proven and warm',
+      response: { 200: Type.Object({ ready: Type.Boolean() }), ...errorsOf(503) }
+    },
+    logLevel: 'silent'
+  }, async () => {
+    if (engine.isReady) return { ready: true }
+    const models = Object.fromEntries(engine.models().map(({ entry, state }) => [entry.manifest.name, state]))
+    throw httpErrors.SERVER_NOT_READY('not every model is ready', { models })
+  })
+
+  app.get('/metrics', {
+    schema: { tags, summary: 'Metrics for Prometheus', produces: ['text/plain'] }, logLevel: 'silent'
+  }, async (_request, reply) => {
+    return reply.header('content-type', registry.contentType).send(await registry.metrics())
+  })
+}

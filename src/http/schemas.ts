@@ -1,0 +1,106 @@
+/** Shapes of our own requests and answers; the OpenAPI document is made of them. */
+import { Type } from 'typebox'
+import { NAME_PATTERN } from '../base/names.js'
+
+const strict = { additionalProperties: false }
+
+export const NameParameter = Type.String({ pattern: NAME_PATTERN })
+
+/** `model` or `model@domain` or `model@domain:version`. */
+export const ModelParameter = Type.String({ minLength: 1, maxLength: 200, description: 'model or model@domain' })
+
+export const VersionParameter = Type.Integer({ minimum: 1, maximum: 999_999_999 })
+
+const RAW_BODY = 'x-raw-body'
+
+/** A body schema for the document only: the handler gets bytes. */
+export function rawBody<Schema extends object> (schema: Schema): Schema {
+  return { ...schema, [RAW_BODY]: true }
+}
+
+export function isRawBody (schema: unknown): boolean {
+  return typeof schema === 'object' && schema !== null && RAW_BODY in schema
+}
+
+/** Bytes of any kind. */
+export const BinaryBody = rawBody(Type.Unsafe<unknown>({ type: 'string', format: 'binary' }))
+
+export const ErrorSchema = Type.Object({
+  error: Type.String({ description: 'What is wrong, for a person' }),
+  code: Type.String({ description: 'What is wrong, for a program' }),
+  requestId: Type.String({ description: 'The request in the log' }),
+  details: Type.Optional(Type.Record(Type.String(), Type.Unknown()))
+}, { title: 'Error' })
+
+export const DomainHeader = Type.Object({
+  'x-domain': Type.Optional(Type.String({
+    description: 'Domain, domain:version or domain:active', examples: ['lowlight']
+  }))
+})
+
+export const VersionSchema = Type.Object({
+  version: Type.Integer(),
+  digest: Type.String({ description: 'Content hash of the bank' }),
+  fingerprint: Type.String({ description: 'The network that the bank belongs to' }),
+  source: Type.String(),
+  bytes: Type.Integer(),
+  createdAt: Type.String(),
+  active: Type.Boolean()
+}, { title: 'Version' })
+
+export const DomainSchema = Type.Object({
+  domain: Type.String(),
+  description: Type.Optional(Type.String()),
+  active: Type.Union([Type.Integer(), Type.Null()]),
+  revision: Type.Integer({ description: 'Grows with every change; the ETag' }),
+  default: Type.Boolean(),
+  versions: Type.Array(VersionSchema)
+}, { title: 'Domain' })
+
+export const ModelSchema = Type.Object({
+  name: Type.String(),
+  title: Type.String(),
+  description: Type.Optional(Type.String()),
+  licence: Type.Optional(Type.String()),
+  task: Type.String(),
+  state: Type.Union([Type.Literal('loading'), Type.Literal('ready'), Type.Literal('failed')]),
+  defaultDomain: Type.String(),
+  domains: Type.Array(Type.String()),
+  input: Type.Record(Type.String(), Type.Unknown()),
+  labels: Type.Integer({ description: 'Number of classes' }),
+  compiled: Type.Optional(Type.Object({
+    fingerprint: Type.String(),
+    batchNorms: Type.Integer(),
+    layers: Type.Array(Type.Object({ key: Type.String(), channels: Type.Integer(), epsilon: Type.Number() })),
+    bytesPerDomain: Type.Integer(),
+    weightBytes: Type.Integer(),
+    maxRelativeError: Type.Number()
+  }))
+}, { title: 'Model' })
+
+export const RegisteredSchema = Type.Object({
+  model: Type.String(),
+  domain: Type.String(),
+  version: Type.Integer(),
+  digest: Type.String(),
+  active: Type.Boolean(),
+  ignored: Type.Optional(Type.Array(Type.String(), { description: 'Tensors of the file that are no statistics' }))
+}, { title: 'Registered' })
+
+export const PredictionsSchema = Type.Object({
+  model: Type.String(),
+  domain: Type.String(),
+  version: Type.Integer(),
+  predictions: Type.Array(Type.Object({ index: Type.Integer(), label: Type.String(), score: Type.Number() }))
+}, { title: 'Predictions' })
+
+export const ActivateBody = Type.Object({ version: VersionParameter }, strict)
+
+export const RegisterQuery = Type.Object({ activate: Type.Boolean({ default: true }) }, strict)
+
+export const PredictQuery = Type.Object({ top: Type.Integer({ minimum: 1, maximum: 1000, default: 5 }) }, strict)
+
+/** The error answers of a route, for the document. */
+export function errorsOf (...statuses: number[]): Record<number, typeof ErrorSchema> {
+  return Object.fromEntries(statuses.map((status) => [status, ErrorSchema]))
+}

@@ -1,0 +1,30 @@
+/** Logits -> labelled predictions. */
+
+export interface Prediction {
+  index: number
+  label: string
+  score: number
+}
+
+export type Activation = 'softmax' | 'sigmoid' | 'none'
+
+/**
+ * The `top` classes of one row by descending score, ties by ascending index. Scores are computed in float64; softmax
+ * subtracts the largest logit first, so that no exponential overflows.
+ */
+export function topPredictions (
+  logits: ArrayLike<number>, labels: readonly string[], activation: Activation, top: number
+): Prediction[] {
+  const scores = activate(Float64Array.from(logits), activation)
+  const order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
+  return order.slice(0, top).map((index) => ({ index, label: labels[index] ?? String(index), score: scores[index]! }))
+}
+
+function activate (logits: Float64Array, activation: Activation): Float64Array {
+  if (activation === 'none') return logits
+  if (activation === 'sigmoid') return logits.map((logit) => 1 / (1 + Math.exp(-logit)))
+  const largest = logits.reduce((a, b) => Math.max(a, b), -Infinity)
+  const exponentials = logits.map((logit) => Math.exp(logit - largest))
+  const sum = exponentials.reduce((a, b) => a + b, 0)
+  return exponentials.map((value) => value / sum)
+}

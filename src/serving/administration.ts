@@ -1,0 +1,75 @@
+/** Changes of domains and their versions, each checked against what is in use. */
+import { registerJson, registerSafetensors, type Registered, type RegistrationOptions } from './registration.js'
+import { resolveDomain } from './domain-reference.js'
+import { servingErrors } from './errors.js'
+import { leaseKey, packedBank, type InferenceParts } from './inference.js'
+import type { DomainRecord, ExpectedRevision, VersionRecord } from '../store/bank-store.js'
+import type { ServedModels } from './served-models.js'
+
+export type BankFormat = 'json' | 'safetensors'
+
+export class Administration {
+  readonly #parts: InferenceParts
+  readonly #models: ServedModels
+
+  constructor (parts: InferenceParts, models: ServedModels) {
+    this.#parts = parts
+    this.#models = models
+  }
+
+  /** Stores a new version and activates it unless told not to. Throws what serving/registration.ts throws. */
+  async register (
+    model: string, domain: string, format: BankFormat, body: Uint8Array, options: RegistrationOptions
+  ): Promise<Registered> {
+    const ready = this.#models.ready(model)
+    const registerAs = format === 'json' ? registerJson : registerSafetensors
+    return await registerAs(this.#parts, ready, domain, body, options)
+  }
+
+  /** Throws DOMAIN_NOT_FOUND or VERSION_NOT_FOUND. */
+  async download (
+    model: string, domain: string, version: number
+  ): Promise<{ file: Uint8Array, version: VersionRecord }> {
+    this.#models.get(model)
+    const resolved = resolveDomain(this.#parts.store, model, { domain, version })
+    return { file: await this.#parts.store.read(model, domain, version), version: resolved.version }
+  }
+
+  /** Throws also BANK_FINGERPRINT_MISMATCH and STORE_CORRUPT: what cannot be served is not activated. */
+  async activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
+    const ready = this.#models.ready(model)
+    await packedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
+    return await this.#parts.store.activate(model, domain, version, expected)
+  }
+
+  /** Throws ROLLBACK_IMPOSSIBLE. */
+  async rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
+    this.#models.get(model)
+    return await this.#parts.store.rollBack(model, domain, expected)
+  }
+
+  /** Throws VERSION_ACTIVE, or VERSION_LEASED while a request uses the version. */
+  async removeVersion (
+    model: string, domain: string, version: number, expected?: ExpectedRevision
+  ): Promise<DomainRecord> {
+    this.#models.get(model)
+    this.#refuseLeased(leaseKey(model, domain, version), `version ${version} of domain "${domain}"`)
+    return await this.#parts.store.removeVersion(model, domain, version, expected)
+  }
+
+  /** Throws DOMAIN_IS_DEFAULT, or VERSION_LEASED while a request uses the domain. */
+  async removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
+    const { entry: { manifest } } = this.#models.get(model)
+    if (manifest.defaultDomain === domain) {
+      throw servingErrors.DOMAIN_IS_DEFAULT(`domain "${domain}" is the model's default and cannot be removed`)
+    }
+    this.#refuseLeased(leaseKey(model, domain, ''), `domain "${domain}"`)
+    await this.#parts.store.removeDomain(model, domain, expected)
+  }
+
+  #refuseLeased (key: string, what: string): void {
+    const requests = this.#parts.leases.count(key)
+    if (requests === 0) return
+    throw servingErrors.VERSION_LEASED(`${what} answers requests right now; try again`, { received: requests })
+  }
+}

@@ -1,0 +1,13 @@
+import { defineErrors } from '../base/errors.js'
+
+export const servingErrors = defineErrors({
+  DOMAIN_REFERENCE_INVALID: 'invalid',
+  DOMAIN_INACTIVE: 'conflict',
+  DOMAIN_IS_DEFAULT: 'conflict',
+  VERSION_LEASED: 'conflict',
+  INPUT_UNKNOWN: 'invalid',
+  INPUT_MISSING: 'invalid',
+  INPUT_DATATYPE_MISMATCH: 'invalid',
+  INPUT_SHAPE_MISMATCH: 'invalid',
+  OUTPUT_UNKNOWN: 'invalid'
+})

@@ -1,0 +1,128 @@
+/**
+ * One inference request: which bank, are the tensors right, run, and put the parts together again.
+ *
+ * The bank is resolved once, at the start. Whatever is registered, activated or removed meanwhile, a request is
+ * answered whole by the version it began with.
+ */
+import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import { completeBank, type Bank } from '../bank/bank.js'
+import { bankErrors } from '../bank/errors.js'
+import { packBank } from '../bank/pack.js'
+import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../ort/rows.js'
+import { resolveDomain, type DomainReference, type ResolvedDomain } from './domain-reference.js'
+import { checkFeeds } from './feeds.js'
+import type { Metrics } from '../observability/metrics.js'
+import type { BankCache } from '../runtime/bank-cache.js'
+import type { InferencePool, Job } from '../runtime/pool.js'
+import type { BankStore } from '../store/bank-store.js'
+import type { Leases } from './leases.js'
+import type { ReadyModel } from './served-models.js'
+
+export interface InferenceRequest {
+  reference: DomainReference
+  feeds: Tensors
+  /** Drops the request while it waits. */
+  signal?: AbortSignal
+}
+
+export interface InferenceResult {
+  domain: string
+  version: number
+  /** Content of the bank that answered. */
+  digest: string
+  outputs: Tensors
+  queueMs: number
+  inferMs: number
+}
+
+export interface InferenceParts {
+  store: BankStore
+  pool: InferencePool
+  banks: BankCache
+  leases: Leases
+  metrics: Metrics
+  runRows: number
+}
+
+/** Names a packed bank: of which artefact, with which content. */
+export function bankKey (model: ReadyModel, digest: string): string {
+  return `${model.served.id}:${digest}`
+}
+
+export function leaseKey (model: string, domain: string, version: number | ''): string {
+  return `${model}/${domain}/${version}`
+}
+
+/** Rejects with what resolving, checking, the store or the pool throws. */
+export async function infer (
+  parts: InferenceParts, model: ReadyModel, request: InferenceRequest
+): Promise<InferenceResult> {
+  const { name } = model.entry.manifest
+  const resolved = resolveDomain(parts.store, name, request.reference)
+  const { record: { domain }, version: { version, digest } } = resolved
+  const rows = checkFeeds(model.artefact.inputs, request.feeds)
+  return await parts.leases.hold(leaseKey(name, domain, version), async () => {
+    try {
+      const bank = await packedBank(parts, model, resolved)
+      const result = await runParts(parts, model, resolved, request, rows, bank)
+      parts.metrics.countInference(name, domain, rows, 'ok')
+      return { domain, version, digest, ...result }
+    } catch (error) {
+      parts.metrics.countInference(name, domain, rows, 'error')
+      throw error
+    }
+  })
+}
+
+/** The bank of a resolved version, ready for the workers: from memory, else from the store. */
+export function packedBank (
+  { banks, store }: Pick<InferenceParts, 'banks' | 'store'>, model: ReadyModel, { record, version }: ResolvedDomain
+): Promise<Float32Array> {
+  return banks.get(bankKey(model, version.digest), async () => {
+    const { artefact } = model
+    if (version.fingerprint !== artefact.fingerprint) {
+      throw bankErrors.BANK_FINGERPRINT_MISMATCH(
+        `version ${version.version} of domain "${record.domain}" belongs to another network`,
+        { expected: artefact.fingerprint, received: version.fingerprint }
+      )
+    }
+    const file = await store.read(model.entry.manifest.name, record.domain, version.version)
+    const { layers } = parseBankSafetensors(file, artefact.layers)
+    return packShared(model, completeBank(artefact.layers, layers, artefact.ownBank))
+  })
+}
+
+/** Packs into shared memory, which every worker can read without a copy passing through this thread. */
+export function packShared ({ artefact: { layout } }: ReadyModel, bank: Bank): Float32Array {
+  const shared = new SharedArrayBuffer(Math.max(layout.length, 1) * Float32Array.BYTES_PER_ELEMENT)
+  return packBank<Float32Array>(layout, bank, new Float32Array(shared, 0, layout.length))
+}
+
+async function runParts (
+  { pool, runRows }: InferenceParts, model: ReadyModel, { record, version }: ResolvedDomain,
+  { feeds, signal }: InferenceRequest, rows: number, bank: Float32Array
+): Promise<Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs'>> {
+  const { artefact, served, entry } = model
+  const key = bankKey(model, version.digest)
+  const isDivisible = artefact.proof.isRowInvariant
+  const partRows = isDivisible ? runRows : rows
+  const jobs: Job[] = []
+  for (let first = 0; first < rows; first += partRows) {
+    const count = Math.min(partRows, rows - first)
+    jobs.push({
+      model: served,
+      bankKey: key,
+      bank,
+      rows: count,
+      feeds: count === rows ? feeds : sliceRows(feeds, first, count),
+      wanted: artefact.outputs.map(({ name }) => name),
+      runKey: isDivisible ? `${key}|${shapeKey(feeds)}` : undefined
+    })
+  }
+  const results = await pool.submit(`${entry.manifest.name}@${record.domain}`, jobs, signal)
+  return {
+    outputs: results.length === 1 ? results[0]!.outputs : concatenateRows(results.map(({ outputs }) => outputs)),
+    queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
+    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0)
+  }
+}

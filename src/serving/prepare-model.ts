@@ -1,0 +1,99 @@
+/** Brings a model from its folder to the workers: compile or fetch, load, make sure of a default domain, warm up. */
+import { obtainArtefact } from '../models/obtain-artefact.js'
+import { sampleFeeds } from '../compiler/sample-inputs.js'
+import { inputShapes } from '../models/manifest.js'
+import { modelErrors } from '../models/errors.js'
+import { bankKey, packShared, type InferenceParts } from './inference.js'
+import { register } from './registration.js'
+import { bankDigest } from '../bank/bank.js'
+import type { Settings } from '../config/schema.js'
+import type { Logger } from '../observability/logger.js'
+import type { ModelEntry } from '../models/repository.js'
+import type { ReadyModel } from './served-models.js'
+
+export interface PrepareParts extends InferenceParts {
+  settings: Pick<Settings, 'cacheDir' | 'foldBudget' | 'workers'>
+  logger: Logger
+  signal: AbortSignal
+}
+
+const WARM_UP_SEED = 7
+
+/** Rejects with what the compiler, the runtime or the store throws. */
+export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Promise<ReadyModel> {
+  const { settings: { cacheDir, foldBudget }, signal } = parts
+  const { name } = entry.manifest
+  const logger = parts.logger.child({ model: name })
+  const begin = performance.now()
+  const { artefact, key } = await obtainArtefact(entry, {
+    cacheFolder: cacheDir,
+    foldBudget,
+    signal,
+    onProgress: (step, attempt) => logger.info({ step, attempt }, 'compiling'),
+    onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
+  })
+  const model: ReadyModel = {
+    entry, artefact, served: { id: key, name, graphPath: artefact.graphPath, bankInputs: artefact.bankInputs }
+  }
+  checkManifest(model)
+  await parts.pool.load(model.served)
+  await ensureDefaultDomain(parts, model, logger)
+  await warmUp(parts, model)
+  logger.info({
+    readyMs: Math.round(performance.now() - begin),
+    batchNorms: artefact.sites.length,
+    bytesPerDomain: artefact.layout.length * Float32Array.BYTES_PER_ELEMENT,
+    maxRelativeError: artefact.proof.maxRelativeError
+  }, 'model is ready')
+  return model
+}
+
+/** What the manifest says of the graph must be true of it. */
+function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): void {
+  const faults: string[] = []
+  const input = artefact.inputs.find(({ name }) => name === manifest.input.name)
+  if (input === undefined || artefact.inputs.length > 1) {
+    const names = artefact.inputs.map(({ name }) => name).join(', ')
+    faults.push(`its inputs are ${names}, not just "${manifest.input.name}"`)
+  } else if (input.type !== 'float32') {
+    faults.push(`its input is ${input.type}, but pictures become float32`)
+  }
+  const output = artefact.outputs.find(({ name }) => name === manifest.output.name)
+  if (output === undefined) faults.push(`it has no output "${manifest.output.name}"`)
+  const classes = output?.dims.at(-1)
+  if (typeof classes === 'number' && classes !== labels.length) {
+    faults.push(`it has ${classes} classes, but there are ${labels.length} labels`)
+  }
+  if (faults.length === 0) return
+  const list = faults.join('; ')
+  throw modelErrors.MANIFEST_INVALID(`the graph of "${manifest.name}" is not what the manifest says: ${list}`, { faults })
+}
+
+/** A model without a default domain can still serve: the statistics that stand in it become version 1. */
+async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logger: Logger): Promise<void> {
+  const { name, defaultDomain } = model.entry.manifest
+  if (parts.store.domain(name, defaultDomain) !== undefined) return
+  await register(parts, model, defaultDomain, model.artefact.ownBank, 'model', {
+    isActivated: true, description: 'The statistics that stand in the model'
+  })
+  logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
+}
+
+/** One run per worker and input size, so that the first request finds everything allocated. */
+async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
+  const { artefact, served, entry } = model
+  const bank = packShared(model, artefact.ownBank)
+  for (const shape of inputShapes(entry.manifest)) {
+    const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
+    const jobs = Array.from({ length: parts.settings.workers }, () => ({
+      model: served,
+      bankKey: bankKey(model, bankDigest(artefact.ownBank)),
+      bank,
+      rows: 1,
+      feeds,
+      wanted: artefact.outputs.map(({ name }) => name),
+      runKey: undefined
+    }))
+    await parts.pool.submit(`${entry.manifest.name}@`, jobs)
+  }
+}
