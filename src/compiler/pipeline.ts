@@ -1,15 +1,15 @@
 /**
  * Orders the passes: read, probe, plan, lower, optimise, promote, externalise, prove.
  *
- * When a pass cannot place a site, or the proof fails, the affected sites are lowered generically and it starts again:
- * a served artefact has been proven, or there is none.
+ * It may take several rounds. When a pass cannot place a site, or the proof fails, the affected sites are lowered
+ * generically; when padding makes a plan dearer than the budget, it is planned again with what was measured. A served
+ * artefact has been proven, or there is none.
  */
-import { rm, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { indexGraph } from '../onnx/graph.js'
 import { parseModel, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { elementCount } from '../onnx/tensor.js'
-import { readFile } from 'node:fs/promises'
 import { openSession } from '../ort/session.js'
 import { GRAPH_FILE, WEIGHTS_FILE, writeArtefact } from './artefact.js'
 import { compilerErrors } from './errors.js'
@@ -17,11 +17,11 @@ import { externaliseWeights } from './externalise-weights.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
 import { CHANNELS_MAX, lowerBatchNorms } from './lower-batch-norms.js'
-import { planSites, type Plan, type SiteOptions } from './plan.js'
+import { planSites, type Plan, type SiteKind, type SiteOptions } from './plan.js'
 import { probeModel, type Probe } from './probe.js'
 import { promotePorts, type PromotedPorts } from './promote-ports.js'
 import { proveCompiled, RELATIVE_ERROR_MAX, type Proof } from './prove.js'
-import { readBatchNorms, type BatchNorms, type BatchNormSite } from './read-batch-norms.js'
+import { readBatchNorms, type BatchNorms } from './read-batch-norms.js'
 import { writeBankInto } from './with-bank.js'
 import type { SampleShapes } from './sample-inputs.js'
 
@@ -35,12 +35,21 @@ export interface CompileOptions {
 export type CompileStep = 'read' | 'probe' | 'lower' | 'optimise' | 'promote' | 'prove' | 'write'
 export type Progress = (step: CompileStep, attempt: number) => void
 
+const FLOAT_BYTES = 4
+
 interface Analysis {
   batchNorms: BatchNorms
   fingerprint: string
   weightBytes: number
   convs: Array<FoldableConv | undefined>
   probe: Probe
+}
+
+/** What the rounds so far have taught about the sites. */
+interface Lessons {
+  /** Sites that can only be lowered generically. */
+  generic: Set<number>
+  measured: Array<Partial<Record<SiteKind, number>>>
 }
 
 /**
@@ -53,43 +62,61 @@ export async function compileModel (
   bytes: Uint8Array, folder: string, options: CompileOptions, progress: Progress = () => {}
 ): Promise<void> {
   const analysis = await analyse(bytes, options, progress)
-  const { batchNorms, probe } = analysis
-  const generic = new Set<number>()
-  let proof: Proof | undefined
-  for (let attempt = 1; ; attempt++) {
-    const plan = planSites(siteOptions(analysis, generic), options.foldBudget * analysis.weightBytes)
-    const built = await build(bytes, plan, folder, (step) => progress(step, attempt))
+  const { sites } = analysis.batchNorms
+  const lessons: Lessons = { generic: new Set(), measured: sites.map(() => ({})) }
+  const budgetBytes = options.foldBudget * analysis.weightBytes
+  for (let round = 1; ; round++) {
+    const plan = planSites(siteOptions(analysis, lessons), budgetBytes)
+    const built = await build(bytes, plan, folder, (step) => progress(step, round))
     if ('lostSites' in built) {
-      for (const site of built.lostSites) generic.add(site)
+      for (const site of built.lostSites) lessons.generic.add(site)
       continue
     }
-    progress('prove', attempt)
-    proof = await proveCompiled({
-      compiledPath: join(folder, GRAPH_FILE),
-      layout: { ...built.layout, layers: batchNorms.layers },
-      bankInputs: built.inputs,
-      inputs: probe.inputs,
-      outputs: probe.outputs,
-      samples: probe.samples,
-      ownBank: batchNorms.ownBank,
-      originalWith: (bank) => {
-        const model = parseModel(bytes)
-        writeBankInto(model, readBatchNorms(indexGraph(model.graph)).sites, bank)
-        return serializeModel(model)
-      }
-    })
+    if (built.layout.length * FLOAT_BYTES > budgetBytes && hasNewCosts(lessons, plan, built)) continue
+    progress('prove', round)
+    const proof = await prove(bytes, folder, analysis, built)
     if (proof.maxRelativeError <= RELATIVE_ERROR_MAX) {
-      progress('write', attempt)
+      progress('write', round)
       await writeArtefact(folder, describe(analysis, plan, built, proof))
       return
     }
-    if (generic.size === batchNorms.sites.length) break
-    for (const site of batchNorms.sites.keys()) generic.add(site)
+    if (lessons.generic.size === sites.length) {
+      throw compilerErrors.COMPILE_PROOF_FAILED(
+        'the compiled graph does not compute what the original computes, in any lowering',
+        { expected: RELATIVE_ERROR_MAX, received: proof.maxRelativeError }
+      )
+    }
+    for (const site of sites.keys()) lessons.generic.add(site)
   }
-  throw compilerErrors.COMPILE_PROOF_FAILED(
-    'the compiled graph does not compute what the original computes, in any lowering',
-    { expected: RELATIVE_ERROR_MAX, received: proof.maxRelativeError }
-  )
+}
+
+/** Notes what every site cost in the built graph; true when that differs from what the plan had reckoned with. */
+function hasNewCosts ({ measured }: Lessons, plan: Plan, { siteBytes }: PromotedPorts): boolean {
+  let isNew = false
+  for (const [at, { kind, bankBytes }] of plan.sites.entries()) {
+    measured[at]![kind] = siteBytes[at]!
+    isNew ||= siteBytes[at] !== bankBytes
+  }
+  return isNew
+}
+
+function prove (
+  bytes: Uint8Array, folder: string, { batchNorms, probe }: Analysis, built: PromotedPorts
+): Promise<Proof> {
+  return proveCompiled({
+    compiledPath: join(folder, GRAPH_FILE),
+    layout: built.layout,
+    bankInputs: built.inputs,
+    inputs: probe.inputs,
+    outputs: probe.outputs,
+    samples: probe.samples,
+    ownBank: batchNorms.ownBank,
+    originalWith: (bank) => {
+      const model = parseModel(bytes)
+      writeBankInto(model, readBatchNorms(indexGraph(model.graph)).sites, bank)
+      return serializeModel(model)
+    }
+  })
 }
 
 async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Progress): Promise<Analysis> {
@@ -99,7 +126,7 @@ async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Pr
   const batchNorms = readBatchNorms(index)
   const fingerprint = fingerprintOf(index, batchNorms)
   const weightBytes = model.graph.initializer.reduce((sum, { rawData, floatData }) => {
-    return sum + rawData.length + floatData.length * 4
+    return sum + rawData.length + floatData.length * FLOAT_BYTES
   }, 0)
   const convs = batchNorms.sites.map((site) => findFoldableConv(index, site))
   progress('probe', 1)
@@ -107,7 +134,7 @@ async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Pr
   return { batchNorms, fingerprint, weightBytes, convs, probe }
 }
 
-function siteOptions ({ batchNorms, convs, probe }: Analysis, generic: ReadonlySet<number>): SiteOptions[] {
+function siteOptions ({ batchNorms, convs, probe }: Analysis, { generic, measured }: Lessons): SiteOptions[] {
   return batchNorms.sites.map(({ layer }, at) => {
     const { type, dims } = probe.activations[at]!
     const conv = convs[at]
@@ -116,7 +143,8 @@ function siteOptions ({ batchNorms, convs, probe }: Analysis, generic: ReadonlyS
       channels: layer.channels,
       isAffinePossible: isFloat && dims.length === 4,
       ...(isFloat && conv !== undefined ? { foldElements: conv.weights.length } : {}),
-      activationBytes: elementCount(dims) * 4
+      activationBytes: elementCount(dims) * FLOAT_BYTES,
+      measuredBytes: measured[at]!
     }
   })
 }
@@ -125,12 +153,11 @@ async function build (
   bytes: Uint8Array, plan: Plan, folder: string, progress: (step: CompileStep) => void
 ): Promise<{ lostSites: number[] } | PromotedPorts> {
   progress('lower')
-  const { model, sites, ports } = lower(bytes, plan)
+  const { model, batchNorms, ports } = lower(bytes, plan)
   progress('optimise')
   const optimised = await optimise(model, folder)
   progress('promote')
-  const layers = [...new Map(sites.map(({ layer }) => [layer.key, layer])).values()]
-  const promoted = promotePorts(optimised, ports, layers)
+  const promoted = promotePorts(optimised, ports, batchNorms.layers)
   if ('lostSites' in promoted) return promoted
   const weights = externaliseWeights(optimised, WEIGHTS_FILE)
   await writeFile(join(folder, WEIGHTS_FILE), weights)
@@ -141,13 +168,13 @@ async function build (
 function lower (bytes: Uint8Array, plan: Plan) {
   const model = parseModel(bytes)
   const index = indexGraph(model.graph)
-  const sites = readBatchNorms(index).sites as BatchNormSite[]
-  const ports = lowerBatchNorms(model, sites.map((site, at) => {
+  const batchNorms = readBatchNorms(index)
+  const ports = lowerBatchNorms(model, batchNorms.sites.map((site, at) => {
     const { kind } = plan.sites[at]!
     const conv = kind === 'fold' ? findFoldableConv(index, site) : undefined
     return { site, kind, ...(conv === undefined ? {} : { conv }) }
   }))
-  return { model, sites, ports }
+  return { model, batchNorms, ports }
 }
 
 /** The runtime's own optimisation, for this processor, written to a file and read back. */
@@ -167,7 +194,7 @@ function describe (analysis: Analysis, plan: Plan, built: PromotedPorts, proof: 
       fingerprint,
       layers: [...batchNorms.layers],
       sites: batchNorms.sites.map(({ layer, node }, at) => ({
-        layerKey: layer.key, node: node.name, ...plan.sites[at]!
+        layerKey: layer.key, node: node.name, ...plan.sites[at]!, bankBytes: built.siteBytes[at]!
       })),
       inputs: probe.inputs.map(({ name, type, dims }) => ({ name, type, dims: [...dims] })),
       outputs: probe.outputs.map(({ name, type, dims }) => ({ name, type, dims: [...dims] })),

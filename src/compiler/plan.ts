@@ -23,6 +23,11 @@ export interface SiteOptions {
   readonly foldElements?: number
   /** Bytes of the normalised activation for one row of the sample input: read and written by an unfolded site. */
   readonly activationBytes: number
+  /**
+   * What the site was seen to cost in a built graph, by kind: the optimiser pads channels to its block size, which no
+   * plan can know beforehand.
+   */
+  readonly measuredBytes?: Readonly<Partial<Record<SiteKind, number>>>
 }
 
 export interface PlannedSite {
@@ -45,10 +50,10 @@ const FLOAT_BYTES = 4
  * bytes a channel) are always paid. Infinity folds everything that can be folded; 0 folds only what costs nothing more.
  */
 export function planSites (sites: readonly SiteOptions[], budgetBytes: number): Plan {
-  const unfolded = sites.map(({ channels }) => 2 * channels * FLOAT_BYTES)
+  const unfolded = sites.map((site) => site.measuredBytes?.[unfoldedKind(site)] ?? 2 * site.channels * FLOAT_BYTES)
   const candidates = sites.flatMap((site, at) => {
     if (site.foldElements === undefined) return []
-    const bytes = (site.foldElements + site.channels) * FLOAT_BYTES
+    const bytes = site.measuredBytes?.fold ?? (site.foldElements + site.channels) * FLOAT_BYTES
     const extra = bytes - unfolded[at]!
     const saved = 2 * site.activationBytes
     return [{ at, bytes, extra, saved, worth: saved / Math.max(extra, 1) }]
@@ -64,7 +69,11 @@ export function planSites (sites: readonly SiteOptions[], budgetBytes: number): 
   const planned = sites.map((site, at): PlannedSite => {
     const fold = folds.get(at)
     if (fold !== undefined) return { kind: 'fold', bankBytes: fold.bytes, savedBytes: fold.saved }
-    return { kind: site.isAffinePossible ? 'affine' : 'generic', bankBytes: unfolded[at]!, savedBytes: 0 }
+    return { kind: unfoldedKind(site), bankBytes: unfolded[at]!, savedBytes: 0 }
   })
   return { sites: planned, bankBytes: spent }
+}
+
+function unfoldedKind ({ isAffinePossible }: SiteOptions): SiteKind {
+  return isAffinePossible ? 'affine' : 'generic'
 }

@@ -30,6 +30,8 @@ export interface BankInput {
 export interface PromotedPorts {
   layout: PortLayout
   inputs: BankInput[]
+  /** What each site costs in every bank, padding included. */
+  siteBytes: number[]
 }
 
 /** Slices start on cache lines. */
@@ -110,7 +112,15 @@ function connect (model: OnnxModel, placed: readonly PlacedPort[], layers: reado
       length += port.channel.length
     }
   }
-  return { layout: { layers, ports, length }, inputs }
+  return { layout: { layers, ports, length }, inputs, siteBytes: countBytes(placed) }
+}
+
+function countBytes (placed: readonly PlacedPort[]): number[] {
+  const bytes: number[] = []
+  for (const { source: { site }, channel } of placed) {
+    bytes[site] = (bytes[site] ?? 0) + channel.length * Float32Array.BYTES_PER_ELEMENT
+  }
+  return bytes
 }
 
 function groupByTrailingDims (placed: readonly PlacedPort[]): PlacedPort[][] {

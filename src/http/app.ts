@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
-import Fastify, { type FastifyRequest } from 'fastify'
+import Fastify, { LogController, type FastifyRequest } from 'fastify'
 import { httpErrors } from './errors.js'
 import { sendError } from './error-map.js'
 import { registerAdminRoutes } from './routes/admin.js'
@@ -43,7 +43,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   const { engine, settings, logger, metrics } = options
   const app: App = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
     bodyLimit: settings.bodyBytes,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
