@@ -64,11 +64,12 @@ export function withoutVersion (pointer: Pointer, version: number): Pointer {
 
 /** Drops versions whether active or not: what start-up does with files that failed their digest. */
 export function withoutVersions (pointer: Pointer, gone: ReadonlySet<number>): Pointer {
+  const active = pointer.active !== null && gone.has(pointer.active) ? null : pointer.active
   return {
     ...pointer,
     revision: pointer.revision + 1,
-    active: pointer.active !== null && gone.has(pointer.active) ? null : pointer.active,
-    previous: pointer.previous.filter((version) => !gone.has(version)),
+    active,
+    previous: distinctSteps(pointer.previous.filter((version) => !gone.has(version)), active),
     versions: pointer.versions.filter(({ version }) => !gone.has(version))
   }
 }
@@ -85,5 +86,10 @@ export function requireVersion (pointer: Pointer, version: number): VersionRecor
 function pointTo (pointer: Pointer, version: number): Pointer {
   if (pointer.active === version) return pointer
   const previous = pointer.active === null ? pointer.previous : [...pointer.previous, pointer.active]
-  return { ...pointer, active: version, previous: previous.slice(-PREVIOUS_KEPT) }
+  return { ...pointer, active: version, previous: distinctSteps(previous, version).slice(-PREVIOUS_KEPT) }
+}
+
+/** Without the steps back that would change nothing, because what stood between them is gone. */
+function distinctSteps (previous: readonly number[], active: number | null): number[] {
+  return previous.filter((version, index) => version !== (previous[index + 1] ?? active))
 }
