@@ -11,12 +11,14 @@
  *  - a file that no pointer lists was never acknowledged, and goes at the next start
  *  - memory changes after the disk does
  *
- * Changes of one domain run one after another; a change that finds another revision on disk than in memory (a second
- * process at work) is refused with STORE_CHANGED and the domain read again.
+ * Changes of one domain run one after another; a change that finds another pointer on disk than in memory (a second
+ * process at work) is refused with STORE_CHANGED and the domain read again. That keeps a forgotten second process from
+ * overwriting, but is no lock: two that change one domain within the same moment are not kept apart.
  */
 import { readFile, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
 import { BankswitchError, hasErrno } from '../base/errors.js'
 import { sha256 } from '../base/digest.js'
@@ -71,14 +73,14 @@ class FileStore implements BankStore {
   }
 
   async read (model: string, domain: string, version: number): Promise<Uint8Array> {
-    const { sha256: digest } = requireVersion(this.#require(model, domain), version)
+    const record = requireVersion(this.#require(model, domain), version)
     let bytes: Uint8Array
     try {
-      bytes = await readFile(this.#path(model, domain, versionFileName(version, digest)))
+      bytes = await readFile(this.#versionPath(model, domain, record))
     } catch (cause) {
       throw storeErrors.STORE_CORRUPT(`version ${version} of domain "${domain}" cannot be read`, { version }, cause)
     }
-    if (sha256(bytes) === digest) return bytes
+    if (sha256(bytes) === record.sha256) return bytes
     throw storeErrors.STORE_CORRUPT(`version ${version} of domain "${domain}" was changed on disk`, { version })
   }
 
@@ -96,13 +98,13 @@ class FileStore implements BankStore {
         createdAt: new Date(this.#now()).toISOString()
       }
       const next = withVersion(domain, pointer, record, added.isActivated, added.description)
-      const path = this.#path(model, domain, versionFileName(record.version, record.sha256))
+      await this.#requireUnchanged(model, domain, pointer)
       await makeFolderDurably(this.#path(model, domain))
-      await writeDurably(path, added.file)
+      await writeDurably(this.#versionPath(model, domain, record), added.file)
       try {
         return await this.#replacePointer(model, next, pointer)
       } catch (error) {
-        await removeDurably(path).catch(() => {})
+        await removeDurably(this.#versionPath(model, domain, record)).catch(() => {})
         throw error
       }
     })
@@ -120,20 +122,22 @@ class FileStore implements BankStore {
     return this.#serially(model, domain, async () => {
       const pointer = this.#require(model, domain)
       checkRevision(domain, pointer, expected)
-      const { sha256: digest } = requireVersion(pointer, version)
+      const record = requireVersion(pointer, version)
       const next = await this.#replacePointer(model, withoutVersion(pointer, version), pointer)
-      await removeDurably(this.#path(model, domain, versionFileName(version, digest)))
+      await removeDurably(this.#versionPath(model, domain, record))
       return next
     })
   }
 
   removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
     return this.#serially(model, domain, async () => {
-      checkRevision(domain, this.#require(model, domain), expected)
+      const pointer = this.#require(model, domain)
+      checkRevision(domain, pointer, expected)
+      await this.#requireUnchanged(model, domain, pointer)
       const doomed = this.#path(model, `${TEMPORARY_PREFIX}${domain}-${randomBytes(6).toString('hex')}`)
       await rename(this.#path(model, domain), doomed)
+      this.#remember(model, domain, undefined)
       await syncFolder(this.#path(model))
-      this.#pointers.get(model)?.delete(domain)
       await rm(doomed, { recursive: true, force: true })
     })
   }
@@ -150,23 +154,40 @@ class FileStore implements BankStore {
 
   /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. */
   async #replacePointer (model: string, next: Pointer, current: Pointer | undefined): Promise<Pointer> {
-    const path = this.#path(model, next.domain, POINTER_FILE)
-    const onDisk = await readPointer(path, next.domain)
-    if (onDisk?.revision !== current?.revision) {
-      this.#remember(model, next.domain, onDisk)
-      throw storeErrors.STORE_CHANGED(`domain "${next.domain}" was changed by another process; try again`, {
-        expected: current?.revision ?? 0, received: onDisk?.revision ?? 0
-      })
-    }
+    await this.#requireUnchanged(model, next.domain, current)
     try {
-      await writeDurably(path, serializePointer(next))
+      await writeDurably(this.#path(model, next.domain, POINTER_FILE), serializePointer(next))
     } catch (error) {
       // The rename may have happened before the failure: the disk decides which state is true.
-      this.#remember(model, next.domain, await readPointer(path, next.domain))
+      await this.#readAgain(model, next.domain).catch(() => {})
       throw error
     }
     this.#remember(model, next.domain, next)
     return next
+  }
+
+  async #requireUnchanged (model: string, domain: string, current: Pointer | undefined): Promise<void> {
+    const onDisk = await this.#readAgain(model, domain)
+    if (isDeepStrictEqual(onDisk, current)) return
+    throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed by another process; try again`, {
+      expected: current?.revision ?? 0, received: onDisk?.revision ?? 0
+    })
+  }
+
+  /** Brings memory to what the disk holds. */
+  async #readAgain (model: string, domain: string): Promise<Pointer | undefined> {
+    const pointer = await this.#pointerOnDisk(model, domain)
+    this.#remember(model, domain, pointer)
+    return pointer
+  }
+
+  async #pointerOnDisk (model: string, domain: string): Promise<Pointer | undefined> {
+    try {
+      return parsePointer(await readFile(this.#path(model, domain, POINTER_FILE), 'utf8'), domain)
+    } catch (error) {
+      if (hasErrno(error, 'ENOENT')) return undefined
+      throw error
+    }
   }
 
   #remember (model: string, domain: string, pointer: Pointer | undefined): void {
@@ -180,6 +201,10 @@ class FileStore implements BankStore {
     const pointer = this.#pointers.get(model)?.get(domain)
     if (pointer === undefined) throw storeErrors.DOMAIN_NOT_FOUND(`model "${model}" has no domain "${domain}"`)
     return pointer
+  }
+
+  #versionPath (model: string, domain: string, { version, sha256: digest }: VersionRecord): string {
+    return this.#path(model, domain, versionFileName(version, digest))
   }
 
   #path (...parts: string[]): string {
@@ -196,15 +221,6 @@ class FileStore implements BankStore {
     })
     this.#tails.set(key, tail)
     return result
-  }
-}
-
-async function readPointer (path: string, domain: string): Promise<Pointer | undefined> {
-  try {
-    return parsePointer(await readFile(path, 'utf8'), domain)
-  } catch (error) {
-    if (hasErrno(error, 'ENOENT')) return undefined
-    throw error
   }
 }
 
