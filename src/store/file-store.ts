@@ -100,11 +100,11 @@ class FileStore implements BankStore {
       const next = withVersion(domain, pointer, record, added.isActivated, added.description)
       await this.#requireUnchanged(model, domain, pointer)
       await makeFolderDurably(this.#path(model, domain))
-      await writeDurably(this.#versionPath(model, domain, record), added.file)
       try {
+        await writeDurably(this.#versionPath(model, domain, record), added.file)
         return await this.#replacePointer(model, next, pointer)
       } catch (error) {
-        await removeDurably(this.#versionPath(model, domain, record)).catch(() => {})
+        await this.#removeUnlisted(model, domain, record).catch(() => {})
         throw error
       }
     })
@@ -188,6 +188,17 @@ class FileStore implements BankStore {
       if (hasErrno(error, 'ENOENT')) return undefined
       throw error
     }
+  }
+
+  /**
+   * Takes back the file of a publish that failed, unless the pointer on disk lists it: the failure may have come after
+   * the rename, or a second process have published the same bytes under the same number.
+   */
+  async #removeUnlisted (model: string, domain: string, record: VersionRecord): Promise<void> {
+    const path = this.#versionPath(model, domain, record)
+    const onDisk = await this.#pointerOnDisk(model, domain)
+    const isListed = onDisk?.versions.some((known) => this.#versionPath(model, domain, known) === path) === true
+    if (!isListed) await removeDurably(path)
   }
 
   #remember (model: string, domain: string, pointer: Pointer | undefined): void {
