@@ -15,7 +15,7 @@
  * process at work) is refused with STORE_CHANGED and the domain read again. That keeps a forgotten second process from
  * overwriting, but is no lock: two that change one domain within the same moment are not kept apart.
  */
-import { readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
@@ -99,7 +99,7 @@ class FileStore implements BankStore {
       }
       const next = withVersion(domain, pointer, record, added.isActivated, added.description)
       await this.#requireUnchanged(model, domain, pointer)
-      await makeFolderDurably(this.#path(model, domain))
+      if (pointer === undefined) await this.#makeDomainFolder(model, domain)
       try {
         await writeDurably(this.#versionPath(model, domain, record), added.file)
         return await this.#replacePointer(model, next, pointer)
@@ -199,6 +199,13 @@ class FileStore implements BankStore {
     const onDisk = await this.#pointerOnDisk(model, domain)
     const isListed = onDisk?.versions.some((known) => this.#versionPath(model, domain, known) === path) === true
     if (!isListed) await removeDurably(path)
+  }
+
+  /** Syncs the folders above even when they are there: whoever made them may have been cut off before syncing. */
+  async #makeDomainFolder (model: string, domain: string): Promise<void> {
+    await mkdir(this.#path(model, domain), { recursive: true })
+    await syncFolder(this.#path(model))
+    await syncFolder(this.#folder)
   }
 
   #remember (model: string, domain: string, pointer: Pointer | undefined): void {
