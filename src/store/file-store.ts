@@ -20,7 +20,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
-import { BankswitchError, hasErrno } from '../base/errors.js'
+import { hasErrno } from '../base/errors.js'
 import { sha256 } from '../base/digest.js'
 import {
   checkRevision, requireVersion, withActive, withoutVersion, withRollback, withVersion
@@ -46,8 +46,8 @@ export async function openFileStore (
     await makeFolderDurably(folder)
     const { pointers, report } = await recoverStore(folder)
     return { store: new FileStore(folder, pointers, options.now ?? Date.now), report }
-  } catch (cause) {
-    throw unwritable(cause)
+  } catch (error) {
+    throw unwritable(error)
   }
 }
 
@@ -233,7 +233,7 @@ class FileStore implements BankStore {
   #serially<T> (model: string, domain: string, change: () => Promise<T>): Promise<T> {
     const key = join(model, domain)
     const before = this.#tails.get(key) ?? Promise.resolve()
-    const result = before.then(change, change).catch((cause: unknown) => { throw unwritable(cause) })
+    const result = before.then(change, change).catch((error: unknown) => { throw unwritable(error) })
     const tail = result.then(() => {}, () => {}).then(() => {
       if (this.#tails.get(key) === tail) this.#tails.delete(key)
     })
@@ -242,7 +242,8 @@ class FileStore implements BankStore {
   }
 }
 
-function unwritable (cause: unknown): unknown {
-  if (cause instanceof BankswitchError) return cause
-  return storeErrors.STORE_UNWRITABLE(`the domains folder cannot be written: ${(cause as Error).message}`, {}, cause)
+/** A failure of the file system as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
+function unwritable (thrown: unknown): unknown {
+  if (!(thrown instanceof Error && 'syscall' in thrown)) return thrown
+  return storeErrors.STORE_UNWRITABLE(`the domains folder cannot be written: ${thrown.message}`, {}, thrown)
 }
