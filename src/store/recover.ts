@@ -4,9 +4,10 @@
  *  1. temporary names: left by a crash in the middle of a write or a removal, removed
  *  2. version files that no pointer lists: a publish that was never acknowledged, removed
  *  3. a folder with no pointer file and nothing but 1 and 2: a first publish that was never acknowledged, removed
- *  4. a pointer that cannot be read or fails its checksum: the whole domain goes to quarantine
- *  5. a listed version whose file is missing or fails its digest: the file goes to quarantine and the version out of
- *     the pointer; a domain that loses its active version so has none, rather than silently an older one
+ *  4. a pointer that cannot be read or fails its checksum, or is missing beside versions above the first: the whole
+ *     domain goes to quarantine
+ *  5. a listed version whose file is missing or fails its digest: the file goes to quarantine and the
+ *     version out of the pointer; a domain that loses its active version so has none, rather than silently an older one
  *  6. anything else (a README, a foreign folder): left alone
  */
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
@@ -27,6 +28,7 @@ export interface RecoveryReport {
 const QUARANTINE = '.quarantine'
 
 const VERSION_FILE = /^\d{6,}-[0-9a-f]{16}\.safetensors$/
+const FIRST_VERSION = /^0*1-/
 
 export async function recoverStore (
   folder: string
@@ -71,8 +73,14 @@ class Recovery {
       }
       if (!hasErrno(error, 'ENOENT')) throw error
     }
+    const names = await readdir(this.#path(place))
+    const versions = names.filter((name) => VERSION_FILE.test(name))
+    if (pointer === undefined && versions.some((name) => !FIRST_VERSION.test(name))) {
+      await this.quarantine(place, 'its pointer file is missing')
+      return undefined
+    }
     const listed = new Set(pointer?.versions.map(({ version, sha256 }) => versionFileName(version, sha256)))
-    for (const name of await readdir(this.#path(place))) {
+    for (const name of names) {
       const isOrphan = VERSION_FILE.test(name) && !listed.has(name)
       if (isOrphan || name.startsWith(TEMPORARY_PREFIX)) await this.remove(join(place, name))
     }
