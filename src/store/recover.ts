@@ -6,7 +6,7 @@
  *  3. a folder with no pointer file and nothing but 1 and 2: a first publish that was never acknowledged, removed
  *  4. a pointer that cannot be read or fails its checksum, or is missing beside versions above the first: the whole
  *     domain goes to quarantine
- *  5. a listed version whose file is missing or fails its digest: the file goes to quarantine and the
+ *  5. a listed version whose file is missing, cannot be read or fails its digest: the file goes to quarantine and the
  *     version out of the pointer; a domain that loses its active version so has none, rather than silently an older one
  *  6. anything else (a README, a foreign folder): left alone
  */
@@ -29,6 +29,9 @@ const QUARANTINE = '.quarantine'
 
 const VERSION_FILE = /^\d{6,}-[0-9a-f]{16}\.safetensors$/
 const FIRST_VERSION = /^0*1-/
+
+/** Faults of one file or the disk below it, as opposed to those of the process: no reason not to serve the others. */
+const FILE_FAULTS = ['EIO', 'EISDIR']
 
 export async function recoverStore (
   folder: string
@@ -67,8 +70,9 @@ class Recovery {
     try {
       pointer = parsePointer(await readFile(this.#path(place, POINTER_FILE), 'utf8'), domain)
     } catch (error) {
-      if (error instanceof BankswitchError) {
-        await this.quarantine(place, error.message)
+      if (error instanceof BankswitchError || hasErrno(error, ...FILE_FAULTS)) {
+        const { message } = error as Error
+        await this.quarantine(place, message)
         return undefined
       }
       if (!hasErrno(error, 'ENOENT')) throw error
@@ -109,6 +113,7 @@ class Recovery {
       return await sha256File(this.#path(file)) === digest ? undefined : 'its digest is wrong'
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return 'it is missing'
+      if (hasErrno(error, ...FILE_FAULTS)) return `it cannot be read: ${(error as Error).message}`
       throw error
     }
   }
