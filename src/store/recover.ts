@@ -138,6 +138,8 @@ class Recovery {
       }
       try {
         await rename(this.#path(path), join(target, 'content'))
+        await syncFolder(target)
+        await syncFolder(dirname(target))
       } catch (error) {
         if (!hasErrno(error, 'ENOENT')) throw error
         await rm(target, { recursive: true })
