@@ -131,9 +131,11 @@ test('an expected revision must be the one there is, 0 meaning none', () => {
   for (const expected of [undefined, 3]) checkRevision('night', pointer, expected)
   for (const expected of [undefined, 0]) checkRevision('night', undefined, expected)
   for (const expected of [0, 2, 4]) {
-    assert.throws(() => checkRevision('night', pointer, expected), hasCode('PRECONDITION_FAILED', { expected, received: 3 }))
+    const refused = hasCode('PRECONDITION_FAILED', { expected, received: 3 })
+    assert.throws(() => checkRevision('night', pointer, expected), refused)
   }
-  assert.throws(() => checkRevision('night', undefined, 1), hasCode('PRECONDITION_FAILED', { expected: 1, received: 0 }))
+  const refused = hasCode('PRECONDITION_FAILED', { expected: 1, received: 0 })
+  assert.throws(() => checkRevision('night', undefined, 1), refused)
 })
 
 /** A domain as plainly as can be: every activation on one stack; null on top while none is active. */

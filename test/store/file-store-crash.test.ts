@@ -1,0 +1,109 @@
+/**
+ * Kills a process at every file system call of every change, and looks at what the next start finds. A kill leaves
+ * whatever the kernel was told; that each step also reached the disk in order is for file-store-faults.test.ts.
+ */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test, type TestContext } from 'node:test'
+import { sha256 } from '#src/base/digest.js'
+import { temporaryFolder } from '../support/folders.js'
+import { fileOf, fillStore, OPERATIONS, type OperationName } from './fixtures/operations.js'
+import { assertTidy, reopen, type Snapshot } from './fixtures/snapshot.js'
+
+const CHILD = new URL('fixtures/crashing-child.js', import.meta.url).pathname
+
+/** Children at a time. */
+const LANES = 2
+
+type Mode = 'before' | 'after' | 'torn'
+
+interface End {
+  /** Which kill it was, or 0 for the survivor. */
+  n: number
+  /** What the child said last. */
+  said: string
+  held: Snapshot
+}
+
+type Check = (folder: string, held: Snapshot) => Promise<void>
+
+/** Kills the operation once, in a copy of the template, and opens what is left. */
+async function killOnce (
+  t: TestContext, template: string, operation: OperationName, mode: Mode, n: number, check: Check
+): Promise<End> {
+  const folder = join(await temporaryFolder(t), 'domains')
+  await cp(template, folder, { recursive: true })
+  const { said, isKilled } = await new Promise<{ said: string, isKilled: boolean }>((resolve, reject) => {
+    execFile(process.execPath, [CHILD, folder, operation, mode, String(n)], (error, stdout, stderr) => {
+      const isKilled = error?.signal === 'SIGKILL'
+      if (error !== null && !isKilled) reject(new Error(`${error.message}\n${stderr}`))
+      else resolve({ said: stdout.trim(), isKilled })
+    })
+  })
+  assert.match(said, isKilled ? new RegExp(`^killed ${mode} \\S+$`) : /^acknowledged$/)
+  const { held } = await reopen(folder)
+  await check(folder, held)
+  return { n: isKilled ? n : 0, said, held }
+}
+
+/** Kills the operation at its 1st, 2nd, 3rd... call until it survives. */
+async function sweep (
+  t: TestContext, template: string, operation: OperationName, mode: Mode, check: Check
+): Promise<{ kills: End[], survivor: End }> {
+  const kills: End[] = []
+  let survivor: End | undefined
+  let next = 1
+  await Promise.all(Array.from({ length: LANES }, async () => {
+    while (survivor === undefined) {
+      const end = await killOnce(t, template, operation, mode, next++, check)
+      if (end.n === 0) survivor = end
+      else kills.push(end)
+    }
+  }))
+  return { kills: kills.sort((a, b) => a.n - b.n), survivor: survivor! }
+}
+
+/** The domain that an operation changes, and its active version afterwards; undefined for no such domain. */
+const AFTERWARDS: Record<OperationName, [place: string, active: number | undefined]> = {
+  publish: ['signs/night', 4],
+  publishFirst: ['plates/fog', 1],
+  activate: ['signs/night', 3],
+  rollBack: ['signs/night', 1],
+  removeVersion: ['signs/night', 2],
+  removeDomain: ['signs/night', undefined]
+}
+
+for (const operation of Object.keys(OPERATIONS) as OperationName[]) {
+  test(`${operation}, killed at any call, leaves the old state or the new one`, async (t) => {
+    const template = join(await temporaryFolder(t), 'domains')
+    await fillStore(template)
+    const { held: before } = await reopen(template)
+    const texts = ['night one', 'night two', 'night three']
+    assert.deepEqual(before['signs/night']!.files, texts.map((text) => sha256(fileOf(text))))
+    const { kills, survivor } = await sweep(t, template, operation, 'before', assertTidy)
+    const after = survivor.held
+
+    const [place, active] = AFTERWARDS[operation]
+    assert.equal(after[place]?.record.active, active)
+    assert.notDeepEqual(after[place], before[place])
+    let isDone = false
+    for (const { n, said, held } of kills) {
+      isDone ||= JSON.stringify(held) === JSON.stringify(after)
+      assert.deepEqual(held, isDone ? after : before, `call ${n}, ${said}`)
+      for (const other of Object.keys(before)) if (other !== place) assert.deepEqual(held[other], before[other])
+    }
+    assert.ok(isDone, 'the change is on disk before the last call')
+    for (const name of ['rename', 'FileHandle.sync']) assert.ok(kills.some(({ said }) => said.endsWith(name)), name)
+
+    // To be killed after one call or before the next is the same state; only the last has no next.
+    const last = await killOnce(t, template, operation, 'after', kills.length, assertTidy)
+    assert.equal(last.n, kills.length)
+    assert.deepEqual(last.held, after)
+
+    const torn = await sweep(t, template, operation, 'torn', assertTidy)
+    for (const { held } of torn.kills) assert.deepEqual(held, before)
+    assert.deepEqual(torn.survivor.held, after)
+  })
+}

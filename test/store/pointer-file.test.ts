@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { sha256 } from '#src/base/digest.js'
+import { VERSION_SOURCES } from '#src/store/bank-store.js'
+import { withVersion } from '#src/store/changes.js'
+import { parsePointer, serializePointer, versionFileName, type Pointer } from '#src/store/pointer-file.js'
+import { hasCode } from '../support/errors.js'
+
+function samplePointer (): Pointer {
+  let pointer: Pointer | undefined
+  for (const [index, source] of VERSION_SOURCES.entries()) {
+    pointer = withVersion('night', pointer, {
+      version: index + 1,
+      sha256: sha256(`file ${index}`),
+      bytes: 1000 * index,
+      digest: sha256(`bank ${index}`),
+      fingerprint: sha256('network'),
+      source,
+      createdAt: '2024-01-01T00:00:00.000Z'
+    }, index < 3, 'Dark: "twilight" \\ 夜, \u0007 and a lone \ud800')
+  }
+  return pointer!
+}
+
+const text = Buffer.from(serializePointer(samplePointer())).toString()
+
+/** The file with fields changed, and a checksum that is right again. */
+function forged (changes: Record<string, unknown>): string {
+  const { checksum: _checksum, ...body } = JSON.parse(text) as Record<string, unknown>
+  const changed = { ...body, ...changes }
+  return JSON.stringify({ ...changed, checksum: sha256(JSON.stringify(changed)) })
+}
+
+test('a pointer survives the way to its file and back', () => {
+  assert.deepEqual(parsePointer(text, 'night'), samplePointer())
+  const bare: Pointer = { domain: 'd', revision: 1, lastVersion: 1, active: null, previous: [], versions: [] }
+  assert.deepEqual(parsePointer(Buffer.from(serializePointer(bare)).toString(), 'd'), bare)
+})
+
+test('forging helps the following tests: an unchanged forgery is accepted', () => {
+  assert.deepEqual(parsePointer(forged({}), 'night'), samplePointer())
+  assert.equal(parsePointer(forged({ active: 1 }), 'night').active, 1)
+})
+
+test('every flipped bit is noticed', () => {
+  const bytes = Buffer.from(text)
+  for (let bit = 0; bit < 8 * bytes.length; bit++) {
+    bytes[bit >> 3]! ^= 1 << (bit & 7)
+    const flipped = bytes.toString('utf8')
+    bytes[bit >> 3]! ^= 1 << (bit & 7)
+    try {
+      // A flip that JSON reads as the same value, like the letter case of an escape, does no harm.
+      assert.deepEqual(parsePointer(flipped, 'night'), samplePointer(), `bit ${bit} gives another pointer`)
+    } catch (error) {
+      hasCode('STORE_CORRUPT', { domain: 'night' })(error)
+    }
+  }
+})
+
+test('every truncation is noticed', () => {
+  const whole = text.trimEnd()
+  for (let length = 0; length < whole.length; length++) {
+    assert.throws(() => parsePointer(whole.slice(0, length), 'night'), hasCode('STORE_CORRUPT'))
+  }
+})
+
+for (const [what, changes, why] of [
+  ['a format of the future', { format: 2 }, /format/],
+  ['a format of the past', { format: undefined }, /format/],
+  ['an unusable name', { domain: '../day' }, /domain/],
+  ['a missing revision', { revision: undefined }, /revision/],
+  ['a fraction for a version', { lastVersion: 4.5 }, /lastVersion/],
+  ['an active version that is not listed', { active: 9 }, /active version/],
+  ['a version above the last one', { lastVersion: 2 }, /future/],
+  ['an unknown source', { versions: [{ ...samplePointer().versions[0], source: 'magic' }] }, /source/],
+  ['a digest with a path in it', { versions: [{ ...samplePointer().versions[0], sha256: '../../x' }] }, /sha256/]
+] as const) {
+  test(`${what} is refused though the checksum is right`, () => {
+    assert.throws(() => parsePointer(forged(changes), 'night'), (error: Error) => {
+      assert.match(error.message, why)
+      return hasCode('STORE_CORRUPT')(error)
+    })
+  })
+}
+
+test('the pointer of another domain is refused', () => {
+  assert.throws(() => parsePointer(text, 'day'), hasCode('STORE_CORRUPT', { domain: 'day' }))
+})
+
+test('what is no pointer at all is refused', () => {
+  for (const nonsense of ['', 'null', '[]', '{}', '"night"', '{"checksum": 1}']) {
+    assert.throws(() => parsePointer(nonsense, 'night'), hasCode('STORE_CORRUPT'))
+  }
+})
+
+test('version files sort by age', () => {
+  const digest = sha256('')
+  assert.equal(versionFileName(7, digest), '000007-e3b0c44298fc1c14.safetensors')
+  const names = [2, 10, 999_999].map((version) => versionFileName(version, digest))
+  assert.deepEqual([...names].sort(), names)
+  assert.equal(versionFileName(1_000_000, digest), '1000000-e3b0c44298fc1c14.safetensors')
+})
