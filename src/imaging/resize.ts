@@ -82,7 +82,9 @@ async function resizeBySharp (pixels: Pixels, { width, height }: Size, kernel: K
   const raw = { width: pixels.width, height: pixels.height, channels: pixels.channels }
   const name = kernel === 'bilinear' ? 'linear' : kernel as 'cubic' | 'lanczos3'
   const image = sharp(pixels.data, { raw, limitInputPixels: false })
-  return Float32Array.from(await image.resize(width, height, { fit: 'fill', kernel: name }).raw().toBuffer())
+  // Without the colour space, one channel comes back as three.
+  image.resize(width, height, { fit: 'fill', kernel: name }).toColourspace(pixels.channels === 1 ? 'b-w' : 'srgb')
+  return Float32Array.from(await image.raw().toBuffer())
 }
 
 /** Separable: first along rows, then along columns, in float64. */
