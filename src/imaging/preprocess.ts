@@ -19,10 +19,13 @@ export interface ImageTensor {
 }
 
 /**
- * A picture more than this many times the wanted size is shrunk to it while it is decoded. What is left for the exact
- * kernel is small, and the difference to the exact kernel on the whole picture far below one grey level.
+ * A picture of up to this many pixels is decoded whole, and its resize is exact: 3 MiB of memory and a few ms. A larger
+ * one is shrunk to about as many while it is decoded, but not below OVERSAMPLING_MIN times the wanted size. libvips
+ * shrinks with a kernel that blurs a sharp edge by one shrunk pixel: with k of them to a wanted pixel, the pixels at a
+ * straight edge of full contrast are off by 255 / 8k grey levels, 1 for a 32 x 32 input.
  */
-const OVERSAMPLING = 4
+const EXACT_PIXELS = 2 ** 20
+const OVERSAMPLING_MIN = 4
 
 /** Decodes, resizes and normalises. Throws IMAGE_UNREADABLE or IMAGE_TOO_LARGE. */
 export async function preprocessImage (
@@ -31,19 +34,30 @@ export async function preprocessImage (
   const pixels = await decodeImage(bytes, {
     pixelsMax,
     isGrey: rules.colour === 'grey',
-    shrinkTo: (size) => shrunk(size, rules)
+    shrinkTo: (size) => shrunkSize(size, rules)
   })
   const { fit, kernel } = rules.resize
   return normalise(await resizePixels(pixels, rules.size, fit, kernel), rules)
 }
 
-/** Both sides by one factor unless the aspect ratio goes anyway. */
-function shrunk ({ width, height }: Size, { size, resize }: PreprocessRules): Size {
-  const factors = [width / (OVERSAMPLING * size.width), height / (OVERSAMPLING * size.height)] as const
-  const isFree = resize.fit === 'fill'
-  const common = Math.max(1, resize.fit === 'cover' ? Math.min(...factors) : Math.max(...factors))
-  const [x, y] = isFree ? [Math.max(1, factors[0]), Math.max(1, factors[1])] : [common, common]
+/** What to shrink a picture to while it is decoded: both sides by one factor unless the aspect ratio goes anyway. */
+export function shrunkSize ({ width, height }: Size, { size, resize: { fit } }: PreprocessRules): Size {
+  const wanted = width * height / EXACT_PIXELS
+  const widthMax = width / (OVERSAMPLING_MIN * size.width)
+  const heightMax = height / (OVERSAMPLING_MIN * size.height)
+  let x = within(1, Math.sqrt(wanted), fit === 'cover' ? Math.min(widthMax, heightMax) : Math.max(widthMax, heightMax))
+  let y = x
+  if (fit === 'fill') {
+    // What one side cannot give, the other makes up for.
+    y = within(1, Math.sqrt(wanted), heightMax)
+    x = within(1, wanted / y, widthMax)
+    y = within(1, wanted / x, heightMax)
+  }
   return { width: Math.max(1, Math.round(width / x)), height: Math.max(1, Math.round(height / y)) }
+}
+
+function within (least: number, value: number, most: number): number {
+  return Math.max(least, Math.min(value, most))
 }
 
 /** (value / 255 - mean) / std per channel; NaN, the border of `contain`, becomes 0, which is the mean. */

@@ -87,43 +87,54 @@ async function resizeBySharp (pixels: Pixels, { width, height }: Size, kernel: K
   return Float32Array.from(await image.raw().toBuffer())
 }
 
-/** Separable: first along rows, then along columns, in float64. */
-function areaAverage (pixels: Pixels, { width, height }: Size): Float32Array {
-  const { channels } = pixels
-  const columns = coverage(pixels.width, width)
-  const rows = coverage(pixels.height, height)
-  const narrow = new Float64Array(width * pixels.height * channels)
-  for (let y = 0; y < pixels.height; y++) {
-    for (let x = 0; x < width; x++) {
-      for (const [source, weight] of columns[x]!) {
-        for (let channel = 0; channel < channels; channel++) {
-          const at = (y * width + x) * channels + channel
-          narrow[at]! += weight * pixels.data[(y * pixels.width + source) * channels + channel]!
-        }
-      }
-    }
-  }
-  const small = new Float64Array(width * height * channels)
-  const line = width * channels
-  for (let y = 0; y < height; y++) {
-    for (const [source, weight] of rows[y]!) {
-      for (let at = 0; at < line; at++) small[y * line + at]! += weight * narrow[source * line + at]!
+/** Separable: each source row along its columns, then rows into rows; in float64. */
+function areaAverage ({ width: sourceWidth, height: sourceHeight, channels, data }: Pixels, size: Size): Float32Array {
+  const columns = coverage(sourceWidth, size.width)
+  const rows = coverage(sourceHeight, size.height)
+  const line = size.width * channels
+  const narrow = new Float64Array(line)
+  const small = new Float64Array(line * size.height)
+  let narrowed = -1
+  for (const [y, { first, weights }] of rows.entries()) {
+    for (let at = 0; at < weights.length; at++) {
+      const row = data.subarray((first + at) * sourceWidth * channels, (first + at + 1) * sourceWidth * channels)
+      // The last row under one target row may be the first under the next.
+      if (narrowed !== first + at) averageRow(row, columns, channels, narrow)
+      narrowed = first + at
+      const weight = weights[at]!
+      for (let x = 0; x < line; x++) small[y * line + x]! += weight * narrow[x]!
     }
   }
   return Float32Array.from(small)
 }
 
-/** For each target position the source positions under it and their weights, which sum to 1. */
-function coverage (sourceLength: number, targetLength: number): Array<Array<[source: number, weight: number]>> {
+function averageRow (row: Uint8Array, columns: readonly Coverage[], channels: number, result: Float64Array): void {
+  for (let x = 0; x < columns.length; x++) {
+    const { first, weights } = columns[x]!
+    for (let channel = 0; channel < channels; channel++) {
+      let sum = 0
+      for (let at = 0; at < weights.length; at++) sum += weights[at]! * row[(first + at) * channels + channel]!
+      result[x * channels + channel] = sum
+    }
+  }
+}
+
+/** The source positions under a target position, and their weights, which sum to 1. */
+interface Coverage {
+  first: number
+  weights: Float64Array
+}
+
+function coverage (sourceLength: number, targetLength: number): Coverage[] {
   const scale = sourceLength / targetLength
   return Array.from({ length: targetLength }, (_, target) => {
     const begin = target * scale
     const end = begin + scale
-    const weights: Array<[number, number]> = []
-    for (let source = Math.floor(begin); source < Math.min(Math.ceil(end), sourceLength); source++) {
-      const overlap = Math.min(end, source + 1) - Math.max(begin, source)
-      if (overlap > 0) weights.push([source, overlap / scale])
-    }
-    return weights
+    const first = Math.floor(begin)
+    const length = Math.min(Math.ceil(end), sourceLength) - first
+    const weights = Float64Array.from({ length }, (_, at) => {
+      return (Math.min(end, first + at + 1) - Math.max(begin, first + at)) / scale
+    })
+    return { first, weights }
   })
 }
