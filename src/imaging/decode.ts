@@ -38,19 +38,31 @@ export async function decodeImage (bytes: Uint8Array, options: DecodeOptions): P
   try {
     const size = await readSize(bytes, options.pixelsMax)
     const image = sharp(bytes, { limitInputPixels: options.pixelsMax, failOn: 'error', pages: 1 })
-    image.autoOrient().flatten({ background: '#000' }).toColourspace(options.isGrey ? 'b-w' : 'srgb')
+    image.autoOrient().flatten({ background: '#000' }).toColourspace('srgb')
     const target = options.shrinkTo?.(size) ?? size
     if (target.width < size.width || target.height < size.height) {
       image.resize(target.width, target.height, { fit: 'fill', kernel: 'linear' })
     }
-    const { data, info } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
-    return { width: info.width, height: info.height, channels: info.channels as 1 | 3, data }
+    const { data, info: { width, height } } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+    return options.isGrey ? { width, height, channels: 1, data: luma(data) } : { width, height, channels: 3, data }
   } catch (cause) {
     if (cause instanceof BankswitchError) throw cause
     throw imagingErrors.IMAGE_UNREADABLE('the picture cannot be decoded', {
       expected: IMAGE_FORMATS, received: firstLine((cause as Error).message)
     }, cause)
   }
+}
+
+/**
+ * Interleaved RGB -> grey by ITU-R BT.601 on the encoded values, as Pillow, OpenCV and torchvision have it. libvips
+ * weighs light instead, which makes pure red 127 where a model was trained on 76. The integer arithmetic is Pillow's.
+ */
+function luma (rgb: Uint8Array): Uint8Array {
+  const grey = new Uint8Array(rgb.length / 3)
+  for (let at = 0, from = 0; at < grey.length; at++, from += 3) {
+    grey[at] = (19595 * rgb[from]! + 38470 * rgb[from + 1]! + 7471 * rgb[from + 2]! + 0x8000) >> 16
+  }
+  return grey
 }
 
 /** Upright width and height, from the header alone. */
