@@ -66,22 +66,24 @@ const validate = ajv.compile<Manifest>(ManifestSchema)
 
 /** Throws MANIFEST_INVALID listing every fault. */
 export function parseManifest (text: string, folderName: string): Manifest {
-  const faults: string[] = []
+  const refused = (faults: string[], cause?: unknown) => {
+    const list = faults.join('; ')
+    return modelErrors.MANIFEST_INVALID(`the manifest of "${folderName}" is refused: ${list}`, { faults }, cause)
+  }
   let parsed: unknown
   try {
     parsed = JSON.parse(text)
   } catch (cause) {
-    faults.push(`it is not JSON: ${(cause as Error).message}`)
+    throw refused([`it is not JSON: ${(cause as Error).message}`], cause)
   }
-  if (faults.length === 0 && validate(parsed)) {
-    faults.push(...relationFaults(parsed, folderName))
-    if (faults.length === 0) return parsed
-  } else {
-    faults.push(...(validate.errors ?? []).map(({ instancePath, message, params }) => {
+  if (!validate(parsed)) {
+    throw refused(validate.errors!.map(({ instancePath, message, params }) => {
       return `${instancePath === '' ? 'it' : instancePath} ${message} ${JSON.stringify(params)}`
     }))
   }
-  throw modelErrors.MANIFEST_INVALID(`the manifest of "${folderName}" is refused: ${faults.join('; ')}`, { faults })
+  const faults = relationFaults(parsed, folderName)
+  if (faults.length > 0) throw refused(faults)
+  return parsed
 }
 
 /** What a schema cannot say: relations between fields. */
