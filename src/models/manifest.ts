@@ -54,7 +54,8 @@ export const ManifestSchema = Type.Object({
   defaultDomain: Type.String({ pattern: NAME_PATTERN }),
   domains: Type.Optional(Type.Record(
     Type.String({ pattern: NAME_PATTERN }),
-    Type.Object({ input: Type.Partial(PreprocessingSchema, strict) }, strict)
+    Type.Object({ input: Type.Partial(PreprocessingSchema, strict) }, strict),
+    strict
   ))
 }, strict)
 
