@@ -15,7 +15,7 @@ export interface ModelEntry {
 
 /**
  * Reads every model of the folder, in name order. Folders whose name begins with a dot are passed over.
- * Throws MANIFEST_INVALID, or MODEL_FILE_UNREADABLE when the folder itself cannot be read.
+ * Throws MANIFEST_INVALID, or MODEL_FILE_UNREADABLE when the folder or a manifest in it cannot be read.
  */
 export async function readRepository (modelsFolder: string): Promise<ModelEntry[]> {
   let names: string[]
@@ -35,8 +35,11 @@ async function readModel (modelsFolder: string, name: string): Promise<ModelEntr
   try {
     text = await readFile(join(folder, 'manifest.json'), 'utf8')
   } catch (cause) {
-    if (!hasErrno(cause, 'ENOENT')) throw cause
-    throw modelErrors.MANIFEST_INVALID(`the model folder "${name}" has no manifest.json`, { received: name }, cause)
+    if (hasErrno(cause, 'ENOENT')) {
+      throw modelErrors.MANIFEST_INVALID(`the model folder "${name}" has no manifest.json`, { received: name }, cause)
+    }
+    const { message } = cause as Error
+    throw modelErrors.MODEL_FILE_UNREADABLE(`the manifest of "${name}" cannot be read: ${message}`, {}, cause)
   }
   const manifest = parseManifest(text, name)
   const labels = await readLabels(join(folder, manifest.labels))
