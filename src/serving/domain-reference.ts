@@ -36,10 +36,10 @@ export interface ResolvedDomain {
 export function resolveDomain (store: BankStore, model: string, reference: DomainReference): ResolvedDomain {
   const record = store.domain(model, reference.domain)
   if (record === undefined) {
-    const known = store.domains(model).map(({ domain }) => domain)
+    const known = store.domains(model).map(({ domain }) => domain).slice(0, NAMED_MAX)
     throw storeErrors.DOMAIN_NOT_FOUND(
-      `model "${model}" has no domain "${reference.domain}"; it has ${known.slice(0, NAMED_MAX).join(', ')}`,
-      { expected: known.slice(0, NAMED_MAX), received: reference.domain }
+      `model "${model}" has no domain "${reference.domain}"; it has ${known.join(', ') || 'none'}`,
+      { expected: known, received: reference.domain }
     )
   }
   const wanted = reference.version ?? record.active
