@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { BankswitchError } from '#src/base/errors.js'
+import {
+  inputShape, inputShapes, parseManifest, preprocessingOf, readLabels, type Manifest
+} from '#src/models/manifest.js'
+import { hasCode } from '../support/errors.js'
+import { ROOT, temporaryFolder } from '../support/folders.js'
+import { MANIFEST } from './fixtures/manifests.js'
+
+/** The faults of a manifest with some fields changed; none when it is accepted. */
+function faultsOf (changes: Record<string, unknown>, folderName = 'signs'): string[] {
+  try {
+    parseManifest(JSON.stringify({ ...MANIFEST, ...changes }), folderName)
+    return []
+  } catch (error) {
+    hasCode('MANIFEST_INVALID')(error)
+    const { message, details: { faults } } = error as BankswitchError
+    for (const fault of faults as string[]) assert.ok(message.includes(fault))
+    return faults as string[]
+  }
+}
+
+const input = (changes: Record<string, unknown>) => ({ input: { ...MANIFEST.input, ...changes } })
+
+test('a manifest is returned as it stands', () => {
+  assert.deepEqual(parseManifest(JSON.stringify(MANIFEST), 'signs'), MANIFEST)
+  const full: Manifest = { ...MANIFEST, description: 'd', licence: 'l', domains: { lowres: { input: {} } } }
+  assert.deepEqual(parseManifest(JSON.stringify(full), 'signs'), full)
+})
+
+test('the shipped manifest is accepted', async () => {
+  const text = await readFile(join(ROOT, 'models/traffic-signs/manifest.json'), 'utf8')
+  const manifest = parseManifest(text, 'traffic-signs')
+  const labels = await readLabels(join(ROOT, 'models/traffic-signs', manifest.labels))
+  assert.ok(labels.length > 0)
+})
+
+test('what is not JSON is told as that alone, whatever was refused before', () => {
+  assert.equal(faultsOf({ name: 7 }).length, 1)
+  assert.throws(() => parseManifest('{"format": 1,', 'signs'), (error: BankswitchError) => {
+    const faults = error.details.faults as string[]
+    assert.equal(faults.length, 1)
+    assert.match(faults[0]!, /^it is not JSON/)
+    return hasCode('MANIFEST_INVALID')(error)
+  })
+  for (const text of ['null', '[]', '"signs"', '7']) {
+    assert.throws(() => parseManifest(text, 'signs'), hasCode('MANIFEST_INVALID', {
+      faults: ['it must be object {"type":"object"}']
+    }))
+  }
+})
+
+for (const key of Object.keys(MANIFEST)) {
+  test(`a manifest without ${key} is refused`, () => {
+    const faults = faultsOf({ [key]: undefined })
+    assert.ok(faults.some((fault) => fault.includes(`"missingProperty":"${key}"`)), faults.join())
+  })
+}
+
+for (const [where, changes] of [
+  ['/format', { format: 2 }],
+  ['/name', { name: '../signs' }],
+  ['/title', { title: 'x'.repeat(201) }],
+  ['/graph', { graph: '../model.onnx' }],
+  ['/graph', { graph: 'sub/model.onnx' }],
+  ['/graph', { graph: '.hidden' }],
+  ['/labels', { labels: '/etc/passwd' }],
+  ['/task', { task: 'detection' }],
+  ['/defaultDomain', { defaultDomain: 'day:1' }],
+  ['/input/size', input({ size: { width: 32 } })],
+  ['/input/size/width', input({ size: { width: 4097, height: 1 } })],
+  ['/input/size/height', input({ size: { width: 1, height: 0 } })],
+  ['/input/colour', input({ colour: 'cmyk' })],
+  ['/input/layout', input({ layout: 'HWC' })],
+  ['/input/mean/0', input({ mean: ['0', 0, 0] })],
+  ['/input/std/1', input({ std: [1, 0, 1] })],
+  ['/input/std/2', input({ std: [1, 1, -1] })],
+  ['/input/resize/fit', input({ resize: { fit: 'stretch', kernel: 'area' } })],
+  ['/input/resize/kernel', input({ resize: { fit: 'fill', kernel: 'nearest' } })],
+  ['/input', input({ scale: 255 })],
+  ['/output/activation', { output: { name: 'logits', activation: 'tanh' } }],
+  ['/domains/lowres', { domains: { lowres: {} } }],
+  ['/domains/lowres', { domains: { lowres: null } }],
+  ['/domains/lowres/input', { domains: { lowres: { input: { name: 'x' } } } }],
+  ['/domains/lowres/input/size', { domains: { lowres: { input: { size: { width: 3 } } } } }],
+  ['it', { adminKey: 'x' }]
+] as const) {
+  test(`a manifest with ${JSON.stringify(changes).slice(0, 60)} is refused at ${where}`, () => {
+    const faults = faultsOf(changes)
+    assert.ok(faults.some((fault) => fault.startsWith(`${where} `)), faults.join('\n'))
+  })
+}
+
+test('overrides for a domain that can have no such name are refused, not ignored', () => {
+  for (const name of ['low res', '../lowres', '.lowres', '', 'low:res']) {
+    for (const value of [null, { input: {} }, { anything: 1 }]) {
+      assert.ok(faultsOf({ domains: { [name]: value } }).some((fault) => fault.startsWith('/domains ')), name)
+    }
+  }
+  const text = JSON.stringify({ ...MANIFEST, domains: {} }).replace('"domains":{}', '"domains":{"__proto__":null}')
+  assert.throws(() => parseManifest(text, 'signs'), hasCode('MANIFEST_INVALID'))
+})
+
+test('every fault of the form is listed', () => {
+  const faults = faultsOf({ format: 2, title: 7, labels: undefined, ...input({ layout: 'x', mean: [] }) })
+  for (const where of ['it ', '/format ', '/title ', '/input/layout ', '/input/mean ']) {
+    assert.ok(faults.some((fault) => fault.startsWith(where)), `${where}: ${faults.join('\n')}`)
+  }
+})
+
+test('every fault between fields is listed', () => {
+  assert.deepEqual(faultsOf({
+    ...input({ mean: [0], std: [1, 1] }),
+    domains: {
+      dark: { input: { colour: 'grey', mean: [0], std: [1] } },
+      grey: { input: { colour: 'grey' } },
+      fine: { input: { mean: [0, 0, 0], std: [1, 1, 1] } },
+      four: { input: { mean: [0, 0, 0, 0], std: [1, 1, 1, 1] } }
+    }
+  }, 'plates'), [
+    '/name must be the folder\'s name "plates"',
+    '/input mean must have 3 values for rgb',
+    '/input std must have 3 values for rgb',
+    '/domains/grey std must have 1 values for grey',
+    '/domains/four mean must have 3 values for rgb',
+    '/domains/four std must have 3 values for rgb'
+  ])
+})
+
+test('a domain overrides what it names and nothing else', () => {
+  const { name: _name, ...rules } = MANIFEST.input
+  const lowres = { size: { width: 16, height: 16 }, resize: { fit: 'contain', kernel: 'cubic' } } as const
+  const manifest: Manifest = { ...MANIFEST, domains: { lowres: { input: lowres }, empty: { input: {} } } }
+  assert.deepEqual(preprocessingOf(manifest, 'lowres'), { ...rules, ...lowres })
+  for (const domain of ['empty', 'unheard', 'constructor', 'toString']) {
+    assert.deepEqual(preprocessingOf(manifest, domain), rules)
+    assert.deepEqual(preprocessingOf(MANIFEST, domain), rules)
+  }
+  assert.equal('name' in preprocessingOf(manifest, 'lowres'), false)
+})
+
+test('an input shape follows layout and colour', () => {
+  const rules = preprocessingOf({ ...MANIFEST, ...input({ size: { width: 5, height: 7 } }) } as Manifest, 'day')
+  assert.deepEqual(inputShape(rules), [1, 3, 7, 5])
+  assert.deepEqual(inputShape({ ...rules, layout: 'NHWC' }), [1, 7, 5, 3])
+  assert.deepEqual(inputShape({ ...rules, colour: 'grey' }), [1, 1, 7, 5])
+  assert.deepEqual(inputShape({ ...rules, colour: 'bgr' }), [1, 3, 7, 5])
+})
+
+test('input shapes are those that domains use, each once, the default domain\'s first', () => {
+  assert.deepEqual(inputShapes(MANIFEST), [[1, 3, 32, 32]])
+  const size = (side: number) => ({ input: { size: { width: side, height: side } } })
+  const manifest: Manifest = {
+    ...MANIFEST, domains: { a: size(16), b: size(32), c: size(16), d: { input: { mean: [0, 0, 0] } }, e: size(8) }
+  }
+  assert.deepEqual(inputShapes(manifest), [[1, 3, 32, 32], [1, 3, 16, 16], [1, 3, 8, 8]])
+  const other: Manifest = { ...manifest, defaultDomain: 'e' }
+  assert.deepEqual(inputShapes(other)[0], [1, 3, 8, 8])
+})
+
+test('labels are an array of strings', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'labels.json')
+  await writeFile(path, '["stop", "yield", ""]')
+  assert.deepEqual(await readLabels(path), ['stop', 'yield', ''])
+  for (const text of ['', '{}', '"stop"', '["stop", 7]', '[null]', '["stop"']) {
+    await writeFile(path, text)
+    await assert.rejects(readLabels(path), hasCode('MANIFEST_INVALID'))
+  }
+  await writeFile(path, `[${Array(1_000_001).fill('""').join()}]`)
+  await assert.rejects(readLabels(path), hasCode('MANIFEST_INVALID'))
+  await assert.rejects(readLabels(join(folder, 'none.json')), hasCode('MANIFEST_INVALID'))
+  await mkdir(join(folder, 'folder.json'))
+  await assert.rejects(readLabels(join(folder, 'folder.json')), hasCode('MANIFEST_INVALID'))
+})
