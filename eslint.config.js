@@ -6,7 +6,9 @@ export default [
     rules: {
       'no-void': ['error', { allowAsStatement: true }],
       camelcase: ['error', { properties: 'never', ignoreImports: true }],
-      '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true }],
+      '@stylistic/max-len': ['error', {
+        code: 120, ignoreUrls: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true
+      }],
       'max-lines-per-function': ['error', { max: 70, skipBlankLines: true, skipComments: true }]
     }
   },
