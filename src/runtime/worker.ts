@@ -7,7 +7,7 @@
 import assert from 'node:assert'
 import { parentPort } from 'node:worker_threads'
 import { toErrorRecord } from '../base/errors.js'
-import { elementCount } from '../onnx/tensor.js'
+import { elementCount } from '../base/dims.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
 import type { FromWorker, LoadRequest, RunRequest, ServedModel, ToWorker } from './messages.js'
 
