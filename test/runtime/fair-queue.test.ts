@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { FairQueue, type Waiting } from '#src/runtime/fair-queue.js'
 import { hasCode } from '../support/errors.js'
-import { runSeed } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
 
 interface Item extends Waiting { id: number }
 
