@@ -6,7 +6,7 @@
  */
 import { request } from 'node:http'
 import { parseArgs } from 'node:util'
-import autocannon from 'autocannon'
+import { makeLoad } from './load.js'
 import { quantile } from './measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
@@ -21,18 +21,16 @@ const IDLE_SECONDS = 2
 const server = await startBenchServer()
 try {
   const idle = await livezLatencies(IDLE_SECONDS)
-  const load = autocannon({
+  const load = makeLoad({
     url: `${server.address}/v2/models/traffic-signs/infer`,
-    method: 'POST',
     connections: Number(values.connections),
-    duration: Number(values.seconds),
+    seconds: Number(values.seconds),
     ...signsRequest(ROWS)
   })
   const saturated = await livezLatencies(Number(values.seconds) - 1)
-  const { requests, errors, non2xx } = await load
-  const rowsPerSecond = (requests.average * ROWS).toFixed(0)
-  console.log(`load: ${values.connections} connections of ${ROWS}-row requests, ${rowsPerSecond} rows/s, ` +
-    `${errors} errors, ${non2xx} refused`)
+  const { requestsPerSecond, errors, refused } = await load
+  console.log(`load: ${values.connections} connections of ${ROWS}-row requests, ` +
+    `${(requestsPerSecond * ROWS).toFixed(0)} rows/s, ${errors} errors, ${refused} refused`)
   for (const [name, latencies] of [['idle', idle], ['saturated', saturated]] as const) {
     console.log(`/livez ${name}: p50 ${quantile(latencies, 0.5).toFixed(2)} ms, ` +
       `p99 ${quantile(latencies, 0.99).toFixed(2)} ms, max ${Math.max(...latencies).toFixed(2)} ms, ${latencies.length} requests`)
