@@ -62,6 +62,13 @@ def batch_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
     return {path: module for path, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
 
 
+def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """A safetensors file that everybody may read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(path))
+    path.chmod(0o644)
+
+
 def save_bank(model: nn.Module, path: Path) -> None:
     """The four statistics of every batch norm, under PyTorch's names."""
     bank = {
@@ -69,8 +76,7 @@ def save_bank(model: nn.Module, path: Path) -> None:
         for layer, module in batch_norms(model).items()
         for statistic in STATISTICS
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(bank, str(path))
+    save(bank, path)
 
 
 @torch.no_grad()

@@ -18,10 +18,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import save_file
 
 import gtsrb
-from export import batch_norm_inputs, export_graph, save_bank, save_provenance
+from export import batch_norm_inputs, export_graph, save, save_bank, save_provenance
 from nets import BankedBatchNorm2d, SignNet, plain_state, select
 
 BATCH = 64
@@ -108,12 +107,11 @@ def save_goldens(model: nn.Module, test: gtsrb.Split, path: Path, seed: int) -> 
             golden[f"{domain}.inputs"], golden[f"{domain}.logits"] = inputs, net(inputs)
         for name, value in batch_norm_inputs(net, inputs).items():
             golden[f"{domain}.layers.{name}"] = value
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(golden, str(path))
+    save(golden, path)
 
 
 def save_samples(model: nn.Module, test: gtsrb.Split, folder: Path, seed: int) -> None:
-    """A few test pictures as PNG, evenly spread over those that their own bank reads right and another reads wrong."""
+    """A few test pictures as PNG, of different classes, that their own bank reads right and another reads wrong."""
     folder.mkdir(parents=True, exist_ok=True)
     names = json.loads((folder.parent / "labels.json").read_text())
     for domain in gtsrb.DOMAINS:
@@ -124,10 +122,12 @@ def save_samples(model: nn.Module, test: gtsrb.Split, folder: Path, seed: int) -
             right = plain(model, domain)(gtsrb.normalise(images)).argmax(1).eq(part.labels)
             wrong = plain(model, other)(gtsrb.normalise(images)).argmax(1).ne(part.labels)
         rows = torch.nonzero(right & wrong).flatten()
-        for row in rows[torch.linspace(0, len(rows) - 1, SAMPLES_PER_DOMAIN + 2).long()[1:-1]].tolist():
+        labels = part.labels[rows].unique()
+        chosen = labels[torch.linspace(0, len(labels) - 1, SAMPLES_PER_DOMAIN + 2).long()[1:-1]].tolist()
+        for label in chosen:
+            row = int(rows[part.labels[rows] == label][0])
             pixels = images[row].permute(1, 2, 0).to(torch.uint8).numpy()
-            label = names[int(part.labels[row])].lower().replace(" ", "-").replace("/", "-")
-            Image.fromarray(pixels).save(folder / f"{domain}-{label}.png", optimize=True)
+            Image.fromarray(pixels).save(folder / f"{domain}-{names[label].replace(' ', '-')}.png", optimize=True)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@
 import { packBank, type PortLayout } from '../bank/pack.js'
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
 import { openSession, type PlainTensor, type Session, type ValueDescription } from '../ort/session.js'
-import { elementCount } from '../onnx/tensor.js'
+import { elementCount } from '../base/dims.js'
 import { sliceRows } from '../ort/rows.js'
 import { sampleFeeds, seededNormal, type SampleShapes } from './sample-inputs.js'
 import type { BankInput } from './promote-ports.js'

@@ -1,5 +1,5 @@
 /** Inputs to probe and prove a model with: seeded noise in the shapes that it will be served with. */
-import { elementCount } from '../onnx/tensor.js'
+import { elementCount } from '../base/dims.js'
 import { compilerErrors } from './errors.js'
 import type { PlainTensor, TensorData, ValueDescription } from '../ort/session.js'
 

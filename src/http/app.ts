@@ -38,6 +38,7 @@ const PARAMETER_LENGTH_MAX = 256
 const KEEP_ALIVE_MS = 72_000
 const HEADERS_MS = 15_000
 const REQUEST_MS = 120_000
+const IDLE_SWEEP_MS = 50
 
 export async function buildApp (options: AppOptions): Promise<App> {
   const { engine, settings, logger, metrics } = options
@@ -58,6 +59,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply, drainMs))
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app, metrics)
+  letConnectionsGo(app)
   await addDocuments(app, options.version)
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
@@ -108,6 +110,21 @@ function addHooks (app: App, metrics: Metrics): void {
       timing: reply.getHeader('server-timing')
     }, 'request')
   })
+}
+
+/**
+ * Once the server closes, kept-alive connections must not hold it open: answers under way ask the client to close, and
+ * connections that fall idle all the same are closed from here.
+ */
+function letConnectionsGo (app: App): void {
+  let sweep: NodeJS.Timeout | undefined
+  app.addHook('preClose', async () => {
+    sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS)
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (sweep !== undefined) reply.header('connection', 'close')
+  })
+  app.addHook('onClose', async () => clearInterval(sweep))
 }
 
 async function addDocuments (app: App, version: string): Promise<void> {

@@ -11,6 +11,11 @@ export interface RequestedModel {
   reference?: DomainReference
 }
 
+/** The model of a path segment `model` or `model@domain`. */
+export function modelOf (path: string): string {
+  return path.split('@')[0] ?? ''
+}
+
 /**
  * `path` is the model segment of the path, `pathVersion` the version segment where there is one (it pins the bank's
  * version). Throws DOMAIN_REFERENCE_INVALID, also when two places pin different versions.
@@ -18,8 +23,8 @@ export interface RequestedModel {
 export function requestedModel (
   request: FastifyRequest, path: string, pathVersion?: string, parameter?: string | number | boolean
 ): RequestedModel {
+  const model = modelOf(path)
   const at = path.indexOf('@')
-  const model = at < 0 ? path : path.slice(0, at)
   const header = request.headers[DOMAIN_HEADER]
   const text = typeof header === 'string'
     ? header

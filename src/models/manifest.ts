@@ -54,7 +54,10 @@ export const ManifestSchema = Type.Object({
   defaultDomain: Type.String({ pattern: NAME_PATTERN }),
   domains: Type.Optional(Type.Record(
     Type.String({ pattern: NAME_PATTERN }),
-    Type.Object({ input: Type.Partial(PreprocessingSchema, strict) }, strict),
+    Type.Object({
+      description: Type.Optional(Type.String({ maxLength: 2000 })),
+      input: Type.Optional(Type.Partial(PreprocessingSchema, strict))
+    }, strict),
     strict
   ))
 }, strict)
@@ -92,7 +95,9 @@ function relationFaults (manifest: Manifest, folderName: string): string[] {
   const faults: string[] = []
   if (manifest.name !== folderName) faults.push(`/name must be the folder's name "${folderName}"`)
   const variants: Array<[string, Partial<Preprocessing>]> = [['/input', manifest.input]]
-  for (const [domain, { input }] of Object.entries(manifest.domains ?? {})) variants.push([`/domains/${domain}`, input])
+  for (const [domain, { input = {} }] of Object.entries(manifest.domains ?? {})) {
+    variants.push([`/domains/${domain}`, input])
+  }
   for (const [where, input] of variants) {
     const { colour, mean, std } = { ...manifest.input, ...input }
     const channels = colour === 'grey' ? 1 : 3
@@ -105,10 +110,13 @@ function relationFaults (manifest: Manifest, folderName: string): string[] {
 /** How pictures of a domain are prepared: the model's rules with the domain's overrides. */
 export function preprocessingOf (manifest: Manifest, domain: string): Preprocessing {
   const { name: _name, ...rules } = manifest.input
-  const overrides = manifest.domains !== undefined && Object.hasOwn(manifest.domains, domain)
-    ? manifest.domains[domain]?.input
-    : undefined
-  return { ...rules, ...overrides } as Preprocessing
+  return { ...rules, ...entryOf(manifest, domain)?.input } as Preprocessing
+}
+
+/** What the manifest says of a domain, if anything. */
+export function entryOf (manifest: Manifest, domain: string): NonNullable<Manifest['domains']>[string] | undefined {
+  const { domains = {} } = manifest
+  return Object.hasOwn(domains, domain) ? domains[domain] : undefined
 }
 
 /** Dimensions of one picture as the model's input, batch axis 1, for each distinct size that domains use. */

@@ -10,9 +10,8 @@
  * although a runtime might fold it.
  */
 import { floatAttribute, intsAttribute, attributeOf, intAttribute } from './node.js'
-import {
-  DataType, dimsOf, elementCount, isExternal, isFloatTensor, isIntegerTensor, readFloat64, readIntegers
-} from './tensor.js'
+import { elementCount } from '../base/dims.js'
+import { DataType, dimsOf, isExternal, isFloatTensor, isIntegerTensor, readFloat64, readIntegers } from './tensor.js'
 import type { GraphIndex } from './graph.js'
 import type { NodeProto, TensorProto } from './generated/onnx_pb.js'
 

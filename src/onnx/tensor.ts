@@ -5,6 +5,7 @@
  * `raw_data` is written. All integers are little-endian on the wire and on every machine we run on.
  */
 import { create } from '@bufbuild/protobuf'
+import { elementCount } from '../base/dims.js'
 import { alignedView, bytesOf } from '../base/bytes.js'
 import { bfloat16ToNumber, float16ToNumber } from '../base/float16.js'
 import { onnxErrors } from './errors.js'
@@ -55,11 +56,6 @@ export function dimsOf (tensor: TensorProto): number[] {
     throw onnxErrors.ONNX_MALFORMED(`tensor "${tensor.name}" has impossible dimensions`, { received: dims })
   }
   return dims
-}
-
-/** Product of the dimensions; 1 for a scalar. */
-export function elementCount (dims: readonly number[]): number {
-  return dims.reduce((product, dim) => product * dim, 1)
 }
 
 /**

@@ -9,7 +9,7 @@
 import { runtimeErrors } from './errors.js'
 import { concatenateRows, sliceRows } from '../ort/rows.js'
 import { FairQueue, type Waiting } from './fair-queue.js'
-import { WorkerHandle, type RunOutcome } from './worker-handle.js'
+import { WorkerHandle, type RunOutcome, type WorkerScript } from './worker-handle.js'
 import type { PlainTensor } from '../ort/session.js'
 import type { ServedModel } from './messages.js'
 
@@ -21,6 +21,8 @@ export interface PoolOptions {
   /** Bytes of banks that each worker keeps. */
   bankBytesMax: number
   observer?: PoolObserver
+  /** What the threads run, if not the inference worker. */
+  script?: WorkerScript
 }
 
 /** Told of what happens, for metrics and logs; must not throw. */
@@ -169,10 +171,15 @@ export class InferencePool {
 
   #startWorker (): WorkerHandle {
     const bornAt = performance.now()
-    const worker = new WorkerHandle(this.#options.bankBytesMax, (gone, error) => {
-      this.#workers.delete(gone)
-      this.#ready.delete(gone)
-      if (!this.#isClosed || this.#queue.rows > 0) this.#replace(error, performance.now() - bornAt)
+    const { bankBytesMax, script } = this.#options
+    const worker = new WorkerHandle({
+      bankBytesMax,
+      onGone: (gone, error) => {
+        this.#workers.delete(gone)
+        this.#ready.delete(gone)
+        if (!this.#isClosed || this.#queue.rows > 0) this.#replace(error, performance.now() - bornAt)
+      },
+      ...(script === undefined ? {} : { script })
     })
     this.#workers.add(worker)
     return worker

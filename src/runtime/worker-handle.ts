@@ -10,7 +10,21 @@ import { fromErrorRecord } from '../base/errors.js'
 import type { FromWorker, ServedModel, ToWorker } from './messages.js'
 import type { PlainTensor } from '../ort/session.js'
 
-const SCRIPT = new URL('./worker.js', import.meta.url)
+export interface WorkerScript {
+  url: URL
+  workerData?: unknown
+}
+
+const INFERENCE_SCRIPT: WorkerScript = { url: new URL('./worker.js', import.meta.url) }
+
+export interface WorkerHandleOptions {
+  /** Bytes of banks that the thread keeps. */
+  bankBytesMax: number
+  /** Called once when the thread has ended, wanted or not; what ran on it has been rejected by then. */
+  onGone (handle: WorkerHandle, error: Error): void
+  /** Another program that speaks the same messages. */
+  script?: WorkerScript
+}
 
 export interface RunOutcome {
   outputs: Record<string, PlainTensor>
@@ -37,14 +51,13 @@ export class WorkerHandle {
   #jobs = 0
   #isGone = false
 
-  /** `onGone` is called once when the thread has ended, wanted or not; what ran on it has been rejected by then. */
-  constructor (bankBytesMax: number, onGone: (handle: WorkerHandle, error: Error) => void) {
+  constructor ({ bankBytesMax, onGone, script = INFERENCE_SCRIPT }: WorkerHandleOptions) {
     this.#ledger = new LRUCache<string, number>({
       maxSize: bankBytesMax,
       sizeCalculation: (bytes) => bytes,
       dispose: (_bytes, key) => this.#evicted.push(key)
     })
-    this.#worker = new Worker(SCRIPT, { stdout: false, stderr: false })
+    this.#worker = new Worker(script.url, { workerData: script.workerData })
     let failure = new Error('the worker thread ended')
     this.#worker.on('message', (message: FromWorker) => this.#receive(message))
     this.#worker.on('error', (error: Error) => { failure = error })

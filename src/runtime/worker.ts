@@ -7,12 +7,21 @@
 import assert from 'node:assert'
 import { parentPort } from 'node:worker_threads'
 import { toErrorRecord } from '../base/errors.js'
-import { elementCount } from '../onnx/tensor.js'
+import { yieldToOthers } from '../base/thread-priority.js'
+import { elementCount } from '../base/dims.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
 import type { FromWorker, LoadRequest, RunRequest, ServedModel, ToWorker } from './messages.js'
 
+/**
+ * On a saturated machine the thread that answers HTTP must run at once when it has something to do, which is little;
+ * inference takes whatever is left, which is almost everything.
+ */
+const NICENESS = 5
+
 const port = parentPort
 assert(port !== null, 'worker.js must run in a worker thread')
+
+yieldToOthers(NICENESS)
 
 const models = new Map<string, { session: Session, served: ServedModel }>()
 const banks = new Map<string, Record<string, PlainTensor>>()

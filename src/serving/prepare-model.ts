@@ -73,9 +73,7 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
 async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logger: Logger): Promise<void> {
   const { name, defaultDomain } = model.entry.manifest
   if (parts.store.domain(name, defaultDomain) !== undefined) return
-  await register(parts, model, defaultDomain, model.artefact.ownBank, 'model', {
-    isActivated: true, description: 'The statistics that stand in the model'
-  })
+  await register(parts, model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true })
   logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
 }
 

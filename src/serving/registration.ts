@@ -8,6 +8,7 @@ import { bankDigest, completeBank, type Bank, type PartialLayer } from '../bank/
 import { bankErrors } from '../bank/errors.js'
 import { parseBankJson } from '../bank/formats/bank-json.js'
 import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import { entryOf } from '../models/manifest.js'
 import { bankKey, packShared, type InferenceParts } from './inference.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
 import type { ReadyModel } from './served-models.js'
@@ -72,16 +73,19 @@ export async function register (
   const file = serializeBankSafetensors(bank, new Map([
     [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source]
   ]))
-  const record = await store.publish(entry.manifest.name, domain, {
+  const { name } = entry.manifest
+  const isNew = store.domain(name, domain) === undefined
+  const told = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
+  const record = await store.publish(name, domain, {
     file,
     digest,
     fingerprint: artefact.fingerprint,
     source,
     isActivated,
-    ...(description === undefined ? {} : { description })
+    ...(told === undefined ? {} : { description: told })
   }, expected)
   banks.put(bankKey(model, digest), packed)
-  metrics.countRegistration(entry.manifest.name)
+  metrics.countRegistration(name)
   return { record, version: record.versions.at(-1)!, ignored: [] }
 }
 

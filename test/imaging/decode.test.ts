@@ -5,7 +5,7 @@ import sharp from 'sharp'
 import { decodeImage, type DecodeOptions, type Pixels } from '#src/imaging/decode.js'
 import { BankswitchError } from '#src/base/errors.js'
 import { hasCode } from '../support/errors.js'
-import { runSeed } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
 import { at, painted, pixelAt } from './fixtures/pictures.js'
 
 const RGB: DecodeOptions = { pixelsMax: 1_000_000, isGrey: false }

@@ -5,7 +5,7 @@ import { decodeImage } from '#src/imaging/decode.js'
 import { preprocessImage, shrunkSize, type PreprocessRules } from '#src/imaging/preprocess.js'
 import { resizePixels } from '#src/imaging/resize.js'
 import { hasCode } from '../support/errors.js'
-import { runSeed } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
 import { painted, type Paint } from './fixtures/pictures.js'
 
 const PIXELS_MAX = 50_000_000

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { resizePixels, type Resized, type Size } from '#src/imaging/resize.js'
 import type { Pixels } from '#src/imaging/decode.js'
-import { runSeed } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
 import { at, pixelAt, pixels, raster, type Paint } from './fixtures/pictures.js'
 
 /** A few roundings of float32 at 255, and of the order in which float64 sums are taken. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { topPredictions } from '#src/models/classification.js'
-import { runSeed } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
 
 const LABELS = ['a', 'b', 'c', 'd']
 

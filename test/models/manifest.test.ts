@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { BankswitchError } from '#src/base/errors.js'
 import {
-  inputShape, inputShapes, parseManifest, preprocessingOf, readLabels, type Manifest
+  entryOf, inputShape, inputShapes, parseManifest, preprocessingOf, readLabels, type Manifest
 } from '#src/models/manifest.js'
 import { hasCode } from '../support/errors.js'
 import { ROOT, temporaryFolder } from '../support/folders.js'
@@ -27,7 +27,7 @@ const input = (changes: Record<string, unknown>) => ({ input: { ...MANIFEST.inpu
 
 test('a manifest is returned as it stands', () => {
   assert.deepEqual(parseManifest(JSON.stringify(MANIFEST), 'signs'), MANIFEST)
-  const full: Manifest = { ...MANIFEST, description: 'd', licence: 'l', domains: { lowres: { input: {} } } }
+  const full: Manifest = { ...MANIFEST, description: 'd', licence: 'l', domains: { lowres: { input: {} }, fog: { description: 'd' } } }
   assert.deepEqual(parseManifest(JSON.stringify(full), 'signs'), full)
 })
 
@@ -82,8 +82,9 @@ for (const [where, changes] of [
   ['/input/resize/kernel', input({ resize: { fit: 'fill', kernel: 'nearest' } })],
   ['/input', input({ scale: 255 })],
   ['/output/activation', { output: { name: 'logits', activation: 'tanh' } }],
-  ['/domains/lowres', { domains: { lowres: {} } }],
+  ['/domains/lowres', { domains: { lowres: { title: 'x' } } }],
   ['/domains/lowres', { domains: { lowres: null } }],
+  ['/domains/lowres/description', { domains: { lowres: { description: 'x'.repeat(2001) } } }],
   ['/domains/lowres/input', { domains: { lowres: { input: { name: 'x' } } } }],
   ['/domains/lowres/input/size', { domains: { lowres: { input: { size: { width: 3 } } } } }],
   ['it', { adminKey: 'x' }]
@@ -96,7 +97,7 @@ for (const [where, changes] of [
 
 test('overrides for a domain that can have no such name are refused, not ignored', () => {
   for (const name of ['low res', '../lowres', '.lowres', '', 'low:res']) {
-    for (const value of [null, { input: {} }, { anything: 1 }]) {
+    for (const value of [null, {}, { anything: 1 }]) {
       assert.ok(faultsOf({ domains: { [name]: value } }).some((fault) => fault.startsWith('/domains ')), name)
     }
   }
@@ -133,9 +134,13 @@ test('every fault between fields is listed', () => {
 test('a domain overrides what it names and nothing else', () => {
   const { name: _name, ...rules } = MANIFEST.input
   const lowres = { size: { width: 16, height: 16 }, resize: { fit: 'contain', kernel: 'cubic' } } as const
-  const manifest: Manifest = { ...MANIFEST, domains: { lowres: { input: lowres }, empty: { input: {} } } }
+  const told = { description: 'told' }
+  const manifest: Manifest = { ...MANIFEST, domains: { lowres: { input: lowres }, empty: { input: {} }, told } }
   assert.deepEqual(preprocessingOf(manifest, 'lowres'), { ...rules, ...lowres })
-  for (const domain of ['empty', 'unheard', 'constructor', 'toString']) {
+  assert.deepEqual(entryOf(manifest, 'told'), told)
+  assert.equal(entryOf(manifest, 'toString'), undefined)
+  assert.equal(entryOf(MANIFEST, 'told'), undefined)
+  for (const domain of ['empty', 'told', 'unheard', 'constructor', 'toString']) {
     assert.deepEqual(preprocessingOf(manifest, domain), rules)
     assert.deepEqual(preprocessingOf(MANIFEST, domain), rules)
   }

@@ -8,7 +8,7 @@ import {
 import type { Pointer } from '#src/store/pointer-file.js'
 import type { VersionRecord } from '#src/store/bank-store.js'
 import { hasCode } from '../support/errors.js'
-import { runSeed } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
 
 /** How far back a rollback goes, said again. */
 const PREVIOUS_KEPT = 32

@@ -132,7 +132,9 @@ export class GraphBuilder {
   maxPool (x: string, kernel: number, stride: number): string {
     const pad = Math.floor(kernel / 2)
     return this.node('MaxPool', [x], {
-      kernel_shape: { ints: [kernel, kernel] }, strides: { ints: [stride, stride] }, pads: { ints: [pad, pad, pad, pad] }
+      kernel_shape: { ints: [kernel, kernel] },
+      strides: { ints: [stride, stride] },
+      pads: { ints: [pad, pad, pad, pad] }
     })
   }
 

@@ -4,7 +4,7 @@ import { runtimeErrors } from '../../runtime/errors.js'
 import { clientSignal, setAnswerHeaders } from '../answer.js'
 import { parseInferenceRequest, RequestSchema } from '../open-inference/parse-request.js'
 import { writeInferenceResponse } from '../open-inference/write-response.js'
-import { requestedModel } from '../request-domain.js'
+import { modelOf, requestedModel } from '../request-domain.js'
 import { DomainHeader, errorsOf, ModelParameter, rawBody } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
@@ -37,10 +37,10 @@ export function registerInferRoutes (app: App, engine: Engine): void {
 async function answer (
   engine: Engine, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
+  engine.readyModel(modelOf(path))
   const headerLength = request.headers[HEADER_LENGTH]
-  const message = parseInferenceRequest(
-    request.body as Uint8Array, typeof headerLength === 'string' ? headerLength : undefined
-  )
+  const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
+  const message = parseInferenceRequest(body, typeof headerLength === 'string' ? headerLength : undefined)
   const { model, reference } = requestedModel(request, path, version, message.parameters.domain)
   const signals = [clientSignal(request, reply), ...deadlineSignal(message.parameters.timeout)]
   const result = await engine.infer(model, reference, message.feeds, AbortSignal.any(signals))

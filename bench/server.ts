@@ -1,0 +1,70 @@
+/** A server in a process of its own, over a copy of the shipped domains, for benchmarks that measure from outside. */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const ROOT = new URL('../../', import.meta.url).pathname
+
+export interface BenchServer {
+  address: string
+  pid: number
+  adminKey: string
+  /** Stops it by SIGTERM; resolves with the exit code. */
+  stop (): Promise<number | null>
+}
+
+/** Starts and waits until every model is ready. */
+export async function startBenchServer (settings: Record<string, string> = {}): Promise<BenchServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-'))
+  await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
+  const adminKey = 'a-key-for-the-benchmarks'
+  const server = fork(join(ROOT, 'dist/main.js'), ['serve', '--port', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    env: {
+      ...process.env,
+      BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+      BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
+      BANKSWITCH_CACHE_DIR: join(folder, 'cache'),
+      BANKSWITCH_ADMIN_KEY: adminKey,
+      ...settings
+    }
+  })
+  const address = await new Promise<string>((resolve, reject) => {
+    let output = ''
+    server.once('exit', () => reject(new Error(`the server ended before it was ready:\n${output}`)))
+    server.stdout!.on('data', (chunk: Buffer) => {
+      if (output.includes('"msg":"ready"')) return
+      output += chunk.toString()
+      if (output.includes('"msg":"ready"')) resolve(/"address":"([^"]+)"/.exec(output)![1]!)
+    })
+  })
+  return {
+    address,
+    pid: server.pid!,
+    adminKey,
+    async stop () {
+      server.kill('SIGTERM')
+      const [code] = await once(server, 'exit') as [number | null]
+      await rm(folder, { recursive: true, force: true })
+      return code
+    }
+  }
+}
+
+/** A binary request of the Open Inference Protocol with random pixels, for traffic-signs. */
+export function signsRequest (rows: number, size = 32): { body: Buffer, headers: Record<string, string> } {
+  const pixels = Float32Array.from({ length: rows * 3 * size * size }, (_, at) => Math.sin(at * 12.9898) * 2)
+  const bytes = Buffer.from(pixels.buffer)
+  const header = Buffer.from(JSON.stringify({
+    inputs: [{
+      name: 'input', shape: [rows, 3, size, size], datatype: 'FP32', parameters: { binary_data_size: bytes.length }
+    }],
+    parameters: { binary_data_output: true }
+  }))
+  return {
+    body: Buffer.concat([header, bytes]),
+    headers: { 'inference-header-content-length': String(header.length), 'content-type': 'application/octet-stream' }
+  }
+}

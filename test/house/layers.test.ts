@@ -1,0 +1,128 @@
+/** The rules of the house that a reader could break without noticing. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+import { describe, it } from 'node:test'
+import { ROOT } from '../support/folders.js'
+
+/** Rooms from the ground up: a file may import its own room and rooms above it in this list. */
+const ROOMS = [
+  'base', 'config', 'observability', 'onnx', 'bank', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime', 'serving',
+  'engine.ts', 'http', 'cli', 'main.ts'
+]
+
+/** Packages with one door. */
+const DOORS: Readonly<Record<string, string>> = {
+  'onnxruntime-node': 'ort', sharp: 'imaging', fastify: 'http', pino: 'observability', 'prom-client': 'observability'
+}
+
+const FILE_LINES_MAX = 300
+
+const SRC = join(ROOT, 'src')
+
+function sources (folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.parentPath.includes('generated'))
+    .map((entry) => join(entry.parentPath, entry.name))
+}
+
+const roomOf = (file: string) => relative(SRC, file).split('/')[0]!
+
+interface Import { from: string, to: string, isTypeOnly: boolean }
+
+function importsOf (file: string): Import[] {
+  const text = readFileSync(file, 'utf8')
+  const found = [...text.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+['"]([^'"]+)['"]/gm)]
+  const bare = [...text.matchAll(/^import\s+['"]([^'"]+)['"]/gm)].map((match) => ['', undefined, match[1]] as const)
+  return [...found, ...bare].map((match) => ({ from: file, to: match[2]!, isTypeOnly: match[1] !== undefined }))
+}
+
+const files = sources(SRC)
+const imports = files.flatMap(importsOf)
+
+describe('the house', () => {
+  it('has only the rooms it says it has', () => {
+    assert.deepEqual(readdirSync(SRC).toSorted(), ROOMS.toSorted())
+  })
+
+  it('sees imports at all', () => {
+    assert.ok(imports.length > 200, `found ${imports.length}`)
+  })
+
+  it('imports downwards only', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      if (!to.startsWith('.')) return false
+      const target = roomOf(resolve(dirname(from), to.replace(/\.js$/, '.ts')))
+      return ROOMS.indexOf(target) > ROOMS.indexOf(roomOf(from))
+    })
+    assert.deepEqual(wrong.map(({ from, to }) => `${relative(SRC, from)} -> ${to}`), [])
+  })
+
+  it('has no circle of files that run each other', () => {
+    const edges = new Map<string, string[]>()
+    for (const { from, to, isTypeOnly } of imports) {
+      if (!to.startsWith('.') || isTypeOnly) continue
+      edges.set(from, [...edges.get(from) ?? [], resolve(dirname(from), to.replace(/\.js$/, '.ts'))])
+    }
+    const done = new Set<string>()
+    const visit = (file: string, path: string[]): void => {
+      assert.ok(!path.includes(file), `circle: ${[...path, file].map((one) => relative(SRC, one)).join(' -> ')}`)
+      if (done.has(file)) return
+      for (const next of edges.get(file) ?? []) visit(next, [...path, file])
+      done.add(file)
+    }
+    for (const file of files) visit(file, [])
+  })
+
+  it('lets each native or framework package in by one door', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      const door = DOORS[to]
+      return door !== undefined && roomOf(from) !== door
+    })
+    assert.deepEqual(wrong.map(({ from, to }) => `${relative(SRC, from)} imports ${to}`), [])
+  })
+
+  it('keeps the inference thread small: nothing of the server reaches it', () => {
+    const seen = new Set<string>()
+    const visit = (file: string): void => {
+      if (seen.has(file)) return
+      seen.add(file)
+      for (const { to, isTypeOnly } of importsOf(file)) {
+        if (isTypeOnly) continue
+        if (to.startsWith('.')) visit(resolve(dirname(file), to.replace(/\.js$/, '.ts')))
+        else assert.ok(to.startsWith('node:') || to === 'onnxruntime-node', `${file} imports ${to}`)
+      }
+    }
+    visit(join(SRC, 'runtime/worker.ts'))
+    assert.deepEqual([...new Set([...seen].map(roomOf))].toSorted(), ['base', 'ort', 'runtime'])
+  })
+
+  it('reads the environment in cli only', () => {
+    const wrong = files.filter((file) => roomOf(file) !== 'cli' && /process\.env\b/.test(readFileSync(file, 'utf8')))
+    assert.deepEqual(wrong.map((file) => relative(SRC, file)), [])
+  })
+
+  it('has files that can be read in a few minutes', () => {
+    const long = files.map((file) => [relative(SRC, file), readFileSync(file, 'utf8').split('\n').length] as const)
+      .filter(([, lines]) => lines > FILE_LINES_MAX)
+    assert.deepEqual(long, [])
+  })
+
+  it('opens every file with what it is for, or is small and plain', () => {
+    const silent = files.filter((file) => {
+      const text = readFileSync(file, 'utf8').replace(/^#!.*\n/, '')
+      return !text.startsWith('/**') && text.split('\n').length > 40
+    })
+    assert.deepEqual(silent.map((file) => relative(SRC, file)), [])
+  })
+
+  it('has no sleeping tests and no unfinished notes', () => {
+    const tests = sources(join(ROOT, 'test'))
+    const sleepers = tests.filter((file) => /setTimeout|timers\/promises/.test(readFileSync(file, 'utf8')) && !file.includes('/house/'))
+    assert.deepEqual(sleepers.map((file) => relative(ROOT, file)), [])
+    const unfinished = [...files, ...tests].filter((file) => {
+      return !file.includes('/house/') && /\b(FIXME|XXX|TODO)\b/.test(readFileSync(file, 'utf8'))
+    })
+    assert.deepEqual(unfinished.map((file) => relative(ROOT, file)), [])
+  })
+})

@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { InferencePool, type Job, type PoolObserver } from '#src/runtime/pool.js'
+import { hasCode } from '../support/errors.js'
+import { CRASH, FAIL } from './fixtures/commands.js'
+
+const MODEL = { id: 'm1', name: 'model', graphPath: '', bankInputs: [] }
+const SCRIPT = new URL('./fixtures/gated-worker.js', import.meta.url)
+
+interface Harness {
+  pool: InferencePool
+  /** Lets this many runs through. */
+  open (runs: number): void
+  runs: Array<{ rows: number, requests: number }>
+  gone: string[]
+  dropped: number
+}
+
+async function harness (
+  t: TestContext, options: { workers?: number, queueRows?: number, bankBytesMax?: number } = {}
+): Promise<Harness> {
+  const gate = new Int32Array(new SharedArrayBuffer(4))
+  const result = { runs: [], gone: [], dropped: 0 } as unknown as Harness
+  const observer: PoolObserver = {
+    onRun: ({ rows, requests }) => result.runs.push({ rows, requests }),
+    onWorkerGone: (error) => result.gone.push(error.message),
+    onDropped: () => result.dropped++
+  }
+  result.pool = new InferencePool({
+    workers: 1,
+    queueRows: 100,
+    runRowsMax: 8,
+    bankBytesMax: 1000,
+    ...options,
+    observer,
+    script: { url: SCRIPT, workerData: { gate } }
+  })
+  result.open = (runs) => {
+    Atomics.add(gate, 0, runs)
+    Atomics.notify(gate, 0)
+  }
+  await result.pool.load(MODEL)
+  t.after(async () => {
+    result.open(1000)
+    await result.pool.close()
+  })
+  return result
+}
+
+function job (values: number[], bank = 0, over: Partial<Job> = {}): Job {
+  const shared = new Float32Array(new SharedArrayBuffer(16))
+  shared.fill(bank)
+  return {
+    model: MODEL,
+    bankKey: `m1:bank${bank}`,
+    bank: shared,
+    rows: values.length,
+    feeds: { x: { type: 'float32', dims: [values.length, 1], data: Float32Array.from(values) } },
+    wanted: ['y'],
+    runKey: `bank${bank}`,
+    ...over
+  }
+}
+
+const submit = async (h: Harness, domain: string, one: Job, signal?: AbortSignal) => {
+  const [result] = await h.pool.submit(domain, [one], signal)
+  return Array.from(result!.outputs.y!.data as Float32Array)
+}
+
+describe('InferencePool', () => {
+  it('lets waiting rows of one bank share a run and gives each request its own rows', async (t) => {
+    const h = await harness(t)
+    const first = submit(h, 'a', job([1]))
+    const rest = [submit(h, 'a', job([2, 3])), submit(h, 'a', job([4])), submit(h, 'a', job([5, 6, 7]))]
+    h.open(2)
+    assert.deepEqual(await first, [1])
+    assert.deepEqual(await Promise.all(rest), [[2, 3], [4], [5, 6, 7]])
+    assert.deepEqual(h.runs, [{ rows: 1, requests: 1 }, { rows: 6, requests: 3 }])
+  })
+
+  it('never mixes banks, and switches between them', async (t) => {
+    const h = await harness(t)
+    h.open(100)
+    const bankOf = (at: number) => at % 2 === 0 ? 100 : 200
+    const requests = Array.from({ length: 20 }, (_, at) => submit(h, `d${at % 2}`, job([at], bankOf(at))))
+    assert.deepEqual(await Promise.all(requests), requests.map((_, at) => [at + bankOf(at)]))
+  })
+
+  it('serves a quiet domain before the rest of a flood', async (t) => {
+    const h = await harness(t)
+    const order: string[] = []
+    const track = (name: string, answer: Promise<unknown>) => answer.then(() => order.push(name))
+    const alone = () => job([0], 1, { runKey: undefined })
+    const flood = Array.from({ length: 21 }, () => track('flood', submit(h, 'flood', alone())))
+    const quiet = track('quiet', submit(h, 'quiet', job([0], 2)))
+    h.open(100)
+    await Promise.all([quiet, ...flood])
+    assert.ok(order.indexOf('quiet') <= 2, order.join())
+  })
+
+  it('puts the parts of one request together in order', async (t) => {
+    const h = await harness(t, { workers: 2 })
+    h.open(100)
+    const parts = Array.from({ length: 9 }, (_, at) => job([at, at + 0.5]))
+    const results = await h.pool.submit('a', parts)
+    const answers = results.map(({ outputs }) => Array.from(outputs.y!.data as Float32Array))
+    assert.deepEqual(answers, parts.map((_, at) => [at, at + 0.5]))
+  })
+
+  it('brings a bank to a worker once, again after it was evicted, and never runs without it', async (t) => {
+    const h = await harness(t, { bankBytesMax: 40 })
+    h.open(100)
+    const brought = async (bank: number) => {
+      const [result] = await h.pool.submit('a', [job([1], bank, { wanted: ['y', 'brought'] })])
+      return (result!.outputs.brought!.data as Float32Array)[0]
+    }
+    assert.deepEqual([await brought(1), await brought(1), await brought(2), await brought(1)], [1, 0, 1, 0])
+    assert.equal(await brought(3), 1)
+    assert.equal(h.pool.workers.banks, 2)
+    assert.equal(await brought(1), 0)
+    assert.equal(await brought(2), 1)
+  })
+
+  it('keeps banks of one content apart when they belong to different models', async (t) => {
+    const h = await harness(t)
+    h.open(100)
+    assert.deepEqual(await submit(h, 'a', job([1], 5)), [6])
+    const other = job([1], 7, { bankKey: 'm2:bank5' })
+    assert.deepEqual(await submit(h, 'a', other), [8])
+  })
+
+  it('refuses beyond the queue and goes on afterwards', async (t) => {
+    const h = await harness(t, { queueRows: 4 })
+    const running = submit(h, 'a', job([0]))
+    const waiting = submit(h, 'a', job([1, 2, 3]))
+    await assert.rejects(submit(h, 'b', job([4, 5])), hasCode('QUEUE_FULL'))
+    h.open(100)
+    await Promise.all([running, waiting])
+    assert.deepEqual(await submit(h, 'b', job([4, 5])), [4, 5])
+  })
+
+  it('drops what is aborted while it waits, and only that', async (t) => {
+    const h = await harness(t)
+    const running = submit(h, 'a', job([0]))
+    const controller = new AbortController()
+    const doomed = submit(h, 'a', job([1]), controller.signal)
+    const kept = submit(h, 'a', job([2]))
+    const reason = new Error('the client went away')
+    controller.abort(reason)
+    await assert.rejects(doomed, reason)
+    h.open(100)
+    assert.deepEqual(await running, [0])
+    assert.deepEqual(await kept, [2])
+    assert.equal(h.dropped, 1)
+    assert.deepEqual(h.runs.map(({ rows }) => rows), [1, 1])
+    await assert.rejects(submit(h, 'a', job([1]), controller.signal), reason)
+  })
+
+  it('answers a failed run with its error and serves the next', async (t) => {
+    const h = await harness(t)
+    h.open(100)
+    await assert.rejects(submit(h, 'a', job([FAIL])), hasCode('TEST_FAILED'))
+    assert.deepEqual(await submit(h, 'a', job([1])), [1])
+    assert.deepEqual(h.gone, [])
+  })
+
+  it('replaces a thread that ended and runs its work again', async (t) => {
+    const h = await harness(t)
+    const crash = job([CRASH])
+    const doomed = submit(h, 'a', crash)
+    // The crashing run reads its command when it begins: what is retried must not crash a second thread.
+    const innocent = submit(h, 'b', job([7], 3))
+    h.open(1)
+    await waitFor(() => h.gone.length === 1)
+    h.open(100)
+    await assert.rejects(doomed, hasCode('WORKER_CRASHED'))
+    assert.deepEqual(await innocent, [10])
+    assert.equal(h.gone.length, 2)
+    assert.deepEqual(await submit(h, 'a', job([1], 3)), [4])
+  })
+
+  it('answers everything it let in before it closes, and nothing after', async (t) => {
+    const h = await harness(t)
+    const answers = Array.from({ length: 5 }, (_, at) => submit(h, 'a', job([at], 0, { runKey: undefined })))
+    const closing = h.pool.close()
+    await assert.rejects(submit(h, 'a', job([9])), hasCode('POOL_CLOSED'))
+    h.open(100)
+    assert.deepEqual(await Promise.all(answers), [[0], [1], [2], [3], [4]])
+    await closing
+  })
+})
+
+/** Lets the event loop turn until the condition holds; the test runner's time limit bounds it. */
+async function waitFor (condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+}

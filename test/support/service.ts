@@ -1,0 +1,63 @@
+/** The whole service in this process, over the shipped models and a copy of the shipped domains; no port is opened. */
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { loadSettings } from '#src/config/load.js'
+import { createEngine, type Engine } from '#src/engine.js'
+import { buildApp } from '#src/http/app.js'
+import { createLogger } from '#src/observability/logger.js'
+import { createMetrics } from '#src/observability/metrics.js'
+import { ROOT } from './folders.js'
+import type { App } from '#src/http/app-type.js'
+
+export const ADMIN_KEY = 'a-key-for-the-tests-only'
+export const ADMIN = { authorization: `Bearer ${ADMIN_KEY}` }
+
+export interface Service {
+  app: App
+  engine: Engine
+  domainsDir: string
+  /** Lines of the log so far, parsed. */
+  log: Array<Record<string, unknown>>
+  close (): Promise<void>
+}
+
+/** Starts and waits until every model is ready. `environment` adds settings. */
+export async function startService (environment: Record<string, string> = {}): Promise<Service> {
+  const folder = await mkdtemp(join(tmpdir(), 'bankswitch-service-'))
+  const domainsDir = join(folder, 'domains')
+  await cp(join(ROOT, 'domains'), domainsDir, { recursive: true })
+  const settings = loadSettings({
+    BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+    BANKSWITCH_DOMAINS_DIR: domainsDir,
+    BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
+    BANKSWITCH_WORKERS: '2',
+    BANKSWITCH_LOG_LEVEL: 'debug',
+    ...environment
+  }, [])
+  const log: Array<Record<string, unknown>> = []
+  const sink = new Writable({
+    write (chunk: Buffer, _encoding, done) {
+      for (const line of chunk.toString().trim().split('\n')) log.push(JSON.parse(line) as Record<string, unknown>)
+      done()
+    }
+  })
+  const logger = createLogger(settings.logLevel, sink)
+  const metrics = createMetrics()
+  const engine = await createEngine({ settings, logger, metrics })
+  const app = await buildApp({ engine, settings, logger, metrics, adminKey: ADMIN_KEY, version: '0.0.0-test' })
+  await engine.prepared
+  if (!engine.isReady) throw new Error(`not ready: ${JSON.stringify(log.at(-1))}`)
+  return {
+    app,
+    engine,
+    domainsDir,
+    log,
+    async close () {
+      await app.close()
+      await engine.close()
+      await rm(folder, { recursive: true, force: true })
+    }
+  }
+}
