@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 STATISTICS = ("running_mean", "running_var", "weight", "bias")
 
 
-def export_graph(model: nn.Module, example: torch.Tensor, path: Path) -> None:
+def export_graph(model: nn.Module, example: torch.Tensor, path: Path, output: str = "logits") -> None:
     """Batch, height and width stay free; batch norms and parameter names stay as in PyTorch."""
     batch, height, width = (torch.export.Dim(name) for name in ("batch", "height", "width"))
     program = torch.onnx.export(
@@ -27,7 +27,7 @@ def export_graph(model: nn.Module, example: torch.Tensor, path: Path) -> None:
         optimize=False,
         external_data=False,
         input_names=["input"],
-        output_names=["logits"],
+        output_names=[output],
         dynamic_shapes=({0: batch, 2: height, 3: width},),
         verbose=False,
     )

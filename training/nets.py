@@ -59,6 +59,38 @@ class SignNet(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class SuperBlock(nn.Module):
+    def __init__(self, channels: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn1 = norm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = norm(channels)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+
+
+class SuperResolver(nn.Module):
+    """Doubles a picture (values 0..1): residual blocks beside a bicubic skip; starts as bicubic interpolation."""
+
+    def __init__(self, norm: Norm, channels: int = 32, blocks: int = 8) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(3, channels, 3, 1, 1)
+        self.body = nn.Sequential(*[SuperBlock(channels, norm) for _ in range(blocks)])
+        self.conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn = norm(channels)
+        self.tail = nn.Conv2d(channels, 12, 3, 1, 1)
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.head(x - 0.5)
+        h = h + self.bn(self.conv(self.body(h)))
+        skip = F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False)
+        return F.pixel_shuffle(self.tail(h), 2) + skip
+
+
 def banked(model: nn.Module) -> Iterator[tuple[str, BankedBatchNorm2d]]:
     """Every switchable batch norm with its module path, in forward order of definition."""
     for path, module in model.named_modules():

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -21,6 +19,7 @@ from PIL import Image
 
 import gtsrb
 from export import batch_norm_inputs, export_graph, save, save_bank, save_provenance
+from fit import fit
 from nets import BankedBatchNorm2d, SignNet, plain_state, select
 
 BATCH = 64
@@ -35,28 +34,18 @@ BATCHES, VALIDATION_FOG, TEST_FOG, DARK_NOISE = 1, 2, 3, 4
 
 
 def train(model: nn.Module, parts: dict[str, gtsrb.Split], epochs: int, seed: int) -> None:
-    steps = epochs * (len(parts["day"].labels) // BATCH)
     optimizer = torch.optim.SGD(
         model.parameters(), lr=PEAK_RATE, momentum=0.9, weight_decay=WEIGHT_DECAY, nesterov=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps)
-    generator = gtsrb.generator_for(seed, BATCHES)
-    begin = time.time()
-    model.train()
-    for step in range(steps):
-        optimizer.zero_grad()
-        total = 0.0
-        for domain, part in parts.items():
-            rows = torch.randint(len(part.labels), (BATCH,), generator=generator)
-            images = gtsrb.degrade(domain, gtsrb.augment(part.images[rows], generator), generator)
-            select(model, domain)
-            loss = F.cross_entropy(model(gtsrb.normalise(images)), part.labels[rows])
-            loss.backward()
-            total += loss.item()
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0:
-            print(f"step {step}/{steps} loss {total / len(parts):.3f} {time.time() - begin:.0f} s", flush=True)
+
+    def loss_of(domain: str, generator: torch.Generator) -> torch.Tensor:
+        part = parts[domain]
+        rows = torch.randint(len(part.labels), (BATCH,), generator=generator)
+        images = gtsrb.degrade(domain, gtsrb.augment(part.images[rows], generator), generator)
+        return F.cross_entropy(model(gtsrb.normalise(images)), part.labels[rows])
+
+    steps = epochs * (len(parts["day"].labels) // BATCH)
+    fit(model, gtsrb.DOMAINS, loss_of, optimizer, PEAK_RATE, steps, gtsrb.generator_for(seed, BATCHES))
 
 
 @torch.no_grad()
