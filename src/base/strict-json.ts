@@ -17,6 +17,9 @@ export interface StrictJsonOptions {
   depthMax: number
 }
 
+/** A key can be as long as the body; an error's message and details are not. */
+const KEY_SHOWN_MAX = 200
+
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 const COLON = 0x3a
@@ -91,6 +94,9 @@ function addKey (keys: Set<string>, bytes: Uint8Array, [begin, end]: [number, nu
   } catch (cause) {
     throw jsonErrors.JSON_INVALID('a key of the JSON is no valid string', {}, cause)
   }
-  if (keys.has(key)) throw jsonErrors.JSON_DUPLICATE_KEY(`the key "${key.slice(0, 200)}" stands twice`, { key })
+  if (keys.has(key)) {
+    const shown = key.slice(0, KEY_SHOWN_MAX)
+    throw jsonErrors.JSON_DUPLICATE_KEY(`the key "${shown}" stands twice`, { key: shown })
+  }
   keys.add(key)
 }

@@ -142,6 +142,14 @@ describe('duplicate keys', () => {
     for (const text of texts) assert.deepEqual(parse(text), JSON.parse(text), text)
   })
 
+  test('a long key is shown in part only: details go out to the client', () => {
+    const key = 'k'.repeat(100_000)
+    assert.throws(() => parse(`{"${key}":1,"${key}":2}`), (error: unknown) => {
+      assert.ok(hasCode('JSON_DUPLICATE_KEY', { key: 'k'.repeat(200) })(error))
+      return (error as Error).message.length < 300
+    })
+  })
+
   test('are found wherever they stand and however they are escaped', () => {
     const escaped = (key: string) => {
       return `"${[...key].map((char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')}"`
