@@ -165,6 +165,24 @@ describe('duplicate keys', () => {
   })
 })
 
+describe('numbers of digits only', () => {
+  const parseNaturals = (text: string) => parseStrictJson(Buffer.from(text), { depthMax: 2, hasDigitsOnly: true })
+
+  test('signs, points and exponents are refused, which JSON.parse would round away', () => {
+    for (const number of ['4.0', '4e0', '4E0', '4e+0', '40e-1', '-0', '-4', '0.5', '1e5']) {
+      assert.equal(typeof parse(number), 'number')
+      for (const text of [number, `[1,${number}]`, `{"a":${number}}`]) {
+        assert.throws(() => parseNaturals(text), hasCode('JSON_INVALID'), text)
+      }
+    }
+  })
+
+  test('digits pass, and so does everything that is no number', () => {
+    const text = '{"a":[0,4,40],"1e5":"-4.0","b":true,"c":false,"d":null,"e":"E"}'
+    assert.deepEqual(parseNaturals(text), JSON.parse(text))
+  })
+})
+
 test('__proto__ becomes an ordinary own property', () => {
   const value = parse('{"__proto__":{"polluted":true},"constructor":1}') as Record<string, unknown>
   assert.deepEqual(Object.keys(value), ['__proto__', 'constructor'])

@@ -23,7 +23,10 @@ const HEADER_DEPTH_MAX = 3
 
 const METADATA = '__metadata__'
 
-/** Bytes per element; sub-byte types exist but cannot hold statistics. */
+/** An escaped surrogate without its other half: JSON.parse lets it pass, but it is no text and has no UTF-8. */
+const HALF_PAIR = /\p{Surrogate}/u
+
+/** Bytes per element, in the reference's order of types; sub-byte types exist but cannot hold statistics. */
 const DTYPE_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
   U8: 1,
@@ -89,7 +92,7 @@ function parseHeader (file: Uint8Array): { root: Record<string, JsonValue>, byte
   if (bytes[0] !== 0x7b) malformed('the header must begin with "{"', '{', bytes[0] ?? 'nothing')
   let root: JsonValue
   try {
-    root = parseStrictJson(bytes, { depthMax: HEADER_DEPTH_MAX })
+    root = parseStrictJson(bytes, { depthMax: HEADER_DEPTH_MAX, hasDigitsOnly: true })
   } catch (cause) {
     if (!(cause instanceof BankswitchError)) throw cause
     throw bankErrors.SAFETENSORS_MALFORMED(`the safetensors header is refused: ${cause.message}`, cause.details, cause)
@@ -103,7 +106,8 @@ function parseMetadata (value: JsonValue | undefined): Map<string, string> {
   if (!isRecord(value)) return malformed(`${METADATA} must be an object of strings`, 'object', typeof value)
   const entries = Object.entries(value)
   for (const [key, text] of entries) {
-    if (typeof text !== 'string') malformed(`${METADATA} "${clip(key)}" must be a string`, 'string', typeof text)
+    if (typeof text !== 'string') return malformed(`${METADATA} "${clip(key)}" must be a string`, 'string', typeof text)
+    if (HALF_PAIR.test(`${key} ${text}`)) malformed(`${METADATA} has half a surrogate pair`, 'Unicode', 'half a pair')
   }
   return new Map(entries as Array<[string, string]>)
 }
@@ -111,6 +115,7 @@ function parseMetadata (value: JsonValue | undefined): Map<string, string> {
 interface Entry { name: string, dtype: string, shape: number[], begin: number, end: number }
 
 function parseEntry (name: string, entry: JsonValue): Entry {
+  if (HALF_PAIR.test(name)) malformed('a name has half a surrogate pair', 'Unicode', 'half a pair')
   if (!isRecord(entry)) return malformed(`tensor "${clip(name)}" must be an object`, 'object', typeof entry)
   const fields = Object.keys(entry).sort().join()
   if (fields !== 'data_offsets,dtype,shape') {
@@ -129,9 +134,16 @@ function parseEntry (name: string, entry: JsonValue): Entry {
     return malformed(`data_offsets of "${clip(name)}" must be [begin, end]`, '[begin, end]', clip(JSON.stringify(offsets)))
   }
   const [begin, end] = offsets as [number, number]
-  const expected = shape.reduce((product, dim) => product * dim, width)
+  const expected = byteCount(shape, width)
   if (expected !== end - begin) malformed(`tensor "${clip(name)}" has another size than its shape says`, expected, end - begin)
   return { name, dtype, shape, begin, end }
+}
+
+/** The size that a shape asks for, or Infinity when its dimensions, zeros aside, multiply beyond 2^53. */
+function byteCount (shape: readonly number[], width: number): number {
+  const product = shape.reduce((size, dim) => size * Math.max(dim, 1), width)
+  if (!Number.isSafeInteger(product)) return Infinity
+  return shape.includes(0) ? 0 : product
 }
 
 /** The values of a float tensor as numbers. Throws SAFETENSORS_UNSUPPORTED for integers, booleans and 8-bit floats. */
