@@ -169,26 +169,30 @@ export interface TensorToWrite {
   bytes: Uint8Array
 }
 
+const DTYPE_ORDER = Object.keys(DTYPE_BYTES)
+
 /**
- * Writes a file as the reference writer does: tensors by descending element size, then name, the header padded with
- * spaces to a multiple of 8. The same content gives the same bytes.
+ * Writes a file as the reference writer does: tensors by descending type (which is descending element size, so all are
+ * aligned), then name, the header padded with spaces to a multiple of 8. The same content gives the same bytes.
  */
 export function serializeSafetensors (
   tensors: readonly TensorToWrite[], metadata: ReadonlyMap<string, string>
 ): Uint8Array<ArrayBuffer> {
   const sorted = [...tensors].sort((a, b) => {
-    return DTYPE_BYTES[b.dtype]! - DTYPE_BYTES[a.dtype]! || (a.name < b.name ? -1 : 1)
+    return DTYPE_ORDER.indexOf(b.dtype) - DTYPE_ORDER.indexOf(a.dtype) || compareUtf8(a.name, b.name)
   })
-  const header: Array<[string, unknown]> = []
+  const header: string[] = []
   if (metadata.size > 0) {
-    header.push([METADATA, Object.fromEntries([...metadata].sort(([a], [b]) => a < b ? -1 : 1))])
+    const pairs = [...metadata].sort(([a], [b]) => compareUtf8(a, b))
+    header.push(member(METADATA, `{${pairs.map(([key, text]) => member(key, JSON.stringify(text))).join()}}`))
   }
   let position = 0
   for (const { name, dtype, shape, bytes } of sorted) {
-    header.push([name, { dtype, shape, data_offsets: [position, position + bytes.length] }])
+    const offsets = [position, position + bytes.length]
+    header.push(member(name, JSON.stringify({ dtype, shape, data_offsets: offsets })))
     position += bytes.length
   }
-  const json = JSON.stringify(Object.fromEntries(header))
+  const json = `{${header.join()}}`
   const unpadded = Buffer.byteLength(json)
   const padded = Math.ceil(unpadded / 8) * 8
   const file = new Uint8Array(LENGTH_BYTES + padded + position)
@@ -200,6 +204,15 @@ export function serializeSafetensors (
     at += bytes.length
   }
   return file
+}
+
+/** A member of a JSON object; an object of ours would put names that are numbers first. */
+function member (name: string, json: string): string {
+  return `${JSON.stringify(name)}:${json}`
+}
+
+function compareUtf8 (a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
 }
 
 function isRecord (value: JsonValue): value is { [key: string]: JsonValue } {
