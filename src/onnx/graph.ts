@@ -104,15 +104,10 @@ export function describeNode (node: NodeProto): string {
   return `"${node.name === '' ? node.output[0] ?? '?' : node.name}" (${node.opType})`
 }
 
-/** Hands out names that no value, node or initializer of the graph has. */
+/** Hands out names that no value, node or initializer of the graph or of a graph nested in it has. */
 export function createNamer (graph: GraphProto): (wish: string) => string {
   const taken = new Set<string>()
-  for (const node of graph.node) {
-    taken.add(node.name)
-    for (const value of [...node.input, ...node.output]) taken.add(value)
-    for (const nested of nestedGraphs(node)) collectNames(nested, taken)
-  }
-  for (const { name } of [...graph.initializer, ...graph.input, ...graph.output]) taken.add(name)
+  collectNames(graph, taken)
   return (wish) => {
     let name = wish
     for (let suffix = 1; taken.has(name); suffix++) name = `${wish}_${suffix}`
@@ -124,6 +119,7 @@ export function createNamer (graph: GraphProto): (wish: string) => string {
 function collectNames (graph: GraphProto, taken: Set<string>): void {
   for (const { name } of [...graph.initializer, ...graph.input, ...graph.output]) taken.add(name)
   for (const node of graph.node) {
+    taken.add(node.name)
     for (const value of [...node.input, ...node.output]) taken.add(value)
     for (const nested of nestedGraphs(node)) collectNames(nested, taken)
   }
