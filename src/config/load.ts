@@ -68,13 +68,18 @@ function fromFlags (flags: string[], faults: string[]): Given {
   const options = Object.fromEntries([...settingOf.keys()].map((flag) => [flag, { type: 'string' as const }]))
   const { tokens } = parseArgs({ args: flags, options, strict: false, tokens: true, allowPositionals: true })
   const given: Given = {}
+  // What stands behind a wrong flag is its value, perhaps a secret: it is not shown.
+  let isBehindWrongFlag = false
   for (const token of tokens) {
-    if (token.kind === 'positional') faults.push(`"${token.value}": there is no such argument`)
+    if (token.kind === 'positional' && !isBehindWrongFlag) faults.push(`"${token.value}": there is no such argument`)
     if (token.kind !== 'option') continue
-    const setting = settingOf.get(token.name)
-    if (setting === undefined) faults.push(`${token.rawName}: there is no such flag`)
-    else if (token.value === undefined) faults.push(`${token.rawName}: a value is missing`)
-    else given[setting] = { text: token.value, source: token.rawName }
+    const { name, rawName, value, inlineValue } = token
+    const setting = settingOf.get(name)
+    const isMissing = value === undefined || (inlineValue === false && value.startsWith('--'))
+    isBehindWrongFlag = setting === undefined || isMissing
+    if (setting === undefined) faults.push(`${rawName}: there is no such flag`)
+    else if (isMissing) faults.push(`${rawName}: a value is missing`)
+    else given[setting] = { text: value, source: rawName }
   }
   return given
 }
