@@ -89,7 +89,7 @@ function coerce (setting: string, text: string): unknown {
   const schema = settingsShape[setting as keyof typeof settingsShape] as { type?: string }
   if (schema.type !== 'number' && schema.type !== 'integer') return text
   if (schema.type === 'number' && text === INFINITE) return Infinity
-  return /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text
+  return /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text)) ? Number(text) : text
 }
 
 function detail (params: Record<string, unknown>): string {
