@@ -84,8 +84,8 @@ function checkedValues (layer: BatchNormLayer, statistic: Statistic, values: Arr
   }
   const narrowed = Float32Array.from(values)
   for (let channel = 0; channel < narrowed.length; channel++) {
-    const value = narrowed[channel]!
-    if (Number.isFinite(value) && !(statistic === 'variance' && value < 0)) continue
+    // The sign is asked of the number as given: a tiny negative one is -0 in float32.
+    if (Number.isFinite(narrowed[channel]) && !(statistic === 'variance' && values[channel]! < 0)) continue
     throw bankErrors.BANK_VALUE_INVALID(
       `${statistic} of layer "${layer.key}" is ${values[channel]} in channel ${channel}`,
       {

@@ -5,7 +5,7 @@ export function bytesOf (values: ArrayBufferView): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
 }
 
-interface TypedArrayOf<T> {
+export interface TypedArrayOf<T> {
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): T
   readonly BYTES_PER_ELEMENT: number
 }

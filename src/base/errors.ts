@@ -33,7 +33,7 @@ const catalogue = new Map<string, ErrorKind>()
 
 /**
  * Declares a room's error codes once; each becomes a function that builds the error.
- * Throws a plain Error when a code is declared twice with another kind, which is a programmer's mistake.
+ * Throws a plain Error when a code is declared twice, which is a programmer's mistake.
  */
 export function defineErrors<Codes extends Record<string, ErrorKind>> (
   codes: Codes

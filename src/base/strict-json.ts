@@ -15,11 +15,19 @@ export type JsonValue = string | number | boolean | null | JsonValue[] | { [key:
 export interface StrictJsonOptions {
   /** Objects and arrays may nest this deep; the root counts as one. */
   depthMax: number
+  /** Numbers must be written with digits only. JSON.parse reads 4.0, 4e0 and 4 alike, a parser of integers does not. */
+  hasDigitsOnly?: boolean
 }
+
+/** A key can be as long as the body; an error's message and details are not. */
+const KEY_SHOWN_MAX = 200
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
+const MINUS = 0x2d
+const POINT = 0x2e
 const COLON = 0x3a
+const LOWER_E = 0x65
 const OPEN_BRACE = 0x7b
 const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
@@ -30,11 +38,12 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 /**
  * Parses UTF-8 JSON.
  *
- * Throws JSON_INVALID (not UTF-8, not JSON, a byte order mark), JSON_TOO_DEEP, or JSON_DUPLICATE_KEY naming the key.
+ * Throws JSON_INVALID (not UTF-8, not JSON, a byte order mark, a number of another form than asked for), JSON_TOO_DEEP,
+ * or JSON_DUPLICATE_KEY naming the key.
  * A key `__proto__` becomes an ordinary own property, as in JSON.parse.
  */
 export function parseStrictJson (bytes: Uint8Array, options: StrictJsonOptions): JsonValue {
-  checkStructure(bytes, options.depthMax)
+  checkStructure(bytes, options)
   let text: string
   try {
     text = utf8.decode(bytes)
@@ -52,7 +61,7 @@ export function parseStrictJson (bytes: Uint8Array, options: StrictJsonOptions):
  * One pass over the bytes that knows strings and brackets only. It may accept what is no JSON (JSON.parse refuses that
  * later), but every valid document's depth and keys are seen exactly.
  */
-function checkStructure (bytes: Uint8Array, depthMax: number): void {
+function checkStructure (bytes: Uint8Array, { depthMax, hasDigitsOnly = false }: StrictJsonOptions): void {
   const keysOfDepth: Array<Set<string> | undefined> = []
   let lastString: [begin: number, end: number] | undefined
   for (let at = 0; at < bytes.length; at++) {
@@ -72,8 +81,18 @@ function checkStructure (bytes: Uint8Array, depthMax: number): void {
       }
     } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
       keysOfDepth.pop()
+    } else if (hasDigitsOnly && isPartOfOtherNumber(bytes, at)) {
+      throw jsonErrors.JSON_INVALID('a number of the JSON is not written with digits only', { expected: 'digits' })
     }
   }
+}
+
+/** Outside strings, a sign and a point belong to a number, and so does an `e` behind a digit (`true` has another). */
+function isPartOfOtherNumber (bytes: Uint8Array, at: number): boolean {
+  const byte = bytes[at]!
+  if (byte === MINUS || byte === POINT) return true
+  const before = bytes[at - 1]
+  return (byte | 0x20) === LOWER_E && before !== undefined && before >= 0x30 && before <= 0x39
 }
 
 /** The index behind the closing quote, or the end of the bytes when there is none. */
@@ -91,6 +110,9 @@ function addKey (keys: Set<string>, bytes: Uint8Array, [begin, end]: [number, nu
   } catch (cause) {
     throw jsonErrors.JSON_INVALID('a key of the JSON is no valid string', {}, cause)
   }
-  if (keys.has(key)) throw jsonErrors.JSON_DUPLICATE_KEY(`the key "${key.slice(0, 200)}" stands twice`, { key })
+  if (keys.has(key)) {
+    const shown = key.slice(0, KEY_SHOWN_MAX)
+    throw jsonErrors.JSON_DUPLICATE_KEY(`the key "${shown}" stands twice`, { key: shown })
+  }
   keys.add(key)
 }

@@ -68,13 +68,18 @@ function fromFlags (flags: string[], faults: string[]): Given {
   const options = Object.fromEntries([...settingOf.keys()].map((flag) => [flag, { type: 'string' as const }]))
   const { tokens } = parseArgs({ args: flags, options, strict: false, tokens: true, allowPositionals: true })
   const given: Given = {}
+  // What stands behind a wrong flag is its value, perhaps a secret: it is not shown.
+  let isBehindWrongFlag = false
   for (const token of tokens) {
-    if (token.kind === 'positional') faults.push(`"${token.value}": there is no such argument`)
+    if (token.kind === 'positional' && !isBehindWrongFlag) faults.push(`"${token.value}": there is no such argument`)
     if (token.kind !== 'option') continue
-    const setting = settingOf.get(token.name)
-    if (setting === undefined) faults.push(`${token.rawName}: there is no such flag`)
-    else if (token.value === undefined) faults.push(`${token.rawName}: a value is missing`)
-    else given[setting] = { text: token.value, source: token.rawName }
+    const { name, rawName, value, inlineValue } = token
+    const setting = settingOf.get(name)
+    const isMissing = value === undefined || (inlineValue === false && value.startsWith('--'))
+    isBehindWrongFlag = setting === undefined || isMissing
+    if (setting === undefined) faults.push(`${rawName}: there is no such flag`)
+    else if (isMissing) faults.push(`${rawName}: a value is missing`)
+    else given[setting] = { text: value, source: rawName }
   }
   return given
 }
@@ -84,7 +89,7 @@ function coerce (setting: string, text: string): unknown {
   const schema = settingsShape[setting as keyof typeof settingsShape] as { type?: string }
   if (schema.type !== 'number' && schema.type !== 'integer') return text
   if (schema.type === 'number' && text === INFINITE) return Infinity
-  return /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text
+  return /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text)) ? Number(text) : text
 }
 
 function detail (params: Record<string, unknown>): string {

@@ -7,6 +7,13 @@ import { Type, type Static, type TSchema } from 'typebox'
 
 const MIB = 2 ** 20
 
+const WORKERS_MAX = 256
+
+/** One inference thread a core, within the setting's own bounds. */
+export function workersDefault (cores: number): number {
+  return Math.min(cores, WORKERS_MAX)
+}
+
 export const settingsShape = {
   host: Type.String({ minLength: 1, default: '127.0.0.1', description: 'Address to listen on' }),
   port: Type.Integer({
@@ -28,7 +35,11 @@ export const settingsShape = {
     description: 'File of the admin key, made at the first start, mode 0600'
   }),
   workers: Type.Integer({
-    minimum: 1, maximum: 256, default: availableParallelism(), defaultText: 'cores', description: 'Inference threads'
+    minimum: 1,
+    maximum: WORKERS_MAX,
+    default: workersDefault(availableParallelism()),
+    defaultText: 'cores',
+    description: 'Inference threads'
   }),
   foldBudget: Type.Number({
     minimum: 0,

@@ -28,21 +28,19 @@ export function indexGraph (graph: GraphProto): GraphIndex {
       producerOf.set(output, node)
     }
   }
-  for (const value of readValues(graph)) countReader(value)
+  for (const node of graph.node) for (const value of readValues(node)) countReader(value)
   const initializerOf = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]))
   const outputs = new Set(graph.output.map(({ name }) => name))
   for (const output of outputs) countReader(output)
   return { graph, producerOf, readersOf, initializerOf, outputs }
 }
 
-/** Every value that a node reads, nested graphs (If, Loop, Scan) included, as often as it is read. */
-function * readValues (graph: GraphProto): Generator<string> {
-  for (const node of graph.node) {
-    for (const input of node.input) if (input !== '') yield input
-    for (const nested of nestedGraphs(node)) {
-      yield * readValues(nested)
-      for (const { name } of nested.output) yield name
-    }
+/** Every value that a node reads, as often; what its nested graphs (If, Loop, Scan) read and give out too. */
+function * readValues (node: NodeProto): Generator<string> {
+  for (const input of node.input) if (input !== '') yield input
+  for (const nested of nestedGraphs(node)) {
+    for (const inner of nested.node) yield * readValues(inner)
+    for (const { name } of nested.output) yield name
   }
 }
 
@@ -59,7 +57,7 @@ export function topologicalOrder (index: GraphIndex): NodeProto[] {
   const dependants = new Map<NodeProto, NodeProto[]>()
   for (const node of index.graph.node) {
     const producers = new Set<NodeProto>()
-    for (const value of valuesOf(node)) {
+    for (const value of readValues(node)) {
       const producer = index.producerOf.get(value)
       if (producer !== undefined) producers.add(producer)
     }
@@ -79,15 +77,26 @@ export function topologicalOrder (index: GraphIndex): NodeProto[] {
     }
   }
   if (order.length < index.graph.node.length) {
-    const stuck = index.graph.node.find((node) => waitingFor.get(node)! > 0)!
-    throw onnxErrors.ONNX_CYCLIC(`the graph has a cycle through node ${describeNode(stuck)}`, { node: stuck.name })
+    const node = nodeOnCycle(index, (node) => waitingFor.get(node)! > 0)
+    throw onnxErrors.ONNX_CYCLIC(`the graph has a cycle through node ${describeNode(node)}`, { node: node.name })
   }
   return order
 }
 
-function * valuesOf (node: NodeProto): Generator<string> {
-  yield * node.input
-  for (const nested of nestedGraphs(node)) yield * readValues(nested)
+/** Goes from a stuck node to one that it waits for, until it comes round: the first may only lead to the cycle. */
+function nodeOnCycle (index: GraphIndex, isStuck: (node: NodeProto) => boolean): NodeProto {
+  const seen = new Set<NodeProto>()
+  let node = index.graph.node.find(isStuck)!
+  while (!seen.has(node)) {
+    seen.add(node)
+    for (const value of readValues(node)) {
+      const producer = index.producerOf.get(value)
+      if (producer === undefined || !isStuck(producer)) continue
+      node = producer
+      break
+    }
+  }
+  return node
 }
 
 /** A node for a message: its name where it has one, else what it makes. */
@@ -95,15 +104,10 @@ export function describeNode (node: NodeProto): string {
   return `"${node.name === '' ? node.output[0] ?? '?' : node.name}" (${node.opType})`
 }
 
-/** Hands out names that no value, node or initializer of the graph has. */
+/** Hands out names that no value, node or initializer of the graph or of a graph nested in it has. */
 export function createNamer (graph: GraphProto): (wish: string) => string {
   const taken = new Set<string>()
-  for (const node of graph.node) {
-    taken.add(node.name)
-    for (const value of [...node.input, ...node.output]) taken.add(value)
-    for (const nested of nestedGraphs(node)) collectNames(nested, taken)
-  }
-  for (const { name } of [...graph.initializer, ...graph.input, ...graph.output]) taken.add(name)
+  collectNames(graph, taken)
   return (wish) => {
     let name = wish
     for (let suffix = 1; taken.has(name); suffix++) name = `${wish}_${suffix}`
@@ -115,6 +119,7 @@ export function createNamer (graph: GraphProto): (wish: string) => string {
 function collectNames (graph: GraphProto, taken: Set<string>): void {
   for (const { name } of [...graph.initializer, ...graph.input, ...graph.output]) taken.add(name)
   for (const node of graph.node) {
+    taken.add(node.name)
     for (const value of [...node.input, ...node.output]) taken.add(value)
     for (const nested of nestedGraphs(node)) collectNames(nested, taken)
   }

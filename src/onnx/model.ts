@@ -4,7 +4,7 @@
  * Unknown fields survive the round trip, so a model written by a newer exporter loses nothing here. Strings and
  * tensors of a parsed model are views of the input bytes: do not change those while the model lives.
  */
-import { clone, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { ModelProtoSchema, type GraphProto, type ModelProto } from './generated/onnx_pb.js'
 import { onnxErrors } from './errors.js'
 
@@ -71,11 +71,6 @@ export function parseModel (bytes: Uint8Array): OnnxModel {
 /** The model as bytes. */
 export function serializeModel (model: OnnxModel): Uint8Array {
   return toBinary(ModelProtoSchema, model)
-}
-
-/** A deep copy; passes edit copies, never the parsed original. */
-export function cloneModel (model: OnnxModel): OnnxModel {
-  return clone(ModelProtoSchema, model) as OnnxModel
 }
 
 /** Version of the standard operator set that the model imports. */

@@ -5,8 +5,8 @@
  * `raw_data` is written. All integers are little-endian on the wire and on every machine we run on.
  */
 import { create } from '@bufbuild/protobuf'
+import { alignedView, bytesOf, type TypedArrayOf } from '../base/bytes.js'
 import { elementCount } from '../base/dims.js'
-import { alignedView, bytesOf } from '../base/bytes.js'
 import { bfloat16ToNumber, float16ToNumber } from '../base/float16.js'
 import { onnxErrors } from './errors.js'
 import { TensorProtoSchema, type TensorProto } from './generated/onnx_pb.js'
@@ -66,7 +66,7 @@ export function readFloat32 (tensor: TensorProto): Float32Array {
   const { dataType, rawData } = tensor
   if (dataType === DataType.FLOAT) {
     const isRaw = rawData.length > 0
-    return checked(tensor, isRaw ? alignedView(rawData, Float32Array) : Float32Array.from(tensor.floatData))
+    return checked(tensor, isRaw ? rawView(tensor, Float32Array) : Float32Array.from(tensor.floatData))
   }
   return Float32Array.from(readFloat64(tensor))
 }
@@ -79,11 +79,11 @@ export function readFloat64 (tensor: TensorProto): Float64Array {
     case DataType.FLOAT:
       return Float64Array.from(readFloat32(tensor))
     case DataType.DOUBLE:
-      return checked(tensor, isRaw ? alignedView(rawData, Float64Array) : Float64Array.from(tensor.doubleData))
+      return checked(tensor, isRaw ? rawView(tensor, Float64Array) : Float64Array.from(tensor.doubleData))
     case DataType.FLOAT16:
     case DataType.BFLOAT16: {
       const widen = dataType === DataType.FLOAT16 ? float16ToNumber : bfloat16ToNumber
-      const patterns = isRaw ? alignedView(rawData, Uint16Array) : Uint16Array.from(tensor.int32Data)
+      const patterns = isRaw ? rawView(tensor, Uint16Array) : Uint16Array.from(tensor.int32Data)
       return checked(tensor, Float64Array.from(patterns, widen))
     }
     default:
@@ -101,17 +101,26 @@ export function readIntegers (tensor: TensorProto): number[] {
   return numbers
 }
 
+/** Throws ONNX_MALFORMED when the last element is not whole. */
+function rawView<T> ({ name, rawData }: TensorProto, ArrayType: TypedArrayOf<T>): T {
+  const { BYTES_PER_ELEMENT: width } = ArrayType
+  if (rawData.length % width === 0) return alignedView(rawData, ArrayType)
+  throw onnxErrors.ONNX_MALFORMED(`tensor "${name}" has a part of an element at its end`, {
+    expected: `a multiple of ${width} bytes`, received: rawData.length
+  })
+}
+
 function rawIntegers (tensor: TensorProto): ArrayLike<number | bigint> {
   const { dataType, rawData, int32Data } = tensor
   const isRaw = rawData.length > 0
   switch (dataType) {
-    case DataType.INT64: return isRaw ? alignedView(rawData, BigInt64Array) : tensor.int64Data
-    case DataType.UINT64: return isRaw ? alignedView(rawData, BigUint64Array) : tensor.uint64Data
-    case DataType.UINT32: return isRaw ? alignedView(rawData, Uint32Array) : tensor.uint64Data
-    case DataType.INT32: return isRaw ? alignedView(rawData, Int32Array) : int32Data
-    case DataType.INT16: return isRaw ? alignedView(rawData, Int16Array) : int32Data
-    case DataType.UINT16: return isRaw ? alignedView(rawData, Uint16Array) : int32Data
-    case DataType.INT8: return isRaw ? alignedView(rawData, Int8Array) : int32Data
+    case DataType.INT64: return isRaw ? rawView(tensor, BigInt64Array) : tensor.int64Data
+    case DataType.UINT64: return isRaw ? rawView(tensor, BigUint64Array) : tensor.uint64Data
+    case DataType.UINT32: return isRaw ? rawView(tensor, Uint32Array) : tensor.uint64Data
+    case DataType.INT32: return isRaw ? rawView(tensor, Int32Array) : int32Data
+    case DataType.INT16: return isRaw ? rawView(tensor, Int16Array) : int32Data
+    case DataType.UINT16: return isRaw ? rawView(tensor, Uint16Array) : int32Data
+    case DataType.INT8: return isRaw ? rawView(tensor, Int8Array) : int32Data
     case DataType.UINT8:
     case DataType.BOOL: return isRaw ? rawData : int32Data
     default:

@@ -23,7 +23,10 @@ const HEADER_DEPTH_MAX = 3
 
 const METADATA = '__metadata__'
 
-/** Bytes per element; sub-byte types exist but cannot hold statistics. */
+/** An escaped surrogate without its other half: JSON.parse lets it pass, but it is no text and has no UTF-8. */
+const HALF_PAIR = /\p{Surrogate}/u
+
+/** Bytes per element, in the reference's order of types; sub-byte types exist but cannot hold statistics. */
 const DTYPE_BYTES: Readonly<Record<string, number>> = {
   BOOL: 1,
   U8: 1,
@@ -89,7 +92,7 @@ function parseHeader (file: Uint8Array): { root: Record<string, JsonValue>, byte
   if (bytes[0] !== 0x7b) malformed('the header must begin with "{"', '{', bytes[0] ?? 'nothing')
   let root: JsonValue
   try {
-    root = parseStrictJson(bytes, { depthMax: HEADER_DEPTH_MAX })
+    root = parseStrictJson(bytes, { depthMax: HEADER_DEPTH_MAX, hasDigitsOnly: true })
   } catch (cause) {
     if (!(cause instanceof BankswitchError)) throw cause
     throw bankErrors.SAFETENSORS_MALFORMED(`the safetensors header is refused: ${cause.message}`, cause.details, cause)
@@ -103,7 +106,8 @@ function parseMetadata (value: JsonValue | undefined): Map<string, string> {
   if (!isRecord(value)) return malformed(`${METADATA} must be an object of strings`, 'object', typeof value)
   const entries = Object.entries(value)
   for (const [key, text] of entries) {
-    if (typeof text !== 'string') malformed(`${METADATA} "${clip(key)}" must be a string`, 'string', typeof text)
+    if (typeof text !== 'string') return malformed(`${METADATA} "${clip(key)}" must be a string`, 'string', typeof text)
+    if (HALF_PAIR.test(`${key} ${text}`)) malformed(`${METADATA} has half a surrogate pair`, 'Unicode', 'half a pair')
   }
   return new Map(entries as Array<[string, string]>)
 }
@@ -111,6 +115,7 @@ function parseMetadata (value: JsonValue | undefined): Map<string, string> {
 interface Entry { name: string, dtype: string, shape: number[], begin: number, end: number }
 
 function parseEntry (name: string, entry: JsonValue): Entry {
+  if (HALF_PAIR.test(name)) malformed('a name has half a surrogate pair', 'Unicode', 'half a pair')
   if (!isRecord(entry)) return malformed(`tensor "${clip(name)}" must be an object`, 'object', typeof entry)
   const fields = Object.keys(entry).sort().join()
   if (fields !== 'data_offsets,dtype,shape') {
@@ -129,9 +134,16 @@ function parseEntry (name: string, entry: JsonValue): Entry {
     return malformed(`data_offsets of "${clip(name)}" must be [begin, end]`, '[begin, end]', clip(JSON.stringify(offsets)))
   }
   const [begin, end] = offsets as [number, number]
-  const expected = shape.reduce((product, dim) => product * dim, width)
+  const expected = byteCount(shape, width)
   if (expected !== end - begin) malformed(`tensor "${clip(name)}" has another size than its shape says`, expected, end - begin)
   return { name, dtype, shape, begin, end }
+}
+
+/** The size that a shape asks for, or Infinity when its dimensions, zeros aside, multiply beyond 2^53. */
+function byteCount (shape: readonly number[], width: number): number {
+  const product = shape.reduce((size, dim) => size * Math.max(dim, 1), width)
+  if (!Number.isSafeInteger(product)) return Infinity
+  return shape.includes(0) ? 0 : product
 }
 
 /** The values of a float tensor as numbers. Throws SAFETENSORS_UNSUPPORTED for integers, booleans and 8-bit floats. */
@@ -157,26 +169,30 @@ export interface TensorToWrite {
   bytes: Uint8Array
 }
 
+const DTYPE_ORDER = Object.keys(DTYPE_BYTES)
+
 /**
- * Writes a file as the reference writer does: tensors by descending element size, then name, the header padded with
- * spaces to a multiple of 8. The same content gives the same bytes.
+ * Writes a file as the reference writer does: tensors by descending type (which is descending element size, so all are
+ * aligned), then name, the header padded with spaces to a multiple of 8. The same content gives the same bytes.
  */
 export function serializeSafetensors (
   tensors: readonly TensorToWrite[], metadata: ReadonlyMap<string, string>
 ): Uint8Array<ArrayBuffer> {
   const sorted = [...tensors].sort((a, b) => {
-    return DTYPE_BYTES[b.dtype]! - DTYPE_BYTES[a.dtype]! || (a.name < b.name ? -1 : 1)
+    return DTYPE_ORDER.indexOf(b.dtype) - DTYPE_ORDER.indexOf(a.dtype) || compareUtf8(a.name, b.name)
   })
-  const header: Array<[string, unknown]> = []
+  const header: string[] = []
   if (metadata.size > 0) {
-    header.push([METADATA, Object.fromEntries([...metadata].sort(([a], [b]) => a < b ? -1 : 1))])
+    const pairs = [...metadata].sort(([a], [b]) => compareUtf8(a, b))
+    header.push(member(METADATA, `{${pairs.map(([key, text]) => member(key, JSON.stringify(text))).join()}}`))
   }
   let position = 0
   for (const { name, dtype, shape, bytes } of sorted) {
-    header.push([name, { dtype, shape, data_offsets: [position, position + bytes.length] }])
+    const offsets = [position, position + bytes.length]
+    header.push(member(name, JSON.stringify({ dtype, shape, data_offsets: offsets })))
     position += bytes.length
   }
-  const json = JSON.stringify(Object.fromEntries(header))
+  const json = `{${header.join()}}`
   const unpadded = Buffer.byteLength(json)
   const padded = Math.ceil(unpadded / 8) * 8
   const file = new Uint8Array(LENGTH_BYTES + padded + position)
@@ -188,6 +204,15 @@ export function serializeSafetensors (
     at += bytes.length
   }
   return file
+}
+
+/** A member of a JSON object; an object of ours would put names that are numbers first. */
+function member (name: string, json: string): string {
+  return `${JSON.stringify(name)}:${json}`
+}
+
+function compareUtf8 (a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b))
 }
 
 function isRecord (value: JsonValue): value is { [key: string]: JsonValue } {

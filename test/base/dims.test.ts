@@ -1,0 +1,12 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { elementCount } from '#src/base/dims.js'
+
+test('the elements of a tensor: a scalar has one, a size of 0 leaves none', () => {
+  assert.deepEqual([[], [5], [2, 3, 4], [2, 0], [0]].map(elementCount), [1, 5, 24, 0, 0])
+})
+
+test('a count beyond 2^53 is no safe integer, which callers ask for', () => {
+  assert.equal(Number.isSafeInteger(elementCount([2 ** 27, 2 ** 27])), false)
+  assert.equal(Number.isSafeInteger(elementCount([2 ** 26, 2 ** 26])), true)
+})

@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import fc from 'fast-check'
+import { loadSettings } from '#src/config/load.js'
+import { environmentName, flagName, isSecret, SETTING_NAMES } from '#src/config/schema.js'
+import { BankswitchError } from '#src/base/errors.js'
+import { runSeed } from '../support/run-seed.js'
+
+/** The faults of a load that is refused. */
+function faultsOf (environment: Record<string, string | undefined>, flags: string[] = []): string[] {
+  try {
+    loadSettings(environment, flags)
+  } catch (error) {
+    assert.ok(error instanceof BankswitchError, String(error))
+    assert.equal(error.code, 'CONFIG_INVALID')
+    const faults = error.details.faults as string[]
+    for (const fault of faults) assert.ok(error.message.includes(`\n  ${fault}`))
+    return faults
+  }
+  return assert.fail('the settings are taken')
+}
+
+/** A valid text for every setting, other than its default. */
+const texts: Record<string, [text: string, value: unknown]> = {
+  host: ['0.0.0.0', '0.0.0.0'],
+  port: ['0', 0],
+  modelsDir: ['/srv/models', '/srv/models'],
+  domainsDir: ['/srv/domains', '/srv/domains'],
+  cacheDir: ['/tmp/cache', '/tmp/cache'],
+  adminKey: ['0123456789abcdef', '0123456789abcdef'],
+  adminKeyFile: ['/run/key', '/run/key'],
+  workers: ['3', 3],
+  foldBudget: ['0.25', 0.25],
+  queueRows: ['7', 7],
+  runRows: ['1', 1],
+  bankCacheBytes: ['0', 0],
+  bodyBytes: ['1048576', 1048576],
+  imagePixels: ['100', 100],
+  shutdownMs: ['0', 0],
+  logLevel: ['debug', 'debug']
+}
+
+describe('where settings come from', () => {
+  test('defaults for everything', () => {
+    const { workers, ...settings } = loadSettings({}, [])
+    assert.deepEqual(settings, {
+      host: '127.0.0.1',
+      port: 8080,
+      modelsDir: 'models',
+      domainsDir: 'domains',
+      cacheDir: '.bankswitch/cache',
+      adminKeyFile: '.bankswitch/admin.key',
+      foldBudget: 0.05,
+      queueRows: 1024,
+      runRows: 8,
+      bankCacheBytes: 268435456,
+      bodyBytes: 67108864,
+      imagePixels: 50000000,
+      shutdownMs: 30000,
+      logLevel: 'info'
+    })
+    assert.ok(Number.isInteger(workers) && workers >= 1 && workers <= 256)
+  })
+
+  test('every setting has a name in the environment', () => {
+    assert.deepEqual(Object.keys(texts), SETTING_NAMES)
+    const environment = Object.fromEntries(SETTING_NAMES.map((name) => [environmentName(name), texts[name]![0]]))
+    const expected = Object.fromEntries(SETTING_NAMES.map((name) => [name, texts[name]![1]]))
+    assert.deepEqual(loadSettings(environment, []), expected)
+  })
+
+  test('every setting that is no secret has a flag, in both spellings', () => {
+    for (const name of SETTING_NAMES.filter((name) => !isSecret(name))) {
+      const [text, value] = texts[name]!
+      assert.equal(loadSettings({}, [`--${flagName(name)}`, text])[name], value)
+      assert.equal(loadSettings({}, [`--${flagName(name)}=${text}`])[name], value)
+    }
+  })
+
+  test('a flag wins over the environment, which wins over the default', () => {
+    const environment = { BANKSWITCH_PORT: '1', BANKSWITCH_HOST: 'a' }
+    const { port, host, queueRows } = loadSettings(environment, ['--port', '2'])
+    assert.deepEqual([port, host, queueRows], [2, 'a', 1024])
+  })
+
+  test('other names of the environment, and ours without a value, are left alone', () => {
+    const environment = { PORT: '1', XBANKSWITCH_PORT: '2', bankswitch_port: '3', BANKSWITCH_PROT: undefined }
+    assert.equal(loadSettings(environment, []).port, 8080)
+  })
+})
+
+describe('the result', () => {
+  test('is frozen, and the next load starts afresh', () => {
+    const settings = loadSettings({ BANKSWITCH_PORT: '1' }, [])
+    assert.ok(Object.isFrozen(settings))
+    assert.throws(() => { (settings as { port: number }).port = 2 }, TypeError)
+    assert.equal(loadSettings({}, []).port, 8080)
+  })
+
+  test('leaves what it was given as it was', () => {
+    const environment = Object.freeze({ BANKSWITCH_PORT: '1' })
+    const flags = ['--host', 'x']
+    loadSettings(environment, Object.freeze(flags) as string[])
+    assert.deepEqual(flags, ['--host', 'x'])
+  })
+})
+
+describe('numbers', () => {
+  test('an infinite fold budget', () => {
+    assert.equal(loadSettings({ BANKSWITCH_FOLD_BUDGET: 'infinite' }, []).foldBudget, Infinity)
+    assert.equal(loadSettings({}, ['--fold-budget=infinite']).foldBudget, Infinity)
+    assert.equal(loadSettings({}, ['--fold-budget=0']).foldBudget, 0)
+  })
+
+  test('are written in decimals', () => {
+    for (const [text, value] of [['.5', 0.5], ['5.', 5], ['1e-2', 0.01], ['2E+1', 20], ['007', 7]] as const) {
+      assert.equal(loadSettings({}, ['--fold-budget', text]).foldBudget, value, text)
+    }
+    assert.equal(loadSettings({}, ['--queue-rows', '1e3']).queueRows, 1000)
+  })
+
+  test('nothing else is a number', () => {
+    const wrong = [
+      '', ' ', ' 1', '1 ', '0x10', '1_000', '1,5', 'NaN', 'Infinity', '-infinite', 'one', '1e', 'true', '.', '1e400'
+    ]
+    for (const text of wrong) {
+      assert.deepEqual(faultsOf({ BANKSWITCH_FOLD_BUDGET: text }), [
+        `BANKSWITCH_FOLD_BUDGET: must be number, received "${text}"`
+      ])
+      assert.deepEqual(faultsOf({ BANKSWITCH_PORT: text }), [`BANKSWITCH_PORT: must be integer, received "${text}"`])
+    }
+    for (const text of ['1.5', 'infinite']) {
+      assert.deepEqual(faultsOf({ BANKSWITCH_PORT: text }), [`BANKSWITCH_PORT: must be integer, received "${text}"`])
+    }
+  })
+
+  const bounds: Array<[name: string, minimum: number, maximum?: number]> = [
+    ['port', 0, 65535], ['workers', 1, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
+    ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
+    ['shutdownMs', 0, 3_600_000]
+  ]
+  for (const [name, minimum, maximum] of bounds) {
+    test(`${name} keeps to its bounds, which a fault tells`, () => {
+      const variable = environmentName(name)
+      const load = (value: number) => loadSettings({ [variable]: String(value) }, [])[name as 'port']
+      assert.equal(load(minimum), minimum)
+      assert.deepEqual(faultsOf({ [variable]: String(minimum - 1) }), [
+        `${variable}: must be >= ${minimum}, received "${minimum - 1}"`
+      ])
+      if (maximum === undefined) return
+      assert.equal(load(maximum), maximum)
+      for (const tooMuch of [maximum + 1, 1e300]) {
+        assert.deepEqual(faultsOf({ [variable]: String(tooMuch) }), [
+          `${variable}: must be <= ${maximum}, received "${tooMuch}"`
+        ])
+      }
+    })
+  }
+})
+
+describe('texts', () => {
+  test('that are empty are refused', () => {
+    for (const name of ['host', 'modelsDir', 'domainsDir', 'cacheDir', 'adminKeyFile']) {
+      assert.deepEqual(faultsOf({ [environmentName(name)]: '' }), [
+        `${environmentName(name)}: must NOT have fewer than 1 characters (1), received ""`
+      ])
+    }
+  })
+
+  test('a level of the log that does not exist, with those that do', () => {
+    for (const level of ['', 'INFO', 'verbose']) {
+      assert.deepEqual(faultsOf({}, [`--log-level=${level}`]), [
+        `--log-level: one of fatal, error, warn, info, debug, trace, silent, received "${level}"`
+      ])
+    }
+    for (const level of ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']) {
+      assert.equal(loadSettings({}, ['--log-level', level]).logLevel, level)
+    }
+  })
+})
+
+describe('what does not exist', () => {
+  test('names in the environment that begin like ours', () => {
+    for (const end of ['PROT', '', 'port', 'MODELSDIR', '__PROTO__']) {
+      const name = `BANKSWITCH_${end}`
+      assert.deepEqual(faultsOf({ [name]: '1' }), [`${name}: there is no such setting`])
+    }
+  })
+
+  test('flags, long or short, with or without a value', () => {
+    const wrong = [
+      ['--prot=1'], ['--prot'], ['--prot', '1'], ['--Port=1'], ['--models_dir', 'x', 'y'], ['--__proto__=1'],
+      ['--x', '--', 'y']
+    ]
+    for (const flags of wrong) {
+      assert.deepEqual(faultsOf({}, flags), [`${flags[0]!.split('=')[0]}: there is no such flag`])
+    }
+    assert.deepEqual(faultsOf({}, ['-p', '1']), ['-p: there is no such flag'])
+    assert.deepEqual(faultsOf({}, ['--no-port']), ['--no-port: there is no such flag'])
+  })
+
+  test('arguments without a flag', () => {
+    assert.deepEqual(faultsOf({}, ['start', '--port', '1', 'now']), [
+      '"start": there is no such argument', '"now": there is no such argument'
+    ])
+    assert.deepEqual(faultsOf({}, ['--', '--port=1']), ['"--port=1": there is no such argument'])
+  })
+
+  test('flags without their value, at the end or before another flag', () => {
+    assert.deepEqual(faultsOf({}, ['--port']), ['--port: a value is missing'])
+    assert.deepEqual(faultsOf({}, ['--host', '--port=80']), ['--host: a value is missing'])
+    assert.deepEqual(faultsOf({}, ['--models-dir', '--domains-dir', 'x']), ['--models-dir: a value is missing'])
+    assert.equal(loadSettings({}, ['--models-dir=--odd']).modelsDir, '--odd')
+    assert.deepEqual(faultsOf({}, ['--fold-budget', '-1']), ['--fold-budget: must be >= 0, received "-1"'])
+  })
+})
+
+test('all faults are told at once, each with where it came from', () => {
+  const faults = faultsOf({
+    BANKSWITCH_PROT: '1', BANKSWITCH_WORKERS: '0', BANKSWITCH_BODY_BYTES: 'big', BANKSWITCH_LOG_LEVEL: 'loud', HOME: '/'
+  }, ['--queue-rows=0', '--colour', '--run-rows', 'many', 'x', '--port'])
+  assert.deepEqual(faults, [
+    'BANKSWITCH_PROT: there is no such setting',
+    '--colour: there is no such flag',
+    '"x": there is no such argument',
+    '--port: a value is missing',
+    'BANKSWITCH_WORKERS: must be >= 1, received "0"',
+    '--queue-rows: must be >= 1, received "0"',
+    '--run-rows: must be integer, received "many"',
+    'BANKSWITCH_BODY_BYTES: must be integer, received "big"',
+    'BANKSWITCH_LOG_LEVEL: one of fatal, error, warn, info, debug, trace, silent, received "loud"'
+  ])
+})
+
+test('a value that a flag overrides is not looked at', () => {
+  assert.equal(loadSettings({ BANKSWITCH_PORT: 'x' }, ['--port=1']).port, 1)
+})
+
+describe('the admin key', () => {
+  const secret = 'correct-horse-battery'
+
+  test('comes from the environment, within its lengths', () => {
+    for (const key of [secret, 'x'.repeat(16), 'x'.repeat(512)]) {
+      assert.equal(loadSettings({ BANKSWITCH_ADMIN_KEY: key }, []).adminKey, key)
+    }
+    assert.ok(!('adminKey' in loadSettings({}, [])))
+  })
+
+  test('is not shown when it is refused', () => {
+    for (const key of ['hunter2', 'x'.repeat(513), '']) {
+      const [fault, ...others] = faultsOf({ BANKSWITCH_ADMIN_KEY: key })
+      assert.deepEqual(others, [])
+      assert.match(fault!, /^BANKSWITCH_ADMIN_KEY: must NOT have (fewer|more) than \d+ .*, received "\(secret\)"$/)
+      assert.ok(key === '' || !fault!.includes(key))
+    }
+  })
+
+  test('is no flag, and is not shown when someone tries', () => {
+    for (const flags of [
+      ['--admin-key', secret], [`--admin-key=${secret}`], ['--adminKey', secret], ['-k', secret], [`--key=${secret}`],
+      ['--port=1', '--admin-key', secret, '--host', 'x'],
+      ['--admin-key', '--', secret],
+      ['--host', '--admin-key', secret]
+    ]) {
+      const faults = faultsOf({}, flags)
+      assert.equal(faults.length, 1)
+      assert.match(faults[0]!, /^--?[\w-]+: (there is no such flag|a value is missing)$/)
+    }
+  })
+
+  test('stands in no error, whatever else is wrong', () => {
+    for (const fault of faultsOf({ BANKSWITCH_ADMIN_KEY: secret, BANKSWITCH_PORT: 'x' }, ['--nothing'])) {
+      assert.ok(!fault.includes(secret))
+    }
+  })
+})
+
+test('whatever it is given, settings within their bounds or CONFIG_INVALID', () => {
+  const known = fc.constantFrom(...SETTING_NAMES.map(environmentName))
+  const name = fc.oneof(known, fc.string().map((text) => `BANKSWITCH_${text}`))
+  const value = fc.oneof(fc.string(), fc.integer().map(String), fc.double().map(String), fc.constant('infinite'))
+  const flag = fc.oneof(
+    value, fc.constantFrom(...SETTING_NAMES.map((setting) => `--${flagName(setting)}`), '--', '-', '-x', '--no-port', '=')
+  )
+  const environments = fc.dictionary(name, value, { maxKeys: 3 })
+  fc.assert(fc.property(environments, fc.array(flag, { maxLength: 4 }), (environment, flags) => {
+    try {
+      const { port, host, foldBudget, workers } = loadSettings(environment, flags)
+      assert.ok(Number.isInteger(port) && port >= 0 && port < 65536)
+      assert.ok(host.length > 0 && foldBudget >= 0 && workers >= 1)
+    } catch (error) {
+      assert.ok(error instanceof BankswitchError, String(error))
+      assert.equal(error.code, 'CONFIG_INVALID')
+    }
+  }), { seed: runSeed, numRuns: 500 })
+})

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createLogger } from '#src/observability/logger.js'
+
+const SECRET = 'correct-horse-battery'
+
+/** A logger and what it wrote. */
+function logged (level = 'info') {
+  const lines: string[] = []
+  const logger = createLogger(level, { write: (line: string) => { lines.push(line) } })
+  return { logger, lines, records: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) }
+}
+
+describe('createLogger', () => {
+  test('writes one JSON line an entry, without process or host', () => {
+    const { logger, lines, records } = logged()
+    logger.info({ domain: 'fog' }, 'two\nlines')
+    assert.equal(lines.length, 1)
+    assert.match(lines[0]!, /^\{[^\n]*\}\n$/)
+    const { time, ...rest } = records()[0]!
+    assert.deepEqual(rest, { level: 30, domain: 'fog', msg: 'two\nlines' })
+    assert.equal(typeof time, 'number')
+  })
+
+  test('keeps to its level', () => {
+    const { logger, records } = logged('warn')
+    logger.info('no')
+    logger.warn('yes')
+    logger.error('yes')
+    assert.deepEqual(records().map(({ level }) => level), [40, 50])
+    const silent = logged('silent')
+    silent.logger.fatal('no')
+    assert.equal(silent.lines.length, 0)
+  })
+
+  test('shows errors with their stack', () => {
+    const { logger, records } = logged()
+    logger.error({ err: new Error('why') }, 'failed')
+    const { err } = records()[0] as { err: { message: string, stack: string } }
+    assert.equal(err.message, 'why')
+    assert.match(err.stack, /logger\.test/)
+  })
+})
+
+describe('secrets', () => {
+  const places: Record<string, object> = {
+    'the admin key': { adminKey: SECRET, port: 1 },
+    'settings as a whole': { settings: { adminKey: SECRET, port: 1 } },
+    'a request': { req: { headers: { authorization: `Bearer ${SECRET}`, host: 'x' } } },
+    'headers by themselves': { headers: { authorization: `Bearer ${SECRET}`, host: 'x' } }
+  }
+  for (const [place, fields] of Object.entries(places)) {
+    test(`are not written: ${place}`, () => {
+      const { logger, lines, records } = logged()
+      logger.info(fields, 'look')
+      logger.child(fields).info('look')
+      for (const line of lines) assert.ok(!line.includes(SECRET), line)
+      assert.match(lines[0]!, /"\(secret\)"/)
+      assert.match(lines[0]!, /"(port|host)":/, 'the rest is there')
+      assert.equal(records()[0]!.msg, 'look')
+    })
+  }
+
+  test('what is logged is not changed by it', () => {
+    const { logger } = logged()
+    const headers = { authorization: SECRET }
+    logger.info({ headers }, 'look')
+    assert.equal(headers.authorization, SECRET)
+  })
+})

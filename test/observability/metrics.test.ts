@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createBoundedLabels, createMetrics, OVERFLOW_LABEL, type Metrics } from '#src/observability/metrics.js'
+
+const DOMAIN_LABELS_MAX = 200
+
+/** Names are public API: a change here is a change for every dashboard. */
+const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
+  bankswitch_http_requests_total: 'counter',
+  bankswitch_http_request_seconds: 'histogram',
+  bankswitch_inference_rows_total: 'counter',
+  bankswitch_stage_seconds: 'histogram',
+  bankswitch_run_rows: 'histogram',
+  bankswitch_bank_lookups_total: 'counter',
+  bankswitch_bank_evictions_total: 'counter',
+  bankswitch_worker_restarts_total: 'counter',
+  bankswitch_dropped_requests_total: 'counter',
+  bankswitch_bank_registrations_total: 'counter',
+  bankswitch_queue_rows: 'gauge',
+  bankswitch_workers_ready: 'gauge',
+  bankswitch_workers_busy: 'gauge',
+  bankswitch_cached_banks: 'gauge',
+  bankswitch_cached_bank_bytes: 'gauge'
+}
+
+const gauges = {
+  queueRows: () => 1,
+  workersReady: () => 2,
+  workersBusy: () => 3,
+  cachedBanks: () => 4,
+  cachedBankBytes: () => 5
+}
+
+/** The samples of one metric as they are scraped: name and labels -> value. */
+async function samplesOf ({ registry }: Metrics, name: string): Promise<Record<string, number>> {
+  const lines = (await registry.metrics()).split('\n')
+  const samples = lines.filter((line) => line.startsWith(name) && /^[{ _]/.test(line.slice(name.length)))
+  return Object.fromEntries(samples.map((line) => {
+    const space = line.lastIndexOf(' ')
+    return [line.slice(name.length, space), Number(line.slice(space + 1))]
+  }))
+}
+
+describe('the catalogue', () => {
+  test('is what the registry exposes, with type and help', async () => {
+    const metrics = createMetrics()
+    metrics.setGauges(gauges)
+    const text = await metrics.registry.metrics()
+    const types = [...text.matchAll(/^# TYPE (bankswitch_\S+) (\w+)$/gm)].map(([, name, type]) => [name!, type!] as const)
+    const own = types.filter(([name]) => !name.startsWith('bankswitch_process_'))
+    assert.deepEqual(Object.fromEntries(own), CATALOGUE)
+    assert.ok(types.length > own.length, 'figures of the process come with them')
+    assert.equal([...text.matchAll(/^# TYPE /gm)].length, types.length, 'every name has the prefix')
+    for (const name of Object.keys(CATALOGUE)) assert.match(text, new RegExp(`^# HELP ${name} \\S.{5,}$`, 'm'))
+  })
+
+  test('names end in their unit, counters in total', () => {
+    for (const [name, type] of Object.entries(CATALOGUE)) {
+      assert.match(name, /^bankswitch(_[a-z]+)+$/)
+      assert.equal(name.endsWith('_total'), type === 'counter')
+      if (type === 'histogram') assert.match(name, /_(seconds|rows|bytes)$/)
+    }
+  })
+
+  test('two services in a process do not share a registry', async () => {
+    const [one, other] = [createMetrics(), createMetrics()]
+    one.countWorkerRestart()
+    assert.deepEqual(await samplesOf(one, 'bankswitch_worker_restarts_total'), { '': 1 })
+    assert.deepEqual(await samplesOf(other, 'bankswitch_worker_restarts_total'), { '': 0 })
+  })
+})
+
+describe('counting', () => {
+  test('requests by route, method and status, their seconds by route', async () => {
+    const metrics = createMetrics()
+    metrics.countRequest('/v1/models', 'GET', 200, 0.004)
+    metrics.countRequest('/v1/models', 'GET', 200, 40)
+    metrics.countRequest('/v1/models', 'PUT', 405, 0.5)
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_http_requests_total'), {
+      '{route="/v1/models",method="GET",status="200"}': 2, '{route="/v1/models",method="PUT",status="405"}': 1
+    })
+    const seconds = await samplesOf(metrics, 'bankswitch_http_request_seconds')
+    assert.equal(seconds['_count{route="/v1/models"}'], 3)
+    assert.equal(seconds['_sum{route="/v1/models"}'], 40.504)
+    assert.equal(seconds['_bucket{le="0.0025",route="/v1/models"}'], 0)
+    assert.equal(seconds['_bucket{le="0.005",route="/v1/models"}'], 1)
+    assert.equal(seconds['_bucket{le="30",route="/v1/models"}'], 2)
+    assert.equal(seconds['_bucket{le="+Inf",route="/v1/models"}'], 3)
+  })
+
+  test('rows, stages, runs, banks, restarts', async () => {
+    const metrics = createMetrics()
+    metrics.countInference('signs', 'fog', 3, 'ok')
+    metrics.countInference('signs', 'fog', 2, 'error')
+    metrics.observeStage('signs', 'queue', 0.1)
+    metrics.observeRun('signs', 8)
+    metrics.countBankLookup('hit')
+    metrics.countBankLookup('miss')
+    metrics.countBankLookup('hit')
+    metrics.countBankEviction()
+    metrics.countDropped()
+    metrics.countRegistration('signs')
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_inference_rows_total'), {
+      '{model="signs",domain="fog",outcome="ok"}': 3, '{model="signs",domain="fog",outcome="error"}': 2
+    })
+    assert.equal((await samplesOf(metrics, 'bankswitch_stage_seconds'))['_sum{model="signs",stage="queue"}'], 0.1)
+    const runs = await samplesOf(metrics, 'bankswitch_run_rows')
+    assert.deepEqual([runs['_bucket{le="4",model="signs"}'], runs['_bucket{le="8",model="signs"}']], [0, 1])
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_bank_lookups_total'), {
+      '{outcome="hit"}': 2, '{outcome="miss"}': 1
+    })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_bank_evictions_total'), { '': 1 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_dropped_requests_total'), { '': 1 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_bank_registrations_total'), { '{model="signs"}': 1 })
+  })
+
+  test('gauges are read when they are scraped', async () => {
+    const metrics = createMetrics()
+    let rows = 1
+    metrics.setGauges({ ...gauges, queueRows: () => rows })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_queue_rows'), { '': 1 })
+    rows = 7
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_queue_rows'), { '': 7 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_workers_ready'), { '': 2 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_workers_busy'), { '': 3 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_cached_banks'), { '': 4 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_cached_bank_bytes'), { '': 5 })
+  })
+})
+
+describe('bounded labels', () => {
+  test('the first keys keep their labels, all later ones share one', () => {
+    const labelOf = createBoundedLabels(2)
+    assert.deepEqual(['a', 'b', 'c', 'a', 'd', 'b'].map((key) => labelOf(key, `label ${key}`)), [
+      'label a', 'label b', OVERFLOW_LABEL, 'label a', OVERFLOW_LABEL, 'label b'
+    ])
+    assert.equal(createBoundedLabels(0)('a', 'a'), OVERFLOW_LABEL)
+  })
+
+  test('keys count, not labels: two models may have a domain of the same name', () => {
+    const labelOf = createBoundedLabels(2)
+    assert.deepEqual([labelOf('m1@fog', 'fog'), labelOf('m2@fog', 'fog'), labelOf('m3@fog', 'fog')], [
+      'fog', 'fog', OVERFLOW_LABEL
+    ])
+  })
+
+  test('domains beyond the limit count together', async () => {
+    const metrics = createMetrics()
+    for (let round = 0; round < 2; round++) {
+      for (let domain = 0; domain < DOMAIN_LABELS_MAX + 50; domain++) {
+        metrics.countInference('signs', `d${domain}`, 1, 'ok')
+      }
+    }
+    const samples = await samplesOf(metrics, 'bankswitch_inference_rows_total')
+    assert.equal(Object.keys(samples).length, DOMAIN_LABELS_MAX + 1)
+    assert.equal(samples['{model="signs",domain="d199",outcome="ok"}'], 2)
+    assert.equal(samples[`{model="signs",domain="${OVERFLOW_LABEL}",outcome="ok"}`], 100)
+  })
+
+  test('the overflow label is no name that a domain can have', async () => {
+    const { isName } = await import('#src/base/names.js')
+    assert.equal(isName(OVERFLOW_LABEL), false)
+  })
+})
