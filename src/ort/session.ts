@@ -90,11 +90,11 @@ function wrap (session: InferenceSession): Session {
     inputs: session.inputMetadata.map(describe),
     outputs: session.outputMetadata.map(describe),
     async run (feeds, wanted = session.outputNames) {
-      const tensors: Record<string, Tensor> = {}
-      for (const [name, { type, data, dims }] of Object.entries(feeds)) tensors[name] = makeTensor(type, data, dims)
       let results: InferenceSession.OnnxValueMapType
       try {
-        results = await session.run(tensors, wanted)
+        results = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, { type, data, dims }]) => {
+          return [name, makeTensor(type, data, dims)]
+        })), wanted)
       } catch (cause) {
         throw ortErrors.ORT_RUN_FAILED(`ONNX Runtime refused the input: ${messageOf(cause)}`, {}, cause)
       }
