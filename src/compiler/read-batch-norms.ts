@@ -6,9 +6,10 @@
  *
  *  1. parameters are initializers, or constants behind a chain that `constantOf` follows
  *  2. parameters are initializers that are graph inputs too (overridable defaults): taken as constants
- *  3. two nodes read the very same four parameters and no module path tells them apart: one layer with two sites,
- *     which is what a module called twice is in PyTorch
- *  4. two nodes read the same parameters but have different module paths: two layers (fresh weights that were merged)
+ *  3. two nodes read the very same four parameters with the same epsilon and no module path tells them apart: one
+ *     layer with two sites, which is what a module called twice is in PyTorch
+ *  4. two nodes read the same parameters but differ in module path or epsilon: two layers (fresh weights that were
+ *     merged)
  *  5. training_mode=1, or outputs beyond the first in use: refused, the statistics would come from the request
  *  6. parameters computed from an input: refused
  *  7. spatial=0 (opset 7 and 8): refused, it has statistics per pixel
@@ -65,7 +66,7 @@ export function readBatchNorms (index: GraphIndex): BatchNorms {
     const channels = parameters[0]!.values.length
     let layer = layers.get(key)
     if (layer === undefined) {
-      layer = { key, channels, epsilon: floatAttribute(node, 'epsilon', EPSILON_DEFAULT) }
+      layer = { key, channels, epsilon: epsilonOf(node) }
       layers.set(key, layer)
       const [gamma, beta, mean, variance] = parameters.map(({ values }) => values)
       own.set(key, { gamma: gamma!, beta: beta!, mean: mean!, variance: variance! })
@@ -74,6 +75,10 @@ export function readBatchNorms (index: GraphIndex): BatchNorms {
   })
   const list = [...layers.values()]
   return { layers: list, sites, ownBank: ownBankOf(list, own) }
+}
+
+function epsilonOf (node: NodeProto): number {
+  return floatAttribute(node, 'epsilon', EPSILON_DEFAULT)
 }
 
 function isBatchNorm (node: NodeProto): boolean {
@@ -129,24 +134,27 @@ function readParameters (index: GraphIndex, node: NodeProto): Constant[] {
  * taken the first is numbered.
  */
 function assignKeys (read: ReadonlyArray<{ node: NodeProto, parameters: readonly Constant[] }>): string[] {
-  const ownerOf = new Map<string, string>()
+  const keyOf = new Map<string, string>()
+  const taken = new Set<string>()
   return read.map(({ node, parameters }, at) => {
-    const { path, names } = layerKeyCandidates(node, parameters.map(({ origin }) => origin))
-    const shared = parameters.every(({ origin }) => origin !== undefined)
-      ? parameters.map(({ origin }) => origin).join('\n')
-      : `node ${at}`
-    const identity = `${path ?? ''}\n${shared}`
+    const origins = parameters.map(({ origin }) => origin)
+    const { path, names } = layerKeyCandidates(node, origins)
+    const shared = origins.every((origin) => origin !== undefined) ? origins.join('\n') : `node ${at}`
+    const identity = `${path ?? ''}\n${epsilonOf(node)}\n${shared}`
+    const known = keyOf.get(identity)
+    if (known !== undefined) return known
     const candidates = [...names, ...(node.name === '' ? [] : [node.name]), `batch_norm_${at}`]
-    for (const candidate of candidates) {
-      const owner = ownerOf.get(candidate)
-      if (owner === undefined) ownerOf.set(candidate, identity)
-      if (owner === undefined || owner === identity) return candidate
-    }
-    let number = 2
-    while (ownerOf.has(`${candidates[0]}#${number}`)) number++
-    ownerOf.set(`${candidates[0]}#${number}`, identity)
-    return `${candidates[0]}#${number}`
+    const key = candidates.find((candidate) => !taken.has(candidate)) ?? numbered(candidates[0]!, taken)
+    keyOf.set(identity, key)
+    taken.add(key)
+    return key
   })
+}
+
+function numbered (name: string, taken: ReadonlySet<string>): string {
+  let number = 2
+  while (taken.has(`${name}#${number}`)) number++
+  return `${name}#${number}`
 }
 
 function ownBankOf (layers: readonly BatchNormLayer[], own: ReadonlyMap<string, PartialLayer>): Bank {
