@@ -15,6 +15,7 @@
  *  7. spatial=0 (opset 7 and 8): refused, it has statistics per pixel
  *  8. inside the body of If, Loop or Scan: refused
  *  9. arrays of different lengths, or none at all: malformed
+ * 10. no output of the graph depends on it: no site, as if it were not there
  */
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
 import { BankswitchError } from '../base/errors.js'
@@ -51,7 +52,8 @@ const EXPORT_ADVICE = 'export with model.eval() and torch.onnx.export(model, (x,
 /** Throws COMPILE_NO_BATCH_NORM when there is none, and the refusals of the numbered cases. */
 export function readBatchNorms (index: GraphIndex): BatchNorms {
   for (const node of index.graph.node) refuseNested(node)
-  const nodes = index.graph.node.filter(isBatchNorm)
+  const live = liveNodes(index)
+  const nodes = index.graph.node.filter((node) => isBatchNorm(node) && live.has(node))
   if (nodes.length === 0) {
     throw compilerErrors.COMPILE_NO_BATCH_NORM(
       `the model has no BatchNormalization node to switch; if they were folded away at export, ${EXPORT_ADVICE}`
@@ -94,6 +96,26 @@ function refuseNested (node: NodeProto): void {
     `node ${describeNode(node)} has a batch norm inside its body; export the model without control flow`,
     { node: node.name }
   )
+}
+
+/** The nodes that an output of the graph depends on. */
+function liveNodes ({ outputs, producerOf }: GraphIndex): Set<NodeProto> {
+  const live = new Set<NodeProto>()
+  const values = [...outputs]
+  const addReads = (node: NodeProto): void => {
+    values.push(...node.input)
+    for (const nested of nestedGraphs(node)) {
+      values.push(...nested.output.map(({ name }) => name))
+      for (const inner of nested.node) addReads(inner)
+    }
+  }
+  for (let value = values.pop(); value !== undefined; value = values.pop()) {
+    const node = producerOf.get(value)
+    if (node === undefined || live.has(node)) continue
+    live.add(node)
+    addReads(node)
+  }
+  return live
 }
 
 /** The four parameters in slot order: gamma (which ONNX calls scale), beta, mean, variance. */
