@@ -14,7 +14,7 @@
 import { createNamer, removeUnused } from '../onnx/graph.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'
 import { DataType, float32Tensor } from '../onnx/tensor.js'
-import { PADDING, type PortRole } from '../bank/pack.js'
+import type { PortRole } from '../bank/pack.js'
 import { makeSentinel, type SentinelRange } from './sentinels.js'
 import type { OnnxModel } from '../onnx/model.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
@@ -44,9 +44,6 @@ export interface SiteToLower {
   kind: SiteKind
   conv?: FoldableConv
 }
-
-/** Highest channel count a port can number. */
-export const CHANNELS_MAX = PADDING - 1
 
 const VARIANCE_ONE = 1
 

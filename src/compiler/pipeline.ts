@@ -16,7 +16,7 @@ import { compilerErrors } from './errors.js'
 import { externaliseWeights } from './externalise-weights.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
-import { CHANNELS_MAX, lowerBatchNorms } from './lower-batch-norms.js'
+import { lowerBatchNorms } from './lower-batch-norms.js'
 import { planSites, type Plan, type SiteKind, type SiteOptions } from './plan.js'
 import { probeModel, type Probe } from './probe.js'
 import { promotePorts, type PromotedPorts } from './promote-ports.js'
@@ -123,7 +123,7 @@ async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Pr
   progress('read', 1)
   const model = parseModel(bytes)
   const index = indexGraph(model.graph)
-  const batchNorms = readBatchNorms(index)
+  const batchNorms = readBatchNorms(index, model.functions)
   const fingerprint = fingerprintOf(index, batchNorms)
   const weightBytes = model.graph.initializer.reduce((sum, { rawData, floatData }) => {
     return sum + rawData.length + floatData.length * FLOAT_BYTES
@@ -138,7 +138,7 @@ function siteOptions ({ batchNorms, convs, probe }: Analysis, { generic, measure
   return batchNorms.sites.map(({ layer }, at) => {
     const { type, dims } = probe.activations[at]!
     const conv = convs[at]
-    const isFloat = type === 'float32' && layer.channels <= CHANNELS_MAX && !generic.has(at)
+    const isFloat = type === 'float32' && !generic.has(at)
     return {
       channels: layer.channels,
       isAffinePossible: isFloat && dims.length === 4,

@@ -13,22 +13,29 @@
  *  5. training_mode=1, or outputs beyond the first in use: refused, the statistics would come from the request
  *  6. parameters computed from an input: refused
  *  7. spatial=0 (opset 7 and 8): refused, it has statistics per pixel
- *  8. inside the body of If, Loop or Scan: refused
- *  9. arrays of different lengths, or none at all: malformed
+ *  8. inside the body of If, Loop or Scan, or of a function of the model: refused
+ *  9. arrays of different lengths, none at all, or values that no bank may hold: malformed
  * 10. no output of the graph depends on it: no site, as if it were not there
+ * 11. more channels than a port can number: refused
  */
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
+import { PADDING } from '../bank/pack.js'
 import { BankswitchError } from '../base/errors.js'
 import { constantOf, type Constant } from '../onnx/constant.js'
+import { onnxErrors } from '../onnx/errors.js'
 import { describeNode, nestedGraphs, type GraphIndex } from '../onnx/graph.js'
 import { isOnnxDomain } from '../onnx/model.js'
 import { floatAttribute, intAttribute } from '../onnx/node.js'
+import { isExternal } from '../onnx/tensor.js'
 import { compilerErrors } from './errors.js'
 import { layerKeyCandidates } from './layer-key.js'
-import type { GraphProto, NodeProto } from '../onnx/generated/onnx_pb.js'
+import type { FunctionProto, NodeProto } from '../onnx/generated/onnx_pb.js'
 
 /** Default of the operator, and of PyTorch. */
 const EPSILON_DEFAULT = 1e-5
+
+/** A port numbers its channels from 0 in 16 bits, of which the last number means padding. */
+const CHANNELS_MAX = PADDING
 
 export interface BatchNormSite {
   readonly node: NodeProto
@@ -49,9 +56,13 @@ export interface BatchNorms {
 const EXPORT_ADVICE = 'export with model.eval() and torch.onnx.export(model, (x,), "model.onnx", dynamo=True, ' +
   'optimize=False, external_data=False), which keeps batch norms with fixed statistics'
 
-/** Throws COMPILE_NO_BATCH_NORM when there is none, and the refusals of the numbered cases. */
-export function readBatchNorms (index: GraphIndex): BatchNorms {
-  for (const node of index.graph.node) refuseNested(node)
+/**
+ * Throws COMPILE_NO_BATCH_NORM when there is none, and the refusals of the numbered cases. `functions` are those of the
+ * model; only the first reading of a model needs them.
+ */
+export function readBatchNorms (index: GraphIndex, functions: readonly FunctionProto[] = []): BatchNorms {
+  for (const body of functions) refuseNested(body.name, `function "${body.name}"`, [body])
+  for (const node of index.graph.node) refuseNested(node.name, `node ${describeNode(node)}`, nestedGraphs(node))
   const live = liveNodes(index)
   const nodes = index.graph.node.filter((node) => isBatchNorm(node) && live.has(node))
   if (nodes.length === 0) {
@@ -87,14 +98,18 @@ function isBatchNorm (node: NodeProto): boolean {
   return node.opType === 'BatchNormalization' && isOnnxDomain(node.domain)
 }
 
-function refuseNested (node: NodeProto): void {
-  const contains = (graph: GraphProto): boolean => graph.node.some((inner) => {
+interface Body {
+  node: NodeProto[]
+}
+
+function refuseNested (name: string, description: string, bodies: readonly Body[]): void {
+  const contains = ({ node }: Body): boolean => node.some((inner) => {
     return isBatchNorm(inner) || nestedGraphs(inner).some(contains)
   })
-  if (!nestedGraphs(node).some(contains)) return
+  if (!bodies.some(contains)) return
   throw compilerErrors.COMPILE_BATCH_NORM_NESTED(
-    `node ${describeNode(node)} has a batch norm inside its body; export the model without control flow`,
-    { node: node.name }
+    `${description} has a batch norm inside its body; export the model without control flow and functions`,
+    { node: name }
   )
 }
 
@@ -133,22 +148,44 @@ function readParameters (index: GraphIndex, node: NodeProto): Constant[] {
       { node: node.name }
     )
   }
-  const parameters = [1, 2, 3, 4].map((slot) => {
-    const constant = constantOf(index, node.input[slot] ?? '')
-    if (constant !== undefined) return constant
-    throw compilerErrors.COMPILE_BATCH_NORM_DYNAMIC(
-      `input ${slot} of batch norm ${describeNode(node)} is computed in the graph (track_running_stats=False?), so ` +
-      `there are no statistics to switch; ${EXPORT_ADVICE}`,
-      { node: node.name, slot }
-    )
-  })
-  const lengths = parameters.map(({ values }) => values.length)
-  if (lengths[0] === 0 || new Set(lengths).size > 1 || node.input[0] === undefined || node.output[0] === undefined) {
+  if ([0, 1, 2, 3, 4].some((slot) => (node.input[slot] ?? '') === '')) {
     throw compilerErrors.COMPILE_BATCH_NORM_MALFORMED(
-      `the parameters of batch norm ${describeNode(node)} differ in length`, { node: node.name, received: lengths }
+      `batch norm ${describeNode(node)} lacks an input`, { node: node.name, expected: 5, received: node.input }
+    )
+  }
+  const parameters = [1, 2, 3, 4].map((slot) => readParameter(index, node, slot))
+  const lengths = parameters.map(({ values }) => values.length)
+  if (lengths[0] === 0 || new Set(lengths).size > 1) {
+    throw compilerErrors.COMPILE_BATCH_NORM_MALFORMED(
+      `the parameters of batch norm ${describeNode(node)} differ in length, or are empty`,
+      { node: node.name, received: lengths }
+    )
+  }
+  if (lengths[0]! > CHANNELS_MAX) {
+    throw compilerErrors.COMPILE_BATCH_NORM_CHANNELS(
+      `batch norm ${describeNode(node)} has too many channels`,
+      { node: node.name, expected: CHANNELS_MAX, received: lengths[0] }
     )
   }
   return parameters
+}
+
+function readParameter (index: GraphIndex, node: NodeProto, slot: number): Constant {
+  const name = node.input[slot]!
+  const constant = constantOf(index, name)
+  if (constant !== undefined) return constant
+  const initializer = index.initializerOf.get(name)
+  if (initializer !== undefined && isExternal(initializer)) {
+    throw onnxErrors.ONNX_UNSUPPORTED(
+      `input ${slot} of batch norm ${describeNode(node)} lies in an external file; ${EXPORT_ADVICE}`,
+      { node: node.name, slot }
+    )
+  }
+  throw compilerErrors.COMPILE_BATCH_NORM_DYNAMIC(
+    `input ${slot} of batch norm ${describeNode(node)} is computed in the graph (track_running_stats=False?), so ` +
+    `there are no statistics to switch; ${EXPORT_ADVICE}`,
+    { node: node.name, slot }
+  )
 }
 
 /**
