@@ -9,7 +9,8 @@
  *  3. affine: depthwise Conv with kernel 1x1
  *  4. generic: BatchNormalization with mean 0, variance 1 and epsilon 0, so that gamma and beta are scale and shift
  *
- * Graph inputs that only named a parameter's default go with it.
+ * Initializers that are graph inputs too (overridable defaults) become plain constants: the artefact is compiled for
+ * them, and the optimiser needs to know them.
  */
 import { createNamer, removeUnused } from '../onnx/graph.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'
@@ -51,6 +52,8 @@ const VARIANCE_ONE = 1
 export function lowerBatchNorms (model: OnnxModel, sites: readonly SiteToLower[]): PortSource[] {
   const { graph } = model
   const fresh = createNamer(graph)
+  const defaults = new Set(graph.initializer.map(({ name }) => name))
+  graph.input = graph.input.filter(({ name }) => !defaults.has(name))
   const ports: PortSource[] = []
   let elements = 0
   const addSentinel = (port: Omit<PortSource, 'range' | 'input'>): string => {
@@ -95,7 +98,6 @@ export function lowerBatchNorms (model: OnnxModel, sites: readonly SiteToLower[]
   }
   graph.node = graph.node.flatMap((node) => replacement.has(node) ? replacement.get(node) ?? [] : node)
   removeUnused(graph)
-  removeDanglingInputs(model)
   return ports
 }
 
@@ -118,12 +120,4 @@ function genericNode (
 /** Channel of each element when the channel is the outermost axis, `inner` elements each. */
 function perChannel (channels: number, inner: number): Uint16Array {
   return Uint16Array.from({ length: channels * inner }, (_, at) => Math.floor(at / inner))
-}
-
-/** Inputs that were overridable defaults: their initializers are gone, and a request must not have to feed them. */
-function removeDanglingInputs (model: OnnxModel): void {
-  const { graph } = model
-  const defaults = new Set(graph.initializer.map(({ name }) => name))
-  const read = new Set(graph.node.flatMap(({ input }) => input))
-  graph.input = graph.input.filter(({ name }) => read.has(name) && !defaults.has(name))
 }
