@@ -136,13 +136,12 @@ async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Pr
 
 function siteOptions ({ batchNorms, convs, probe }: Analysis, { generic, measured }: Lessons): SiteOptions[] {
   return batchNorms.sites.map(({ layer }, at) => {
-    const { type, dims } = probe.activations[at]!
-    const conv = convs[at]
-    const isFloat = type === 'float32' && !generic.has(at)
+    const dims = probe.activations[at]!
+    const conv = generic.has(at) ? undefined : convs[at]
     return {
       channels: layer.channels,
-      isAffinePossible: isFloat && dims.length === 4,
-      ...(isFloat && conv !== undefined ? { foldElements: conv.weights.length } : {}),
+      isAffinePossible: dims.length === 4 && !generic.has(at),
+      ...(conv === undefined ? {} : { foldElements: conv.weights.length }),
       activationBytes: elementCount(dims) * FLOAT_BYTES,
       measuredBytes: measured[at]!
     }

@@ -17,7 +17,7 @@ export type SiteKind = typeof SITE_KINDS[number]
 
 export interface SiteOptions {
   readonly channels: number
-  /** 4-D float32 input: `affine` is possible. */
+  /** 4-D input: `affine` is possible. */
   readonly isAffinePossible: boolean
   /** Elements of the foldable Conv's weight; undefined where `fold` is impossible. */
   readonly foldElements?: number
