@@ -14,7 +14,6 @@ import { PADDING, type Port, type PortLayout } from '../bank/pack.js'
 import { createNamer } from '../onnx/graph.js'
 import { opsetOf, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'
-import { elementCount } from '../base/dims.js'
 import { DataType, dimsOf, int64Tensor, isExternal, readFloat32 } from '../onnx/tensor.js'
 import { matchSentinel, PADDED } from './sentinels.js'
 import type { BatchNormLayer } from '../bank/bank.js'
@@ -156,9 +155,4 @@ function addSplit (
     'Split', fresh(`${input}.split`), sizes === undefined ? [input] : [input, sizes], outputs,
     { axis: { int: 0 }, ...(isSizesInput ? {} : { split: { ints: rows } }) }
   ))
-}
-
-/** Elements of a bank input. */
-export function bankInputElements ({ dims }: BankInput): number {
-  return elementCount(dims)
 }
