@@ -5,6 +5,7 @@
  * the promise it returns (js/node/lib/backend.ts): call it in worker threads or in a process of its own only. Every
  * session has one intra-op thread; parallelism comes from workers.
  */
+import './telemetry-off.js'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { defineErrors } from '../base/errors.js'
 
