@@ -266,7 +266,9 @@ describe('case 8: inside a body is refused', () => {
     for (let level = 1; level < depth; level++) {
       const outer = new GraphBuilder()
       outer.output(outer.choose(condition, then, otherwise), ['n', CHANNELS, 5, 5])
-      ;[then, otherwise] = [outer, body(2 + level)]
+      const plain = new GraphBuilder()
+      plain.output(plain.relu(x), ['n', CHANNELS, 5, 5])
+      ;[then, otherwise] = [outer, plain]
     }
     const chosen = g.choose(condition, then, otherwise)
     lastNode(g).name = 'the/if'
