@@ -119,5 +119,7 @@ function genericNode (
 
 /** Channel of each element when the channel is the outermost axis, `inner` elements each. */
 function perChannel (channels: number, inner: number): Uint16Array {
-  return Uint16Array.from({ length: channels * inner }, (_, at) => Math.floor(at / inner))
+  const channel = new Uint16Array(channels * inner)
+  for (let number = 0; number < channels; number++) channel.fill(number, number * inner, (number + 1) * inner)
+  return channel
 }

@@ -78,10 +78,15 @@ function findSentinels (model: OnnxModel, sources: readonly PortSource[]): Place
 }
 
 function reorder (source: PortSource, order: Int32Array): Pick<PlacedPort, 'channel' | 'weights'> {
-  const channel = Uint16Array.from(order, (element) => element === PADDED ? PADDING : source.channel[element]!)
-  const { weights } = source
-  if (weights === undefined) return { channel }
-  return { channel, weights: Float32Array.from(order, (element) => element === PADDED ? 0 : weights[element]!) }
+  const channel = new Uint16Array(order.length).fill(PADDING)
+  const weights = source.weights === undefined ? undefined : new Float32Array(order.length)
+  for (let at = 0; at < order.length; at++) {
+    const element = order[at]!
+    if (element === PADDED) continue
+    channel[at] = source.channel[element]!
+    if (weights !== undefined) weights[at] = source.weights![element]!
+  }
+  return weights === undefined ? { channel } : { channel, weights }
 }
 
 function findInputs (model: OnnxModel, sources: readonly PortSource[]): PlacedPort[] {
