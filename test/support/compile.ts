@@ -44,15 +44,15 @@ export function randomBank ({ layers }: { layers: readonly BatchNormLayer[] }, s
 }
 
 /**
- * The original with other statistics, written by another way than the compiler's: by the order of the nodes. A model
- * below IR version 4 must list initializers as inputs.
+ * The original with other statistics, written by another way than the compiler's: by the names of the nodes, which
+ * must be there and unique. Below IR version 4 initializers are listed as inputs.
  */
 export function originalWithBank (bytes: Uint8Array, { sites }: Pick<Artefact, 'sites'>, bank: Bank): Uint8Array {
   const model = parseModel(bytes)
-  const nodes = model.graph.node.filter(({ opType }) => opType === 'BatchNormalization')
-  assert.equal(nodes.length, sites.length, 'a site for every batch norm')
-  for (const [at, node] of nodes.entries()) {
-    const { gamma, beta, mean, variance } = bank.get(sites[at]!.layerKey)!
+  for (const [at, { node: wanted, layerKey }] of sites.entries()) {
+    const [node, ...others] = model.graph.node.filter(({ name }) => name === wanted)
+    assert.ok(node !== undefined && others.length === 0, `one node is called "${wanted}"`)
+    const { gamma, beta, mean, variance } = bank.get(layerKey)!
     for (const [slot, values] of [gamma, beta, mean, variance].entries()) {
       const name = `test.bank.${at}.${slot}`
       model.graph.initializer.push(float32Tensor(name, [values.length], values))
