@@ -3,7 +3,7 @@
  * the processor, the compiler and the options. An entry is a folder that appears whole, by one rename; what is found
  * there is verified before use, and rebuilt when it is not what it should be.
  */
-import { lstat, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX } from '../base/durable-file.js'
 import { BankswitchError, hasErrno } from '../base/errors.js'
@@ -80,8 +80,8 @@ async function removeAbandoned (cacheFolder: string): Promise<void> {
   for (const name of await readdir(cacheFolder)) {
     if (!name.startsWith(TEMPORARY_PREFIX)) continue
     const folder = join(cacheFolder, name)
-    // lstat, and no throw: another process may have finished with it meanwhile.
-    const found = await lstat(folder).catch(() => undefined)
+    // Another process may have finished with it meanwhile.
+    const found = await stat(folder).catch(() => undefined)
     if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_AFTER_MS) {
       await rm(folder, { recursive: true, force: true })
     }
