@@ -80,6 +80,15 @@ describe('the budget', () => {
     assert.ok(folds > 0, 'something was folded')
   })
 
+  test('counts the gaps between the slices of a bank', async (t) => {
+    const bytes = network()
+    const artefact = await compileBytes(t, bytes, { foldBudget: 0.3 })
+    const siteBytes = artefact.sites.reduce((sum, site) => sum + site.bankBytes, 0)
+    assert.ok(siteBytes < bankBytesOf(artefact), 'there are gaps')
+    const foldBudget = (siteBytes + 1) / artefact.weightBytes
+    assert.ok(bankBytesOf(await compileBytes(t, bytes, { foldBudget })) <= siteBytes + 1)
+  })
+
   test('plans for the first sample', async (t) => {
     const g = new GraphBuilder()
     const x = g.input('x', ['n', 16, 'height', 'width'])
