@@ -224,6 +224,16 @@ describe('refused', () => {
     await refused(t, g.bytes(), 'COMPILE_BATCH_NORM_TYPE', { received: 'float16' })
   })
 
+  test('statistics whose folded form leaves float32', async (t) => {
+    const g = new GraphBuilder()
+    const ones = g.floats('ones', [3], () => 1)
+    const y = g.node('BatchNormalization', [picture(g, 3), ones, ones, ones, g.floats('zeros', [3], () => 0)], {
+      epsilon: { float: 0 }
+    })
+    end(g, y, 3)
+    await refused(t, g.bytes(), 'BANK_VALUE_INVALID')
+  })
+
   test('weights in another file', async (t) => {
     const g = new GraphBuilder()
     end(g, g.batchNorm(g.conv(picture(g, 3), { inputs: 3, outputs: 16, kernel: 3 }), 16), 16)
