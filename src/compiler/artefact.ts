@@ -1,14 +1,14 @@
 /**
  * A compiled model on disk.
  *
- *   artefact.json          everything below but the numbers; the digests of the other files
+ *   artefact.json          everything below but the numbers; the digests of the other files, and its own
  *   graph.onnx             the optimised graph with bank inputs, run as it is
  *   weights.bin            its large weights, mapped by every session (see externalise-weights.ts)
  *   ports.bin              what packBank needs: channel numbers, folded weights and biases, end to end
  *   own-bank.safetensors   the statistics that stood in the model
  *
  * An artefact is never trusted because of where it lies: reading checks the form of artefact.json and the digest of
- * every file.
+ * every file. A single digit that was changed in artefact.json would give wrong answers, not errors.
  */
 import { join } from 'node:path'
 import { readFile } from 'node:fs/promises'
@@ -63,12 +63,14 @@ const ArtefactJson = Type.Object({
     }))
   }),
   proof: Type.Object({ maxRelativeError: Type.Number(), isRowInvariant: Type.Boolean() }),
-  files: Type.Record(Type.String(), Digest)
+  files: Type.Record(Type.String(), Digest),
+  /** Of everything above, as compact JSON. */
+  digest: Digest
 })
 
 export type ArtefactDescription = Static<typeof ArtefactJson>
 
-export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | 'format'> {
+export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | 'format' | 'digest'> {
   readonly folder: string
   readonly graphPath: string
   readonly bankInputs: ArtefactDescription['bank']['inputs']
@@ -77,7 +79,7 @@ export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | '
 }
 
 export interface CompiledParts {
-  description: Omit<ArtefactDescription, 'format' | 'bank' | 'files'>
+  description: Omit<ArtefactDescription, 'format' | 'bank' | 'files' | 'digest'>
   layout: PortLayout
   bankInputs: ArtefactDescription['bank']['inputs']
   ownBank: Bank
@@ -98,7 +100,7 @@ export async function writeArtefact (folder: string, parts: CompiledParts): Prom
   const ownBank = serializeBankSafetensors(parts.ownBank, new Map())
   await writeDurably(join(folder, PORTS_FILE), bytes)
   await writeDurably(join(folder, OWN_BANK_FILE), ownBank)
-  const description: ArtefactDescription = {
+  const content: Omit<ArtefactDescription, 'digest'> = {
     format: ARTEFACT_FORMAT,
     ...parts.description,
     bank: { length: parts.layout.length, inputs: parts.bankInputs, ports },
@@ -109,7 +111,13 @@ export async function writeArtefact (folder: string, parts: CompiledParts): Prom
       [OWN_BANK_FILE]: sha256(ownBank)
     }
   }
+  const description: ArtefactDescription = { ...content, digest: digestOf(content) }
   await writeDurably(join(folder, DESCRIPTION_FILE), Buffer.from(JSON.stringify(description, null, 1)))
+}
+
+/** The same before writing and after reading, because JSON keeps the order of names and every number. */
+function digestOf (content: Omit<ArtefactDescription, 'digest'>): string {
+  return sha256(JSON.stringify(content))
 }
 
 /** Reads and verifies an artefact. Throws ARTEFACT_CORRUPT telling what is wrong. */
@@ -117,16 +125,18 @@ export async function readArtefact (folder: string): Promise<Artefact> {
   try {
     const parsed: unknown = JSON.parse(await readFile(join(folder, DESCRIPTION_FILE), 'utf8'))
     if (!validate(parsed)) throw new Error(`${DESCRIPTION_FILE} has another form: ${validate.errors?.[0]?.message}`)
+    const { digest, ...content } = parsed
+    if (digestOf(content) !== digest) throw new Error(`${DESCRIPTION_FILE} was changed`)
     for (const name of [GRAPH_FILE, WEIGHTS_FILE, PORTS_FILE, OWN_BANK_FILE]) {
       if (await sha256File(join(folder, name)) !== parsed.files[name]) throw new Error(`${name} was changed`)
     }
-    return await assemble(folder, parsed)
+    return await assemble(folder, content)
   } catch (cause) {
     throw artefactErrors.ARTEFACT_CORRUPT(`the compiled model is unusable: ${(cause as Error).message}`, { folder }, cause)
   }
 }
 
-async function assemble (folder: string, description: ArtefactDescription): Promise<Artefact> {
+async function assemble (folder: string, description: Omit<ArtefactDescription, 'digest'>): Promise<Artefact> {
   const { bank, files: _files, format: _format, ...rest } = description
   const bytes = await readFile(join(folder, PORTS_FILE))
   const ports = bank.ports.map(({ channel, weights, bias, ...port }): Port => ({

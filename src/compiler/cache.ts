@@ -13,7 +13,7 @@ import { ARTEFACT_FORMAT, readArtefact, type Artefact } from './artefact.js'
 import type { CompileOptions } from './pipeline.js'
 
 /** Raised whenever the passes would produce another artefact from the same model. */
-const COMPILER_REVISION = 1
+const COMPILER_REVISION = 2
 
 /** Leftovers of killed compilations are removed once they are this old. */
 const ABANDONED_AFTER_MS = 60 * 60 * 1000
@@ -80,7 +80,10 @@ async function removeAbandoned (cacheFolder: string): Promise<void> {
   for (const name of await readdir(cacheFolder)) {
     if (!name.startsWith(TEMPORARY_PREFIX)) continue
     const folder = join(cacheFolder, name)
-    const { mtimeMs } = await stat(folder)
-    if (Date.now() - mtimeMs > ABANDONED_AFTER_MS) await rm(folder, { recursive: true, force: true })
+    // Another process may have finished with it meanwhile.
+    const found = await stat(folder).catch(() => undefined)
+    if (found !== undefined && Date.now() - found.mtimeMs > ABANDONED_AFTER_MS) {
+      await rm(folder, { recursive: true, force: true })
+    }
   }
 }

@@ -30,6 +30,7 @@ const STDERR_KEPT = 4000
 export async function compileInProcess (
   request: CompileRequest, onProgress: (step: CompileStep, attempt: number) => void, signal?: AbortSignal
 ): Promise<void> {
+  signal?.throwIfAborted()
   const child = fork(CHILD, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
   let stderr = ''
   child.stderr?.on('data', (chunk: Buffer) => { stderr = (stderr + chunk.toString()).slice(-STDERR_KEPT) })
@@ -42,8 +43,10 @@ export async function compileInProcess (
         else if (message.type === 'done') resolve()
         else reject(fromErrorRecord(message.error))
       })
-      child.once('error', reject)
-      child.once('exit', (code, killedBy) => {
+      child.once('error', (cause) => {
+        reject(compilerErrors.COMPILE_CRASHED('the compiler process cannot be reached', {}, cause))
+      })
+      child.once('close', (code, killedBy) => {
         reject(signal?.aborted === true
           ? signal.reason
           : compilerErrors.COMPILE_CRASHED('the compiler process died', { code, signal: killedBy, stderr }))

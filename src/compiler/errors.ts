@@ -7,6 +7,8 @@ export const compilerErrors = defineErrors({
   COMPILE_BATCH_NORM_NESTED: 'unsupported',
   COMPILE_BATCH_NORM_SPATIAL: 'unsupported',
   COMPILE_BATCH_NORM_MALFORMED: 'invalid',
+  COMPILE_BATCH_NORM_CHANNELS: 'unsupported',
+  COMPILE_BATCH_NORM_TYPE: 'unsupported',
   COMPILE_INPUT_SHAPE_UNKNOWN: 'invalid',
   COMPILE_PROOF_FAILED: 'unsupported',
   COMPILE_CRASHED: 'internal'

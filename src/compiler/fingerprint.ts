@@ -11,7 +11,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { constantOf } from '../onnx/constant.js'
 import { topologicalOrder, type GraphIndex } from '../onnx/graph.js'
 import { isOnnxDomain } from '../onnx/model.js'
-import { intAttribute, intsAttribute } from '../onnx/node.js'
+import { attributeOf, intAttribute, intsAttribute } from '../onnx/node.js'
 import { bytesOf } from '../base/bytes.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
 import type { BatchNorms } from './read-batch-norms.js'
@@ -39,15 +39,24 @@ export function fingerprintOf (index: GraphIndex, { sites }: BatchNorms): string
 }
 
 function addWeighted (hash: Hash, index: GraphIndex, node: NodeProto): void {
-  const geometry = GEOMETRY.map((name) => intsAttribute(node, name)?.filter((value) => value !== defaultOf(name)) ?? [])
+  const geometry = GEOMETRY.map((name) => {
+    const values = intsAttribute(node, name) ?? []
+    return values.every((value) => value === defaultOf(name)) ? [] : values
+  })
   const flags = ['group', 'transA', 'transB'].map((name) => intAttribute(node, name, name === 'group' ? 1 : 0))
-  hash.update(JSON.stringify([node.opType, flags, geometry]))
+  hash.update(JSON.stringify([node.opType, flags, geometry, ...autoPad(node)]))
   for (const input of node.input.slice(0, 2)) {
     const constant = constantOf(index, input)
     if (constant === undefined) continue
     hash.update(JSON.stringify(constant.dims))
     hash.update(bytesOf(Float32Array.from(constant.values)))
   }
+}
+
+/** Nothing where padding is explicit, which is the default. */
+function autoPad (node: NodeProto): string[] {
+  const mode = Buffer.from(attributeOf(node, 'auto_pad')?.s ?? []).toString()
+  return mode === '' || mode === 'NOTSET' ? [] : [mode]
 }
 
 function defaultOf (geometry: string): number {

@@ -18,7 +18,7 @@ const NAME_SCOPES = 'pkg.torch.onnx.name_scopes'
 const SLOT_SUFFIXES = ['weight', 'bias', 'running_mean', 'running_var']
 
 export interface KeyCandidates {
-  /** The module path, where it must tell apart layers whose parameters were merged. */
+  /** The module path, where one is known: it tells apart layers whose parameters were merged. */
   path?: string
   /** Possible keys, best first. */
   names: string[]
@@ -28,7 +28,7 @@ export interface KeyCandidates {
 export function layerKeyCandidates (node: NodeProto, origins: ReadonlyArray<string | undefined>): KeyCandidates {
   const votes = countVotes(node, origins)
   const voted = [...votes].sort(([, a], [, b]) => b - a).map(([key]) => key)
-  if (voted[0] !== undefined && votes.get(voted[0]) === SLOT_SUFFIXES.length) return { names: voted }
+  if (voted[0] !== undefined && votes.get(voted[0]) === SLOT_SUFFIXES.length) return { path: voted[0], names: voted }
   const path = fromScopes(node) ?? fromNodePath(node.name)
   return path === undefined ? { names: voted } : { path, names: [path, ...voted] }
 }

@@ -9,12 +9,13 @@
  *  3. affine: depthwise Conv with kernel 1x1
  *  4. generic: BatchNormalization with mean 0, variance 1 and epsilon 0, so that gamma and beta are scale and shift
  *
- * Graph inputs that only named a parameter's default go with it.
+ * Initializers that are graph inputs too (overridable defaults) become plain constants: the artefact is compiled for
+ * them, and the optimiser needs to know them.
  */
 import { createNamer, removeUnused } from '../onnx/graph.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'
 import { DataType, float32Tensor } from '../onnx/tensor.js'
-import { PADDING, type PortRole } from '../bank/pack.js'
+import type { PortRole } from '../bank/pack.js'
 import { makeSentinel, type SentinelRange } from './sentinels.js'
 import type { OnnxModel } from '../onnx/model.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
@@ -45,15 +46,14 @@ export interface SiteToLower {
   conv?: FoldableConv
 }
 
-/** Highest channel count a port can number. */
-export const CHANNELS_MAX = PADDING - 1
-
 const VARIANCE_ONE = 1
 
 /** Edits `model`, whose nodes the sites must refer to, in place. Returns every port, in site order. */
 export function lowerBatchNorms (model: OnnxModel, sites: readonly SiteToLower[]): PortSource[] {
   const { graph } = model
   const fresh = createNamer(graph)
+  const defaults = new Set(graph.initializer.map(({ name }) => name))
+  graph.input = graph.input.filter(({ name }) => !defaults.has(name))
   const ports: PortSource[] = []
   let elements = 0
   const addSentinel = (port: Omit<PortSource, 'range' | 'input'>): string => {
@@ -98,7 +98,6 @@ export function lowerBatchNorms (model: OnnxModel, sites: readonly SiteToLower[]
   }
   graph.node = graph.node.flatMap((node) => replacement.has(node) ? replacement.get(node) ?? [] : node)
   removeUnused(graph)
-  removeDanglingInputs(model)
   return ports
 }
 
@@ -120,13 +119,7 @@ function genericNode (
 
 /** Channel of each element when the channel is the outermost axis, `inner` elements each. */
 function perChannel (channels: number, inner: number): Uint16Array {
-  return Uint16Array.from({ length: channels * inner }, (_, at) => Math.floor(at / inner))
-}
-
-/** Inputs that were overridable defaults: their initializers are gone, and a request must not have to feed them. */
-function removeDanglingInputs (model: OnnxModel): void {
-  const { graph } = model
-  const defaults = new Set(graph.initializer.map(({ name }) => name))
-  const read = new Set(graph.node.flatMap(({ input }) => input))
-  graph.input = graph.input.filter(({ name }) => read.has(name) && !defaults.has(name))
+  const channel = new Uint16Array(channels * inner)
+  for (let number = 0; number < channels; number++) channel.fill(number, number * inner, (number + 1) * inner)
+  return channel
 }

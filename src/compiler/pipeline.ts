@@ -5,6 +5,7 @@
  * generically; when padding makes a plan dearer than the budget, it is planned again with what was measured. A served
  * artefact has been proven, or there is none.
  */
+import assert from 'node:assert'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { indexGraph } from '../onnx/graph.js'
@@ -16,7 +17,7 @@ import { compilerErrors } from './errors.js'
 import { externaliseWeights } from './externalise-weights.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
-import { CHANNELS_MAX, lowerBatchNorms } from './lower-batch-norms.js'
+import { lowerBatchNorms } from './lower-batch-norms.js'
 import { planSites, type Plan, type SiteKind, type SiteOptions } from './plan.js'
 import { probeModel, type Probe } from './probe.js'
 import { promotePorts, type PromotedPorts } from './promote-ports.js'
@@ -45,11 +46,14 @@ interface Analysis {
   probe: Probe
 }
 
-/** What the rounds so far have taught about the sites. */
+/** What the rounds so far have taught. It only grows, so the rounds come to an end. */
 interface Lessons {
   /** Sites that can only be lowered generically. */
   generic: Set<number>
+  /** The most that each site was seen to cost, by kind. */
   measured: Array<Partial<Record<SiteKind, number>>>
+  /** The most that was seen to lie between the slices of a bank. */
+  gapBytes: number
 }
 
 /**
@@ -63,16 +67,21 @@ export async function compileModel (
 ): Promise<void> {
   const analysis = await analyse(bytes, options, progress)
   const { sites } = analysis.batchNorms
-  const lessons: Lessons = { generic: new Set(), measured: sites.map(() => ({})) }
+  const lessons: Lessons = { generic: new Set(), measured: sites.map(() => ({})), gapBytes: 0 }
   const budgetBytes = options.foldBudget * analysis.weightBytes
+  const makePlan = () => planSites(siteOptions(analysis, lessons), budgetBytes - lessons.gapBytes)
   for (let round = 1; ; round++) {
-    const plan = planSites(siteOptions(analysis, lessons), budgetBytes)
+    const plan = makePlan()
     const built = await build(bytes, plan, folder, (step) => progress(step, round))
     if ('lostSites' in built) {
+      assert(built.lostSites.some((site) => !lessons.generic.has(site)), 'a port of the generic form is never lost')
       for (const site of built.lostSites) lessons.generic.add(site)
       continue
     }
-    if (built.layout.length * FLOAT_BYTES > budgetBytes && hasNewCosts(lessons, plan, built)) continue
+    if (built.layout.length * FLOAT_BYTES > budgetBytes) {
+      learnCosts(lessons, plan, built)
+      if (hasOtherKinds(plan, makePlan())) continue
+    }
     progress('prove', round)
     const proof = await prove(bytes, folder, analysis, built)
     if (proof.maxRelativeError <= RELATIVE_ERROR_MAX) {
@@ -90,14 +99,17 @@ export async function compileModel (
   }
 }
 
-/** Notes what every site cost in the built graph; true when that differs from what the plan had reckoned with. */
-function hasNewCosts ({ measured }: Lessons, plan: Plan, { siteBytes }: PromotedPorts): boolean {
-  let isNew = false
-  for (const [at, { kind, bankBytes }] of plan.sites.entries()) {
-    measured[at]![kind] = siteBytes[at]!
-    isNew ||= siteBytes[at] !== bankBytes
+function learnCosts (lessons: Lessons, plan: Plan, { siteBytes, layout }: PromotedPorts): void {
+  for (const [at, { kind }] of plan.sites.entries()) {
+    const costs = lessons.measured[at]!
+    costs[kind] = Math.max(costs[kind] ?? 0, siteBytes[at]!)
   }
-  return isNew
+  const gapBytes = layout.length * FLOAT_BYTES - siteBytes.reduce((sum, bytes) => sum + bytes, 0)
+  lessons.gapBytes = Math.max(lessons.gapBytes, gapBytes)
+}
+
+function hasOtherKinds (plan: Plan, next: Plan): boolean {
+  return plan.sites.some(({ kind }, at) => kind !== next.sites[at]!.kind)
 }
 
 function prove (
@@ -114,7 +126,7 @@ function prove (
     originalWith: (bank) => {
       const model = parseModel(bytes)
       writeBankInto(model, readBatchNorms(indexGraph(model.graph)).sites, bank)
-      return serializeModel(model)
+      return model
     }
   })
 }
@@ -123,7 +135,7 @@ async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Pr
   progress('read', 1)
   const model = parseModel(bytes)
   const index = indexGraph(model.graph)
-  const batchNorms = readBatchNorms(index)
+  const batchNorms = readBatchNorms(index, model.functions)
   const fingerprint = fingerprintOf(index, batchNorms)
   const weightBytes = model.graph.initializer.reduce((sum, { rawData, floatData }) => {
     return sum + rawData.length + floatData.length * FLOAT_BYTES
@@ -136,13 +148,12 @@ async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Pr
 
 function siteOptions ({ batchNorms, convs, probe }: Analysis, { generic, measured }: Lessons): SiteOptions[] {
   return batchNorms.sites.map(({ layer }, at) => {
-    const { type, dims } = probe.activations[at]!
-    const conv = convs[at]
-    const isFloat = type === 'float32' && layer.channels <= CHANNELS_MAX && !generic.has(at)
+    const dims = probe.activations[at]!
+    const conv = generic.has(at) ? undefined : convs[at]
     return {
       channels: layer.channels,
-      isAffinePossible: isFloat && dims.length === 4,
-      ...(isFloat && conv !== undefined ? { foldElements: conv.weights.length } : {}),
+      isAffinePossible: dims.length === 4 && !generic.has(at),
+      ...(conv === undefined ? {} : { foldElements: conv.weights.length }),
       activationBytes: elementCount(dims) * FLOAT_BYTES,
       measuredBytes: measured[at]!
     }

@@ -8,8 +8,8 @@
  *   generic  BatchNormalization with its parameters from the bank: for what a 4-D Conv cannot express
  *
  * The dial is bytes per domain. All sites start as cheap as they can be (affine or generic); folds are then bought in
- * order of (activation bytes saved) / (additional bytes paid) while the budget lasts. Ties keep graph order, so a plan
- * depends on the model and the budget only.
+ * order of (activation bytes saved) / (additional bytes paid) while the budget lasts, those that cost nothing first:
+ * then a larger budget never saves less. Ties keep graph order, so a plan depends on the model and the budget only.
  */
 
 export const SITE_KINDS = ['fold', 'affine', 'generic'] as const
@@ -17,7 +17,7 @@ export type SiteKind = typeof SITE_KINDS[number]
 
 export interface SiteOptions {
   readonly channels: number
-  /** 4-D float32 input: `affine` is possible. */
+  /** 4-D input: `affine` is possible. */
   readonly isAffinePossible: boolean
   /** Elements of the foldable Conv's weight; undefined where `fold` is impossible. */
   readonly foldElements?: number
@@ -56,7 +56,7 @@ export function planSites (sites: readonly SiteOptions[], budgetBytes: number): 
     const bytes = site.measuredBytes?.fold ?? (site.foldElements + site.channels) * FLOAT_BYTES
     const extra = bytes - unfolded[at]!
     const saved = 2 * site.activationBytes
-    return [{ at, bytes, extra, saved, worth: saved / Math.max(extra, 1) }]
+    return [{ at, bytes, extra, saved, worth: extra <= 0 ? Infinity : saved / extra }]
   }).sort((a, b) => b.worth - a.worth || a.at - b.at)
   const base = unfolded.reduce((sum, bytes) => sum + bytes, 0)
   let spent = base

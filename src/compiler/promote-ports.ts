@@ -14,7 +14,6 @@ import { PADDING, type Port, type PortLayout } from '../bank/pack.js'
 import { createNamer } from '../onnx/graph.js'
 import { opsetOf, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'
-import { elementCount } from '../base/dims.js'
 import { DataType, dimsOf, int64Tensor, isExternal, readFloat32 } from '../onnx/tensor.js'
 import { matchSentinel, PADDED } from './sentinels.js'
 import type { BatchNormLayer } from '../bank/bank.js'
@@ -79,10 +78,15 @@ function findSentinels (model: OnnxModel, sources: readonly PortSource[]): Place
 }
 
 function reorder (source: PortSource, order: Int32Array): Pick<PlacedPort, 'channel' | 'weights'> {
-  const channel = Uint16Array.from(order, (element) => element === PADDED ? PADDING : source.channel[element]!)
-  const { weights } = source
-  if (weights === undefined) return { channel }
-  return { channel, weights: Float32Array.from(order, (element) => element === PADDED ? 0 : weights[element]!) }
+  const channel = new Uint16Array(order.length).fill(PADDING)
+  const weights = source.weights === undefined ? undefined : new Float32Array(order.length)
+  for (let at = 0; at < order.length; at++) {
+    const element = order[at]!
+    if (element === PADDED) continue
+    channel[at] = source.channel[element]!
+    if (weights !== undefined) weights[at] = source.weights![element]!
+  }
+  return weights === undefined ? { channel } : { channel, weights }
 }
 
 function findInputs (model: OnnxModel, sources: readonly PortSource[]): PlacedPort[] {
@@ -156,9 +160,4 @@ function addSplit (
     'Split', fresh(`${input}.split`), sizes === undefined ? [input] : [input, sizes], outputs,
     { axis: { int: 0 }, ...(isSizesInput ? {} : { split: { ints: rows } }) }
   ))
-}
-
-/** Elements of a bank input. */
-export function bankInputElements ({ dims }: BankInput): number {
-  return elementCount(dims)
 }

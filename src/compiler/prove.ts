@@ -4,7 +4,7 @@
  * Both run on the same seeded inputs, under the model's own bank and under random banks (the original with those
  * statistics written into it, optimised by the runtime on its own). The measure is
  *
- *   max |compiled - original| / max |original|      over each output
+ *   max |compiled - original| / max |original|      over each output, and what squashed outputs hide
  *
  * and must stay below RELATIVE_ERROR_MAX. Float32 convolutions in another order of summation differ by some 1e-6 in
  * deep networks, and by up to 1e-5 under random statistics that blow activations up; a wrong channel, bias or fusion
@@ -13,12 +13,17 @@
  * The proof also settles whether rows of several requests may share one run: `isRowInvariant` is true only if every
  * row of a batch came out bit for bit as it does alone.
  */
+import { readFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { bytesOf } from '../base/bytes.js'
 import { packBank, type PortLayout } from '../bank/pack.js'
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
 import { openSession, type PlainTensor, type Session, type ValueDescription } from '../ort/session.js'
+import { parseModel, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { elementCount } from '../base/dims.js'
 import { sliceRows } from '../ort/rows.js'
 import { sampleFeeds, seededNormal, type SampleShapes } from './sample-inputs.js'
+import { exposeValues, squashedValues } from './squashed-values.js'
 import type { BankInput } from './promote-ports.js'
 
 export const RELATIVE_ERROR_MAX = 1e-4
@@ -40,8 +45,8 @@ export interface ProofSubject {
   outputs: readonly ValueDescription[]
   samples: readonly SampleShapes[]
   ownBank: Bank
-  /** The original model with a bank written into it, as bytes. */
-  originalWith (bank: Bank): Uint8Array
+  /** A new copy of the original model with a bank written into it. */
+  originalWith (bank: Bank): OnnxModel
 }
 
 /** Feeds for the bank inputs of a compiled graph: views of the flat bank, not copies. */
@@ -52,11 +57,11 @@ export function bankFeeds (bankInputs: readonly BankInput[], flat: Float32Array)
 }
 
 export async function proveCompiled (subject: ProofSubject): Promise<Proof> {
-  const compiled = await openSession(subject.compiledPath, { optimization: 'disabled' })
+  const { session: compiled, hidden } = await openCompiled(subject)
   try {
     let maxRelativeError = 0
     for (const bank of [subject.ownBank, ...randomBanks(subject.layout.layers, subject.ownBank)]) {
-      maxRelativeError = Math.max(maxRelativeError, await compareUnder(bank, compiled, subject))
+      maxRelativeError = Math.max(maxRelativeError, await compareUnder(bank, compiled, subject, hidden))
       if (!(maxRelativeError <= RELATIVE_ERROR_MAX)) return { maxRelativeError, isRowInvariant: false }
     }
     return { maxRelativeError, isRowInvariant: await isRowInvariant(compiled, subject) }
@@ -65,16 +70,35 @@ export async function proveCompiled (subject: ProofSubject): Promise<Proof> {
   }
 }
 
-async function compareUnder (bank: Bank, compiled: Session, subject: ProofSubject): Promise<number> {
+/** The compiled graph with further outputs: values that squashing operators hide in both graphs. */
+async function openCompiled (
+  { compiledPath, ownBank, originalWith }: ProofSubject
+): Promise<{ session: Session, hidden: string[] }> {
+  const model = parseModel(await readFile(compiledPath))
+  const inOriginal = new Set(squashedValues(originalWith(ownBank).graph))
+  const hidden = squashedValues(model.graph).filter((name) => inOriginal.has(name))
+  exposeValues(model.graph, hidden)
+  const session = await openSession(serializeModel(model), {
+    optimization: 'disabled',
+    config: { 'session.model_external_initializers_file_folder_path': dirname(compiledPath) }
+  })
+  return { session, hidden }
+}
+
+async function compareUnder (
+  bank: Bank, compiled: Session, subject: ProofSubject, hidden: readonly string[]
+): Promise<number> {
   const flat = packBank(subject.layout, bank)
-  const original = await openSession(subject.originalWith(bank), { optimization: 'all' })
+  const model = subject.originalWith(bank)
+  exposeValues(model.graph, hidden)
+  const original = await openSession(serializeModel(model), { optimization: 'all' })
   try {
     let worst = 0
     for (const [seed, shapes] of subject.samples.entries()) {
       const feeds = sampleFeeds(subject.inputs, shapes, 2, 100 + seed)
       const expected = await original.run(feeds)
       const actual = await compiled.run({ ...feeds, ...bankFeeds(subject.bankInputs, flat) })
-      for (const { name } of subject.outputs) worst = Math.max(worst, relativeError(actual[name]!, expected[name]!))
+      for (const name of Object.keys(expected)) worst = Math.max(worst, relativeError(actual[name]!, expected[name]!))
     }
     return worst
   } finally {
@@ -82,9 +106,10 @@ async function compareUnder (bank: Bank, compiled: Session, subject: ProofSubjec
   }
 }
 
-/** Infinity for outputs of another shape or where one is finite and the other not. */
+/** Infinity for outputs of another shape, where one is finite and the other not, and for strings that differ. */
 export function relativeError (actual: PlainTensor, expected: PlainTensor): number {
   if (actual.dims.join() !== expected.dims.join() || actual.type !== expected.type) return Infinity
+  if (Array.isArray(expected.data)) return expected.data.every((text, at) => text === actual.data[at]) ? 0 : Infinity
   const [a, b] = [actual.data, expected.data] as Array<ArrayLike<number>>
   let difference = 0
   let magnitude = 0
@@ -123,13 +148,15 @@ async function isRowInvariant (compiled: Session, subject: ProofSubject): Promis
   const isBatched = [...subject.inputs, ...subject.outputs].every(({ dims }) => dims.length > 0 && dims[0] === null)
   if (!isBatched) return false
   const bank = bankFeeds(subject.bankInputs, packBank(subject.layout, subject.ownBank))
+  const wanted = subject.outputs.map(({ name }) => name)
+  const run = (feeds: Record<string, PlainTensor>) => compiled.run({ ...feeds, ...bank }, wanted)
   const rowsMax = Math.max(...BATCH_ROWS)
   for (const [seed, shapes] of subject.samples.entries()) {
     const all = sampleFeeds(subject.inputs, shapes, rowsMax, 200 + seed)
     const alone: Array<Record<string, PlainTensor>> = []
-    for (let row = 0; row < rowsMax; row++) alone.push(await compiled.run({ ...sliceRows(all, row, 1), ...bank }))
+    for (let row = 0; row < rowsMax; row++) alone.push(await run(sliceRows(all, row, 1)))
     for (const rows of BATCH_ROWS) {
-      const together = await compiled.run({ ...sliceRows(all, 0, rows), ...bank })
+      const together = await run(sliceRows(all, 0, rows))
       for (let row = 0; row < rows; row++) {
         if (!isSame(sliceRows(together, row, 1), alone[row]!)) return false
       }
@@ -141,9 +168,8 @@ async function isRowInvariant (compiled: Session, subject: ProofSubject): Promis
 function isSame (a: Record<string, PlainTensor>, b: Record<string, PlainTensor>): boolean {
   return Object.entries(a).every(([name, { dims, data }]) => {
     const other = b[name]!
-    const [x, y] = [data, other.data] as [Float32Array, Float32Array]
-    return dims.join() === other.dims.join() && Buffer.compare(
-      Buffer.from(x.buffer, x.byteOffset, x.byteLength), Buffer.from(y.buffer, y.byteOffset, y.byteLength)
-    ) === 0
+    if (dims.join() !== other.dims.join()) return false
+    if (Array.isArray(data)) return data.every((text, at) => text === other.data[at])
+    return Buffer.compare(bytesOf(data), bytesOf(other.data as Float32Array)) === 0
   })
 }

@@ -24,8 +24,9 @@ export function seededUniform (seed: number): () => number {
 }
 
 /**
- * The shapes to sample a model with: the given ones, else the model's own where they are fixed. Sizes that vary count
- * as 1 for the batch axis; any other must be given. Throws COMPILE_INPUT_SHAPE_UNKNOWN.
+ * The shapes to sample a model with: the given ones, else the model's own where they are fixed. Axis 0 counts rows:
+ * where it varies it is 1, and where it is fixed its size is no demand on what is given. Any other size that varies
+ * must be given. Throws COMPILE_INPUT_SHAPE_UNKNOWN.
  */
 export function resolveSampleShapes (
   inputs: readonly ValueDescription[], given: readonly SampleShapes[]
@@ -50,14 +51,16 @@ function describeDims (dims: ReadonlyArray<number | null>): string {
   return `[${dims.map((size) => size ?? '?').join(', ')}]`
 }
 
-/** Seeded feeds of `rows` rows: standard normal for floats, small counts for integers, coin flips for booleans. */
+/**
+ * Seeded feeds of `rows` rows, or of as many as a model with a fixed batch axis takes: standard normal for floats,
+ * small counts for integers, coin flips for booleans. Throws COMPILE_INPUT_SHAPE_UNKNOWN for other types.
+ */
 export function sampleFeeds (
   inputs: readonly ValueDescription[], shapes: SampleShapes, rows: number, seed: number
 ): Record<string, PlainTensor> {
   const normal = seededNormal(seed)
   return Object.fromEntries(inputs.map(({ name, type, dims }) => {
-    const shape = [...shapes[name]!]
-    if (dims[0] === null) shape[0] = rows
+    const shape = shapes[name]!.map((size, axis) => axis === 0 ? dims[0] ?? rows : size)
     return [name, { type, dims: shape, data: sampleData(type, elementCount(shape), normal) }]
   }))
 }

@@ -1,4 +1,5 @@
 /** What a compiled artefact depends on besides the model: the runtime's version and the processor's features. */
+import './telemetry-off.js'
 import { readFileSync } from 'node:fs'
 import { arch, cpus, platform } from 'node:os'
 import { env } from 'onnxruntime-node'

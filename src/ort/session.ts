@@ -5,6 +5,7 @@
  * the promise it returns (js/node/lib/backend.ts): call it in worker threads or in a process of its own only. Every
  * session has one intra-op thread; parallelism comes from workers.
  */
+import './telemetry-off.js'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
 import { defineErrors } from '../base/errors.js'
 
@@ -90,11 +91,11 @@ function wrap (session: InferenceSession): Session {
     inputs: session.inputMetadata.map(describe),
     outputs: session.outputMetadata.map(describe),
     async run (feeds, wanted = session.outputNames) {
-      const tensors: Record<string, Tensor> = {}
-      for (const [name, { type, data, dims }] of Object.entries(feeds)) tensors[name] = makeTensor(type, data, dims)
       let results: InferenceSession.OnnxValueMapType
       try {
-        results = await session.run(tensors, wanted)
+        results = await session.run(Object.fromEntries(Object.entries(feeds).map(([name, { type, data, dims }]) => {
+          return [name, makeTensor(type, data, dims)]
+        })), wanted)
       } catch (cause) {
         throw ortErrors.ORT_RUN_FAILED(`ONNX Runtime refused the input: ${messageOf(cause)}`, {}, cause)
       }

@@ -1,8 +1,10 @@
 /** ONNX graphs in code: one method an operator, seeded weights, PyTorch-style parameter names. */
 import { create } from '@bufbuild/protobuf'
-import { ModelProtoSchema, type NodeProto, type TensorProto } from '#src/onnx/generated/onnx_pb.js'
+import {
+  AttributeProtoSchema, ModelProtoSchema, type GraphProto, type NodeProto, type TensorProto
+} from '#src/onnx/generated/onnx_pb.js'
 import { serializeModel, type OnnxModel } from '#src/onnx/model.js'
-import { makeNode, makeValueInfo, type AttributeValue } from '#src/onnx/node.js'
+import { AttributeType, makeNode, makeValueInfo, type AttributeValue } from '#src/onnx/node.js'
 import { DataType, float32Tensor, int64Tensor } from '#src/onnx/tensor.js'
 import { seededUniform } from './random.js'
 
@@ -21,13 +23,18 @@ export interface ConvOptions {
 
 type Dims = ReadonlyArray<number | string>
 
+/** From this operator set on Clip takes its bounds as inputs. */
+const CLIP_BOUNDS_AS_INPUTS_OPSET = 11
+
 export class GraphBuilder {
   readonly model: OnnxModel
   readonly uniform: () => number
+  readonly opset: number
   #count = 0
 
   constructor ({ opset = 17, seed = 1, irVersion = 8 } = {}) {
     this.uniform = seededUniform(seed)
+    this.opset = opset
     this.model = create(ModelProtoSchema, {
       irVersion: BigInt(irVersion),
       producerName: 'graph-builder',
@@ -52,6 +59,13 @@ export class GraphBuilder {
 
   output (name: string, dims: Dims, elemType: number = DataType.FLOAT): this {
     this.model.graph.output.push(makeValueInfo(name, elemType, [...dims]))
+    return this
+  }
+
+  /** Lists every initializer as a graph input too, as old exporters do (and IR versions below 4 demand). */
+  listInitializersAsInputs (): this {
+    const { initializer, input } = this.model.graph
+    input.push(...initializer.map(({ name, dataType, dims }) => makeValueInfo(name, dataType, dims.map(Number))))
     return this
   }
 
@@ -122,7 +136,30 @@ export class GraphBuilder {
   }
 
   relu6 (x: string): string {
-    return this.node('Clip', [x, this.scalar(0), this.scalar(6)])
+    return this.opset < CLIP_BOUNDS_AS_INPUTS_OPSET
+      ? this.node('Clip', [x], { min: { float: 0 }, max: { float: 6 } })
+      : this.node('Clip', [x, this.scalar(0), this.scalar(6)])
+  }
+
+  /** A node with a text attribute, which `makeNode` has no form for. */
+  nodeWithText (opType: string, inputs: readonly string[], name: string, text: string): string {
+    const made = this.node(opType, inputs)
+    this.model.graph.node.at(-1)!.attribute.push(
+      create(AttributeProtoSchema, { name, type: AttributeType.STRING, s: Buffer.from(text) })
+    )
+    return made
+  }
+
+  /** An If whose bodies are the graphs of two other builders; a body has outputs and no inputs. */
+  choose (condition: string, then: GraphBuilder, otherwise: GraphBuilder): string {
+    const made = this.node('If', [condition])
+    const body = (name: string, { graph }: { graph: GraphProto }) => {
+      return create(AttributeProtoSchema, { name, type: AttributeType.GRAPH, g: graph })
+    }
+    this.model.graph.node.at(-1)!.attribute.push(
+      body('then_branch', then.model), body('else_branch', otherwise.model)
+    )
+    return made
   }
 
   add (a: string, b: string): string {
