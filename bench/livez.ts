@@ -1,8 +1,9 @@
 /**
  * Does inference starve the event loop? Saturates every worker of a server in a process of its own and measures how
- * `/livez` answers meanwhile, from this process.
+ * `/livez` answers meanwhile, from this process: first with as much as the queue takes, then with a flood of which nearly
+ * everything is refused and sent again at once.
  *
- *   npm run bench:livez [-- --seconds 10 --connections 32]
+ *   npm run bench:livez [-- --seconds 10]
  */
 import { request } from 'node:http'
 import { parseArgs } from 'node:util'
@@ -10,33 +11,38 @@ import { makeLoad } from './load.js'
 import { quantile } from './measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '10' }, connections: { type: 'string', default: '32' } }
-})
+const { values: { seconds } } = parseArgs({ options: { seconds: { type: 'string', default: '10' } } })
 
 const ROWS = 32
+const SATURATING_CONNECTIONS = 16
+const FLOODING_CONNECTIONS = 64
 const PAUSE_MS = 5
-const IDLE_SECONDS = 2
+const IDLE_SECONDS = 3
 
 const server = await startBenchServer()
 try {
-  const idle = await livezLatencies(IDLE_SECONDS)
-  const load = makeLoad({
-    url: `${server.address}/v2/models/traffic-signs/infer`,
-    connections: Number(values.connections),
-    seconds: Number(values.seconds),
-    ...signsRequest(ROWS)
-  })
-  const saturated = await livezLatencies(Number(values.seconds) - 1)
-  const { requestsPerSecond, errors, refused } = await load
-  console.log(`load: ${values.connections} connections of ${ROWS}-row requests, ` +
-    `${(requestsPerSecond * ROWS).toFixed(0)} rows/s, ${errors} errors, ${refused} refused`)
-  for (const [name, latencies] of [['idle', idle], ['saturated', saturated]] as const) {
-    console.log(`/livez ${name}: p50 ${quantile(latencies, 0.5).toFixed(2)} ms, ` +
-      `p99 ${quantile(latencies, 0.99).toFixed(2)} ms, max ${Math.max(...latencies).toFixed(2)} ms, ${latencies.length} requests`)
-  }
+  report('idle', await livezLatencies(IDLE_SECONDS))
+  await underLoad('saturated', SATURATING_CONNECTIONS)
+  await underLoad('flooded', FLOODING_CONNECTIONS)
 } finally {
   await server.stop()
+}
+
+async function underLoad (name: string, connections: number): Promise<void> {
+  const load = makeLoad({
+    url: `${server.address}/v2/models/traffic-signs/infer`, connections, seconds: Number(seconds), ...signsRequest(ROWS)
+  })
+  const latencies = await livezLatencies(Number(seconds) - 1)
+  const { requestsPerSecond, errors, refused } = await load
+  const answered = requestsPerSecond - refused / Number(seconds)
+  report(name, latencies)
+  console.log(`  meanwhile ${connections} connections of ${ROWS}-row requests: ${(answered * ROWS).toFixed(0)} rows/s ` +
+    `answered, ${refused} requests refused, ${errors} errors`)
+}
+
+function report (name: string, latencies: number[]): void {
+  console.log(`/livez ${name}: p50 ${quantile(latencies, 0.5).toFixed(2)} ms, ` +
+    `p99 ${quantile(latencies, 0.99).toFixed(2)} ms, max ${Math.max(...latencies).toFixed(2)} ms, ${latencies.length} requests`)
 }
 
 async function livezLatencies (seconds: number): Promise<number[]> {

@@ -65,6 +65,10 @@ export function signsRequest (rows: number, size = 32): { body: Buffer, headers:
   }))
   return {
     body: Buffer.concat([header, bytes]),
-    headers: { 'inference-header-content-length': String(header.length), 'content-type': 'application/octet-stream' }
+    headers: {
+      'inference-header-content-length': String(header.length),
+      'content-type': 'application/octet-stream',
+      'x-domain': 'day'
+    }
   }
 }

@@ -5,14 +5,15 @@
  * on its way any more. `close` answers what was let in and gives everything back.
  */
 import { topPredictions, type Prediction } from './models/classification.js'
-import { preprocessingOf } from './models/manifest.js'
+import { preprocessingOf, type Preprocessing } from './models/manifest.js'
 import { readRepository } from './models/repository.js'
-import { preprocessImage } from './imaging/preprocess.js'
+import { preprocessImage, type ImageTensor } from './imaging/preprocess.js'
 import { BankCache } from './runtime/bank-cache.js'
+import { runtimeErrors } from './runtime/errors.js'
 import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
-import { infer, type InferenceParts, type InferenceResult } from './serving/inference.js'
+import { infer, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
 import { Leases } from './serving/leases.js'
 import { prepareModel } from './serving/prepare-model.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
@@ -53,6 +54,7 @@ export class Engine {
   readonly #parts: InferenceParts
   readonly #settings: Settings
   readonly #closing = new AbortController()
+  #decoding = 0
 
   constructor ({ settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store']) {
     this.#settings = settings
@@ -124,6 +126,16 @@ export class Engine {
     return this.#parts.pool.backlog.drainMs
   }
 
+  /**
+   * Refuses before a body is read what would be refused after it: a flood must not cost more than its headers.
+   * Without a reference, which a body may still give, only a queue without any room refuses.
+   * Throws QUEUE_FULL, and what `readyModel` throws.
+   */
+  requireRoom (name: string, reference: DomainReference | undefined): void {
+    this.#models.ready(name)
+    this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''))
+  }
+
   /** Without a reference the model's default domain answers. Rejects with what serving/inference.ts throws. */
   async infer (
     name: string, reference: DomainReference | undefined, feeds: Tensors, signal?: AbortSignal
@@ -147,15 +159,29 @@ export class Engine {
     const chosen = reference ?? { domain: manifest.defaultDomain }
     resolveDomain(this.#parts.store, name, chosen)
     const begin = performance.now()
-    const { dims, data } = await preprocessImage(
-      image, preprocessingOf(manifest, chosen.domain), this.#settings.imagePixels
-    )
+    const { dims, data } = await this.#preprocess(image, preprocessingOf(manifest, chosen.domain))
     const decodeMs = performance.now() - begin
     this.#parts.metrics.observeStage(name, 'decode', decodeMs / 1000)
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
     const { outputs, ...rest } = await this.infer(name, chosen, feeds, signal)
     const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
     return { ...rest, decodeMs, predictions: topPredictions(logits, labels, manifest.output.activation, top) }
+  }
+
+  /** Pictures that are being decoded count against the same limit as rows that wait, and are refused alike. */
+  async #preprocess (image: Uint8Array, rules: Preprocessing): Promise<ImageTensor> {
+    const { queueRows, imagePixels } = this.#settings
+    if (this.#decoding >= queueRows) {
+      throw runtimeErrors.QUEUE_FULL('the server has no room for more pictures now', {
+        expected: `at most ${queueRows} pictures decoded at once`, received: this.#decoding + 1
+      })
+    }
+    this.#decoding++
+    try {
+      return await preprocessImage(image, rules, imagePixels)
+    } finally {
+      this.#decoding--
+    }
   }
 
   async close (): Promise<void> {

@@ -1,6 +1,7 @@
 /** Which domain a request asks for: header, else body parameter, else `model@domain` in the path. */
 import { parseDomainReference, type DomainReference } from '../serving/domain-reference.js'
 import { servingErrors } from '../serving/errors.js'
+import type { Engine } from '../engine.js'
 import type { FastifyRequest } from 'fastify'
 
 export const DOMAIN_HEADER = 'x-domain'
@@ -43,4 +44,13 @@ export function requestedModel (
     })
   }
   return { model, reference: pinned }
+}
+
+/**
+ * Before the body is read: refuses what the queue would refuse after it.
+ * Throws QUEUE_FULL, MODEL_NOT_FOUND, MODEL_NOT_READY, MODEL_FAILED and DOMAIN_REFERENCE_INVALID.
+ */
+export function refuseEarly (engine: Engine, request: FastifyRequest, path: string): void {
+  const { model, reference } = requestedModel(request, path)
+  engine.requireRoom(model, reference)
 }

@@ -1,4 +1,5 @@
 /** Logits -> labelled predictions. */
+import { modelErrors } from './errors.js'
 
 export interface Prediction {
   index: number
@@ -10,12 +11,19 @@ export type Activation = 'softmax' | 'sigmoid' | 'none'
 
 /**
  * The `top` classes of one row by descending score, ties by ascending index. Scores are computed in float64; softmax
- * subtracts the largest logit first, so that no exponential overflows.
+ * subtracts the largest logit first, so that no exponential overflows. Throws OUTPUT_NOT_FINITE when a score is
+ * NaN or infinite, for which there is neither an order nor JSON.
  */
 export function topPredictions (
   logits: ArrayLike<number>, labels: readonly string[], activation: Activation, top: number
 ): Prediction[] {
   const scores = activate(Float64Array.from(logits), activation)
+  const bad = scores.find((score) => !Number.isFinite(score))
+  if (bad !== undefined) {
+    throw modelErrors.OUTPUT_NOT_FINITE('the model has no finite scores for this input under this bank', {
+      expected: 'finite scores', received: String(bad)
+    })
+  }
   const order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
   return order.slice(0, top).map((index) => ({ index, label: labels[index] ?? String(index), score: scores[index]! }))
 }

@@ -5,5 +5,6 @@ export const modelErrors = defineErrors({
   MODEL_FILE_UNREADABLE: 'corrupt',
   MODEL_NOT_FOUND: 'not-found',
   MODEL_NOT_READY: 'unavailable',
-  MODEL_FAILED: 'unavailable'
+  MODEL_FAILED: 'unavailable',
+  OUTPUT_NOT_FINITE: 'invalid'
 })

@@ -1,5 +1,5 @@
 /** The models folder: one folder a model, each with a manifest.json. Read once, at start. */
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasErrno } from '../base/errors.js'
 import { isName } from '../base/names.js'
@@ -14,14 +14,15 @@ export interface ModelEntry {
 }
 
 /**
- * Reads every model of the folder, in name order. Folders whose name begins with a dot are passed over.
+ * Reads every model of the folder, in name order; links are followed, names that begin with a dot are passed over.
  * Throws MANIFEST_INVALID, or MODEL_FILE_UNREADABLE when the folder or a manifest in it cannot be read.
  */
 export async function readRepository (modelsFolder: string): Promise<ModelEntry[]> {
   let names: string[]
   try {
-    const entries = await readdir(modelsFolder, { withFileTypes: true })
-    names = entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map(({ name }) => name).sort()
+    const visible = (await readdir(modelsFolder)).filter((name) => !name.startsWith('.')).sort()
+    const stats = await Promise.all(visible.map((name) => stat(join(modelsFolder, name))))
+    names = visible.filter((_, at) => stats[at]!.isDirectory())
   } catch (cause) {
     throw modelErrors.MODEL_FILE_UNREADABLE(`the models folder cannot be read: ${(cause as Error).message}`, {}, cause)
   }

@@ -54,15 +54,23 @@ export class FairQueue<Item extends Waiting> {
         expected: `at most ${this.#rowsLimit}`, received: rows
       })
     }
+    this.#requireRoomFor(turnOf, rows)
+    for (const item of items) this.#insert(item)
+  }
+
+  /** Would even a single row be refused? Then a request need not be read to know its answer. Throws QUEUE_FULL. */
+  requireRoom (turnOf: string): void {
+    this.#requireRoomFor(turnOf, 1)
+  }
+
+  #requireRoomFor (turnOf: string, rows: number): void {
     const line = this.#lines.get(turnOf)
     const free = this.#rowsLimit - this.#rows
     const isWithinShare = line === undefined || line.rows + rows <= SHARE * free
-    if (rows > free || !isWithinShare) {
-      throw runtimeErrors.QUEUE_FULL('the server has no room for more requests now', {
-        expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + rows
-      })
-    }
-    for (const item of items) this.#insert(item)
+    if (rows <= free && isWithinShare) return
+    throw runtimeErrors.QUEUE_FULL('the server has no room for more requests now', {
+      expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + rows
+    })
   }
 
   /** Puts back what was taken but not served, whatever the limits: it was let in before. */

@@ -132,6 +132,11 @@ export class InferencePool {
     }
   }
 
+  /** Throws QUEUE_FULL when not even one more row of this turn would be let in. */
+  requireRoom (turnOf: string): void {
+    this.#queue.requireRoom(turnOf)
+  }
+
   #drop (queued: readonly QueuedJob[], reason: unknown): void {
     const waiting = queued.filter((item) => this.#queue.remove(item))
     for (const { reject } of waiting) reject(reason)

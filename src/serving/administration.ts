@@ -42,9 +42,13 @@ export class Administration {
     return await this.#parts.store.activate(model, domain, version, expected)
   }
 
-  /** Throws ROLLBACK_IMPOSSIBLE. */
+  /** Throws ROLLBACK_IMPOSSIBLE, and like `activate` for a version that cannot be served. */
   async rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
-    this.#models.get(model)
+    const ready = this.#models.ready(model)
+    const version = this.#parts.store.domain(model, domain)?.previous.at(-1)
+    if (version !== undefined) {
+      await packedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
+    }
     return await this.#parts.store.rollBack(model, domain, expected)
   }
 
@@ -53,8 +57,9 @@ export class Administration {
     model: string, domain: string, version: number, expected?: ExpectedRevision
   ): Promise<DomainRecord> {
     this.#models.get(model)
-    this.#refuseLeased(leaseKey(model, domain, version), `version ${version} of domain "${domain}"`)
-    return await this.#parts.store.removeVersion(model, domain, version, expected)
+    return await this.#parts.leases.remove(leaseKey(model, domain, version), async () => {
+      return await this.#parts.store.removeVersion(model, domain, version, expected)
+    })
   }
 
   /** Throws DOMAIN_IS_DEFAULT, or VERSION_LEASED while a request uses the domain. */
@@ -63,13 +68,8 @@ export class Administration {
     if (manifest.defaultDomain === domain) {
       throw servingErrors.DOMAIN_IS_DEFAULT(`domain "${domain}" is the model's default and cannot be removed`)
     }
-    this.#refuseLeased(leaseKey(model, domain, ''), `domain "${domain}"`)
-    await this.#parts.store.removeDomain(model, domain, expected)
-  }
-
-  #refuseLeased (key: string, what: string): void {
-    const requests = this.#parts.leases.count(key)
-    if (requests === 0) return
-    throw servingErrors.VERSION_LEASED(`${what} answers requests right now; try again`, { received: requests })
+    await this.#parts.leases.remove(leaseKey(model, domain, ''), async () => {
+      await this.#parts.store.removeDomain(model, domain, expected)
+    })
   }
 }

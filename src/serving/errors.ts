@@ -5,6 +5,7 @@ export const servingErrors = defineErrors({
   DOMAIN_INACTIVE: 'conflict',
   DOMAIN_IS_DEFAULT: 'conflict',
   VERSION_LEASED: 'conflict',
+  VERSION_LEAVING: 'conflict',
   INPUT_UNKNOWN: 'invalid',
   INPUT_MISSING: 'invalid',
   INPUT_DATATYPE_MISMATCH: 'invalid',

@@ -53,6 +53,11 @@ export function leaseKey (model: string, domain: string, version: number | ''): 
   return `${model}/${domain}/${version}`
 }
 
+/** In whose turn requests for a domain wait. */
+export function turnOf (model: string, domain: string): string {
+  return `${model}@${domain}`
+}
+
 /** Rejects with what resolving, checking, the store or the pool throws. */
 export async function infer (
   parts: InferenceParts, model: ReadyModel, request: InferenceRequest
@@ -119,7 +124,7 @@ async function runParts (
       runKey: isDivisible ? `${key}|${shapeKey(feeds)}` : undefined
     })
   }
-  const results = await pool.submit(`${entry.manifest.name}@${record.domain}`, jobs, signal)
+  const results = await pool.submit(turnOf(entry.manifest.name, record.domain), jobs, signal)
   return {
     outputs: results.length === 1 ? results[0]!.outputs : concatenateRows(results.map(({ outputs }) => outputs)),
     queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),

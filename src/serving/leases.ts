@@ -1,9 +1,15 @@
 /** Who uses which version right now, so that none is removed under a request. */
+import { servingErrors } from './errors.js'
+
 export class Leases {
   readonly #counts = new Map<string, number>()
+  readonly #closing = new Set<string>()
 
-  /** Runs `work` while the version is held. */
+  /** Runs `work` while the version is held. Rejects with VERSION_LEAVING when the version is being removed. */
   async hold<T> (key: string, work: () => Promise<T>): Promise<T> {
+    if ([...this.#closing].some((closing) => covers(closing, key))) {
+      throw servingErrors.VERSION_LEAVING('the version is being removed', { received: key })
+    }
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
     try {
       return await work()
@@ -14,11 +20,31 @@ export class Leases {
     }
   }
 
+  /** Runs `work`, which removes what the key names, while nobody can take hold of it. Rejects with VERSION_LEASED. */
+  async remove<T> (key: string, work: () => Promise<T>): Promise<T> {
+    const requests = this.count(key)
+    if (requests > 0) {
+      throw servingErrors.VERSION_LEASED('requests are being answered with it right now; try again', {
+        received: requests
+      })
+    }
+    if (this.#closing.has(key)) throw servingErrors.VERSION_LEAVING('it is being removed already', { received: key })
+    this.#closing.add(key)
+    try {
+      return await work()
+    } finally {
+      this.#closing.delete(key)
+    }
+  }
+
   /** Requests that hold the key, or any key below it when it ends with a slash. */
   count (key: string): number {
-    if (!key.endsWith('/')) return this.#counts.get(key) ?? 0
     let sum = 0
-    for (const [held, count] of this.#counts) if (held.startsWith(key)) sum += count
+    for (const [held, count] of this.#counts) if (covers(key, held)) sum += count
     return sum
   }
+}
+
+function covers (key: string, held: string): boolean {
+  return key.endsWith('/') ? held.startsWith(key) : held === key
 }

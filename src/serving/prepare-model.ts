@@ -3,7 +3,7 @@ import { obtainArtefact } from '../models/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { inputShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
-import { bankKey, packShared, type InferenceParts } from './inference.js'
+import { bankKey, packShared, turnOf, type InferenceParts } from './inference.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
 import type { Settings } from '../config/schema.js'
@@ -60,6 +60,7 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
   }
   const output = artefact.outputs.find(({ name }) => name === manifest.output.name)
   if (output === undefined) faults.push(`it has no output "${manifest.output.name}"`)
+  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores are made from float32`)
   const classes = output?.dims.at(-1)
   if (typeof classes === 'number' && classes !== labels.length) {
     faults.push(`it has ${classes} classes, but there are ${labels.length} labels`)
@@ -92,6 +93,6 @@ async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
       wanted: artefact.outputs.map(({ name }) => name),
       runKey: undefined
     }))
-    await parts.pool.submit(`${entry.manifest.name}@`, jobs)
+    await parts.pool.submit(turnOf(entry.manifest.name, ''), jobs)
   }
 }

@@ -22,7 +22,7 @@ export interface RegistrationOptions {
 export interface Registered {
   record: DomainRecord
   version: VersionRecord
-  /** Tensors of the file that are no batch-norm statistics. */
+  /** Tensors of the file that are no batch-norm statistics; the first IGNORED_MAX of them. */
   ignored: string[]
 }
 
@@ -32,6 +32,7 @@ export const METADATA = {
 } as const
 
 const FILE_FORMAT = '1'
+const IGNORED_MAX = 100
 
 type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics'>
 
@@ -59,7 +60,7 @@ export async function registerSafetensors (
     })
   }
   const registered = await register(parts, model, domain, completed(model, layers), 'safetensors', options)
-  return { ...registered, ignored }
+  return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
 }
 
 /** Registers a complete bank that was made here. */

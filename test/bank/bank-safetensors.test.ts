@@ -55,7 +55,7 @@ describe('parseBankSafetensors', () => {
   })
 
   test('sees through the prefixes of training wrappers', () => {
-    for (const prefix of ['module.', 'model.', '_orig_mod.', 'backbone.']) {
+    for (const prefix of ['module.', 'model.', '_orig_mod.', 'backbone.', '_orig_mod.module.', 'module.model.backbone.']) {
       const file = safetensorsOf({ ...stateDict(prefix), 'head.bias': f32(1) })
       assert.deepEqual(numbersOf(file), numbersOfStateDict, prefix)
       const { ignored } = parseBankSafetensors(file, layers)

@@ -97,7 +97,7 @@ describe('the house', () => {
     assert.deepEqual([...new Set([...seen].map(roomOf))].toSorted(), ['base', 'ort', 'runtime'])
   })
 
-  it('reads the environment in cli only (a library's switch may be set elsewhere)', () => {
+  it('reads the environment in cli only; a library may be switched elsewhere', () => {
     const wrong = files.filter((file) => roomOf(file) !== 'cli' && /process\.env\b(?!\.\w+ = )/.test(readFileSync(file, 'utf8')))
     assert.deepEqual(wrong.map((file) => relative(SRC, file)), [])
   })

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, type AddressInfo } from 'node:net'
 import { after, before, describe, it } from 'node:test'
+import { runtimeErrors } from '#src/runtime/errors.js'
 import { readGolden, SIGN_DOMAINS, type GoldenTensor } from '../support/golden.js'
 import { startService, type Service } from '../support/service.js'
 import { binaryRequest, firstOutput, parseAnswer, type WireTensor } from '../support/wire.js'
@@ -215,6 +218,21 @@ describe('POST /v2/models/{model}/infer', () => {
         assert.equal(response.json().code, 'REQUEST_TOO_LARGE')
       } finally {
         await small.close()
+      }
+    })
+
+    it('before the body is sent, when the queue has no room', async (t) => {
+      const full = () => { throw runtimeErrors.QUEUE_FULL('full') }
+      t.mock.method(service.engine, 'requireRoom', full)
+      await service.app.listen({ port: 0, host: '127.0.0.1' })
+      const { port } = service.app.server.address() as AddressInfo
+      for (const path of [URL_INFER, '/v1/models/traffic-signs/predict']) {
+        const socket = connect(port, '127.0.0.1')
+        socket.write(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 1000000\r\n\r\n`)
+        const [answer] = await once(socket, 'data') as [Buffer]
+        socket.destroy()
+        assert.match(answer.toString(), /^HTTP\/1.1 429 /)
+        assert.match(answer.toString(), /retry-after: 1\r\n/)
       }
     })
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { topPredictions } from '#src/models/classification.js'
+import { hasCode } from '../support/errors.js'
 import { runSeed } from '../support/run-seed.js'
 
 const LABELS = ['a', 'b', 'c', 'd']
@@ -49,6 +50,15 @@ test('softmax does not overflow, and underflows to 0', () => {
   assertNear(scores([-1000, -1001], 'softmax'), scores([0, -1], 'softmax'))
   assert.deepEqual(scores([3e38, -3e38, 0], 'softmax'), [1, 0, 0])
   assert.deepEqual(scores([1, -Infinity], 'softmax'), [1, 0])
+})
+
+test('scores that are no numbers are an error, not an answer', () => {
+  for (const [logits, activation] of [
+    [[NaN, 1], 'softmax'], [[Infinity, 1], 'softmax'], [[-Infinity, -Infinity], 'softmax'], [[NaN], 'sigmoid'],
+    [[1, -Infinity], 'none']
+  ] as const) {
+    assert.throws(() => topPredictions(logits, LABELS, activation, 1), hasCode('OUTPUT_NOT_FINITE'), `${logits}`)
+  }
 })
 
 test('softmax sums to 1 and does not mind what is added to every logit', () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { readRepository } from '#src/models/repository.js'
@@ -25,6 +25,15 @@ test('models come in the order of their names, with their labels and paths', asy
     folder: join(folder, name),
     graphPath: join(folder, name, 'model.onnx')
   })))
+})
+
+test('a model may stand elsewhere behind a link; a link to nothing is told', async (t) => {
+  const [folder, elsewhere] = [await temporaryFolder(t), await temporaryFolder(t)]
+  await addModel(elsewhere, 'signs')
+  await symlink(join(elsewhere, 'signs'), join(folder, 'signs'))
+  assert.deepEqual((await readRepository(folder)).map(({ manifest: { name } }) => name), ['signs'])
+  await symlink(join(elsewhere, 'gone'), join(folder, 'gone'))
+  await assert.rejects(readRepository(folder), hasCode('MODEL_FILE_UNREADABLE'))
 })
 
 test('a folder that cannot be read is told', async (t) => {

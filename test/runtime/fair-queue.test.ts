@@ -86,6 +86,18 @@ describe('FairQueue', () => {
     for (let at = 0; at < 15; at++) add(queue, item('quiet'))
   })
 
+  it('tells beforehand whose request it would refuse, however small', () => {
+    const queue = new FairQueue<Item>(10)
+    queue.requireRoom('a')
+    add(queue, item('a', 8))
+    assert.throws(() => queue.requireRoom('a'), hasCode('QUEUE_FULL'))
+    queue.requireRoom('b')
+    add(queue, item('b', 2))
+    assert.throws(() => queue.requireRoom('c'), hasCode('QUEUE_FULL'))
+    queue.take(8)
+    queue.requireRoom('c')
+  })
+
   it('removes an item once', () => {
     const queue = new FairQueue<Item>(10)
     const one = item('a', 2)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Leases } from '#src/serving/leases.js'
+import { hasCode } from '../support/errors.js'
 
 /** A promise and the function that settles it. */
 function gate () {
@@ -64,4 +65,32 @@ test('leases nest', async () => {
     assert.equal(leases.count('a'), 1)
   })
   assert.equal(leases.count('a'), 0)
+})
+
+test('what is held cannot be removed, and what is being removed cannot be held', async () => {
+  const leases = new Leases()
+  const holding = gate()
+  const work = leases.hold('signs/night/3', () => holding.opened)
+  const never = async () => assert.fail('removed under a request')
+  await assert.rejects(leases.remove('signs/night/3', never), hasCode('VERSION_LEASED', { received: 1 }))
+  await assert.rejects(leases.remove('signs/night/', never), hasCode('VERSION_LEASED', { received: 1 }))
+  holding.open()
+  await work
+  const removing = gate()
+  const removed = leases.remove('signs/night/', async () => {
+    await removing.opened
+    return 'gone'
+  })
+  await assert.rejects(leases.hold('signs/night/3', never), hasCode('VERSION_LEAVING'))
+  await assert.rejects(leases.remove('signs/night/', never), hasCode('VERSION_LEAVING'))
+  await leases.hold('signs/day/3', async () => {})
+  removing.open()
+  assert.equal(await removed, 'gone')
+  await leases.hold('signs/night/3', async () => {})
+})
+
+test('a removal that fails leaves the version in use', async () => {
+  const leases = new Leases()
+  await assert.rejects(leases.remove('a', async () => { throw new Error('disk') }), /disk/)
+  await leases.hold('a', async () => {})
 })

@@ -9,6 +9,7 @@ const SUFFIX_OF: Readonly<Record<Statistic, string>> = {
 
 /** Prefixes that training wrappers put before every key (DataParallel, Lightning, torch.compile, detection heads). */
 const WRAPPER_PREFIXES = ['module.', 'model.', '_orig_mod.', 'backbone.']
+const WRAPPERS_MAX = 4
 
 export interface ParsedBank {
   layers: Map<string, PartialLayer>
@@ -53,12 +54,19 @@ function splitName (name: string, prefix: string): { key: string, statistic: Sta
   return undefined
 }
 
-/** The wrapper prefix under which the file has the model's layers, or none. */
+/** The wrapper prefixes, one within the other, under which the file has the model's layers, or none. */
 function wrapperPrefix (names: readonly string[], layers: readonly BatchNormLayer[]): string {
   const have = new Set(names)
   const covers = (prefix: string) => layers.some(({ key }) => have.has(`${prefix}${key}.${SUFFIX_OF.mean}`))
+  const stackedIn = (name: string, depth = WRAPPERS_MAX): string => {
+    const outer = depth === 0 ? undefined : WRAPPER_PREFIXES.find((prefix) => name.startsWith(prefix))
+    return outer === undefined ? '' : outer + stackedIn(name.slice(outer.length), depth - 1)
+  }
   if (covers('')) return ''
-  return WRAPPER_PREFIXES.find(covers) ?? ''
+  // A layer's own key may begin like a wrapper, so that every stack of them is a candidate, the longest last.
+  const stack = names.map((name) => stackedIn(name)).reduce((a, b) => b.length > a.length ? b : a, '')
+  const candidates = [...stack.matchAll(/\./g)].map(({ index }) => stack.slice(0, index + 1))
+  return candidates.find(covers) ?? ''
 }
 
 /** The bank as a safetensors file, all four statistics of every layer in float32. */

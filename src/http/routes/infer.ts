@@ -4,7 +4,7 @@ import { runtimeErrors } from '../../runtime/errors.js'
 import { clientSignal, setAnswerHeaders } from '../answer.js'
 import { parseInferenceRequest, RequestSchema } from '../open-inference/parse-request.js'
 import { writeInferenceResponse } from '../open-inference/write-response.js'
-import { modelOf, requestedModel } from '../request-domain.js'
+import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import { DomainHeader, errorsOf, ModelParameter, rawBody } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
@@ -22,11 +22,13 @@ export function registerInferRoutes (app: App, engine: Engine): void {
     response: errorsOf(400, 404, 409, 413, 429, 500, 501, 503, 504)
   }
   app.post('/v2/models/:model/infer', {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model),
     schema: { ...schema, params: Type.Object({ model: ModelParameter }) }
   }, async (request, reply) => {
     return await answer(engine, request, reply, request.params.model)
   })
   app.post('/v2/models/:model/versions/:version/infer', {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model),
     schema: { ...schema, params: Type.Object({ model: ModelParameter, version: Type.String() }) }
   }, async (request, reply) => {
     const { model, version } = request.params

@@ -3,7 +3,7 @@ import multipart from '@fastify/multipart'
 import { Type } from 'typebox'
 import { clientSignal, setAnswerHeaders } from '../answer.js'
 import { httpErrors } from '../errors.js'
-import { requestedModel } from '../request-domain.js'
+import { refuseEarly, requestedModel } from '../request-domain.js'
 import { BinaryBody, DomainHeader, errorsOf, ModelParameter, PredictionsSchema, PredictQuery } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
@@ -18,6 +18,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, bodyBytes
     limits: { files: 1, fields: 16, fieldSize: 1024, fileSize: bodyBytesMax, parts: 17, headerPairs: 64 }
   })
   app.post('/v1/models/:model/predict', {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model),
     schema: {
       tags: ['inference'],
       summary: 'Classify a picture',
