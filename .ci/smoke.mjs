@@ -1,4 +1,4 @@
-// Follows the README: `npm start`, then its first curl, and looks for the answer it promises.
+// Follows the README: `npm start`, its first curl and the answer it promises, then its registration of a domain.
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
@@ -8,22 +8,27 @@ const readme = readFileSync('README.md', 'utf8')
 const blocks = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, text]) => text.trim())
 const install = blocks.find((block) => block.includes('npm ci && npm start'))
 const curl = blocks.find((block) => block.startsWith('curl') && block.includes('X-Domain: lowlight'))
+const register = blocks.find((block) => block.includes('curl') && block.includes('/admin/'))
 const promised = /"label":\s*"([^"]+)"/.exec(readme)?.[1]
-if (install === undefined || curl === undefined || promised === undefined) {
+if (install === undefined || curl === undefined || register === undefined || promised === undefined) {
   throw new Error('the README lacks its first commands')
 }
 
 const server = spawn('npm', ['start'], { stdio: 'inherit', detached: true })
 try {
   await ready()
-  const { stdout, stderr, status } = spawnSync('bash', ['-c', curl], { encoding: 'utf8' })
-  console.log(stdout)
-  const answer = status === 0 ? JSON.parse(stdout) : {}
-  if (answer.predictions?.[0]?.label !== promised) {
-    throw new Error(`expected "${promised}", got: ${stdout} ${stderr}`)
-  }
+  const prediction = run(curl).predictions?.[0]
+  if (prediction?.label !== promised) throw new Error(`expected "${promised}", not "${prediction?.label}"`)
+  const registered = run(register)
+  if (registered.active !== true) throw new Error('the domain was not registered')
 } finally {
   process.kill(-server.pid, 'SIGTERM')
+}
+
+function run (command) {
+  const { stdout, stderr, status } = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
+  console.log(stdout, stderr)
+  return status === 0 ? JSON.parse(stdout) : {}
 }
 
 async function ready () {
