@@ -10,6 +10,7 @@ export const compilerErrors = defineErrors({
   COMPILE_BATCH_NORM_CHANNELS: 'unsupported',
   COMPILE_BATCH_NORM_TYPE: 'unsupported',
   COMPILE_INPUT_SHAPE_UNKNOWN: 'invalid',
+  COMPILE_LAYER_REUSED: 'unsupported',
   COMPILE_PROOF_FAILED: 'unsupported',
   COMPILE_CRASHED: 'internal'
 })
