@@ -12,12 +12,14 @@ import { BankCache } from './runtime/bank-cache.js'
 import { runtimeErrors } from './runtime/errors.js'
 import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
+import { Calibrations, openCalibrationJobs } from './serving/calibrations.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
 import { infer, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
 import { Leases } from './serving/leases.js'
 import { prepareModel } from './serving/prepare-model.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
 import { openFileStore } from './store/file-store.js'
+import type { Jobs } from './calibration/jobs.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
 import type { Metrics } from './observability/metrics.js'
@@ -35,19 +37,22 @@ export interface PredictResult extends Omit<InferenceResult, 'outputs'> {
   decodeMs: number
 }
 
-/** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE or STORE_UNWRITABLE. */
+/** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, STORE_UNWRITABLE, or the errno error of the jobs' folder. */
 export async function createEngine (options: EngineOptions): Promise<Engine> {
   const { settings, logger } = options
   const entries = await readRepository(settings.modelsDir)
   const { store, report } = await openFileStore(settings.domainsDir)
   for (const path of report.removed) logger.info({ path }, 'removed what an interrupted change had left')
   for (const { path, reason } of report.quarantined) logger.error({ path, reason }, 'a stored bank is in quarantine')
-  return new Engine(options, new ServedModels(entries), store)
+  const jobs = await openCalibrationJobs(store, settings.jobsDir, logger)
+  return new Engine(options, new ServedModels(entries), store, jobs)
 }
 
 export class Engine {
   /** What an admin may do. */
   readonly admin: Administration
+  /** Domains from unlabelled images. */
+  readonly calibrations: Calibrations
   /** Settles when no model is being prepared any more; failures are in the models' states. */
   readonly prepared: Promise<void>
   readonly #models: ServedModels
@@ -56,7 +61,9 @@ export class Engine {
   readonly #closing = new AbortController()
   #decoding = 0
 
-  constructor ({ settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store']) {
+  constructor (
+    { settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store'], jobs: Jobs
+  ) {
     this.#settings = settings
     this.#models = models
     const banks = new BankCache(settings.bankCacheBytes, {
@@ -80,6 +87,7 @@ export class Engine {
     })
     this.#parts = { store, pool, banks, leases: new Leases(), metrics, runRows: settings.runRows }
     this.admin = new Administration(this.#parts, models)
+    this.calibrations = new Calibrations(this.#parts, models, settings, jobs)
     metrics.setGauges({
       queueRows: () => pool.backlog.rows,
       workersReady: () => pool.workers.ready,
@@ -186,6 +194,7 @@ export class Engine {
 
   async close (): Promise<void> {
     this.#closing.abort(new Error('the server is shutting down'))
+    await this.calibrations.close()
     await this.prepared
     await this.#parts.pool.close()
   }

@@ -6,6 +6,7 @@ export const calibrationErrors = defineErrors({
   CALIBRATION_TOO_FEW_IMAGES: 'invalid',
   CALIBRATION_IMAGES_IDENTICAL: 'invalid',
   CALIBRATION_IMAGE_BROKEN: 'invalid',
+  CALIBRATION_TENSORS_INVALID: 'invalid',
   CALIBRATION_TOO_LARGE: 'too-large',
   CALIBRATION_NOT_FINITE: 'invalid',
   CALIBRATION_BATCH_TOO_SMALL: 'invalid',

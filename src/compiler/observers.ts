@@ -1,4 +1,4 @@
-/** Nodes that give, per image and channel, the moments of a batch norm's input: see statistics-graph.ts, cases 2 and 3. */
+/** Nodes that give, per image and channel, the moments of a batch norm's input; statistics-graph.ts, cases 2 and 3. */
 import { createNamer, indexGraph, removeUnused, topologicalOrder } from '../onnx/graph.js'
 import { opsetOf, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo, type AttributeValue } from '../onnx/node.js'

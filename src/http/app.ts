@@ -12,6 +12,7 @@ import Fastify, { LogController, type FastifyRequest } from 'fastify'
 import { httpErrors } from './errors.js'
 import { sendError } from './error-map.js'
 import { registerAdminRoutes } from './routes/admin.js'
+import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
 import { registerOperationRoutes } from './routes/operations.js'
@@ -68,6 +69,9 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, settings.bodyBytes))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey))
+  await app.register(async (scope) => {
+    await registerCalibrationRoutes(scope as App, engine, options.adminKey, settings.bodyBytes)
+  })
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, metrics)
   return app

@@ -11,6 +11,7 @@ import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/
 import { entryOf } from '../models/manifest.js'
 import { bankKey, packShared, type InferenceParts } from './inference.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
+import type { TensorToWrite } from '../bank/formats/safetensors.js'
 import type { ReadyModel } from './served-models.js'
 
 export interface RegistrationOptions {
@@ -63,17 +64,24 @@ export async function registerSafetensors (
   return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
 }
 
+/** What a version's file holds besides the bank. */
+export interface FileParts {
+  tensors: readonly TensorToWrite[]
+  metadata: ReadonlyArray<readonly [string, string]>
+}
+
 /** Registers a complete bank that was made here. */
 export async function register (
   { store, banks, metrics }: Parts, model: ReadyModel, domain: string, bank: Bank, source: VersionSource,
-  { isActivated, description, expected }: RegistrationOptions
+  { isActivated, description, expected }: RegistrationOptions, more: FileParts = { tensors: [], metadata: [] }
 ): Promise<Registered> {
   const { artefact, entry } = model
   const packed = packShared(model, bank)
   const digest = bankDigest(bank)
   const file = serializeBankSafetensors(bank, new Map([
-    [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source]
-  ]))
+    [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source],
+    ...more.metadata
+  ]), more.tensors)
   const { name } = entry.manifest
   const isNew = store.domain(name, domain) === undefined
   const told = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)

@@ -1,0 +1,59 @@
+/** The calibration's thread: takes one request, tells its progress, ends with an outcome. See calibration-thread.ts. */
+import assert from 'node:assert'
+import { parentPort, workerData } from 'node:worker_threads'
+import { toErrorRecord } from '../base/errors.js'
+import { yieldToOthers } from '../base/thread-priority.js'
+import { readModelFile } from '../onnx/model-file.js'
+import { calibrate } from './calibrate.js'
+import { readImages, readTensors } from './read-images.js'
+import type { CalibrationOutcome, CalibrationRequest, ThreadMessage } from './calibration-thread.js'
+
+/** The most generous there is: one part in twenty of what an inference thread gets, when both want the same core. */
+const NICENESS = 19
+
+/** Reading the images counts as this share of the work. */
+const READING_SHARE = 0.3
+
+const port = parentPort
+assert(port !== null, 'calibration-worker.js must run in a worker thread')
+
+yieldToOthers(NICENESS)
+
+const send = (message: ThreadMessage) => port.postMessage(message)
+
+try {
+  send({ type: 'done', outcome: await run(workerData as CalibrationRequest) })
+} catch (thrown) {
+  send({ type: 'failed', error: toErrorRecord(thrown) })
+}
+
+async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
+  const { options, uploads, isTensors } = request
+  const begin = performance.now()
+  const reading = {
+    ...request,
+    // The images are held twice for a moment, apart and as one tensor.
+    budgetBytes: request.budgetBytes / 2,
+    isStrict: options.strict,
+    isShuffled: options.stopEarly,
+    onProgress: (share: number) => send({ type: 'progress', share: READING_SHARE * share })
+  }
+  const set = isTensors ? readTensors(uploads[0]!.bytes, reading) : await readImages(uploads, reading)
+  uploads.length = 0
+  const decoded = performance.now()
+  const calibrated = await calibrate({
+    ...request,
+    model: await readModelFile(request.modelPath),
+    images: set.images,
+    duplicates: set.duplicates,
+    broken: set.brokenCount,
+    onProgress: (share) => send({ type: 'progress', share: READING_SHARE + (1 - READING_SHARE) * share })
+  })
+  const { given, duplicates, brokenCount, broken } = set
+  return {
+    ...calibrated,
+    images: { given, used: calibrated.report.images, duplicates, broken: brokenCount, brokenImages: broken },
+    decodeMs: decoded - begin,
+    forwardMs: performance.now() - decoded
+  }
+}

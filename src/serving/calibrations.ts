@@ -1,0 +1,218 @@
+/**
+ * Calibrations as jobs: what was asked is checked at once, the work is done in a thread of its own, and a bank that
+ * came out well is registered in one step. Whatever goes wrong before, nothing is registered.
+ */
+import { bankDigest, completeBank, type Bank } from '../bank/bank.js'
+import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import {
+  calibrateInThread, type CalibrationOutcome, type CalibrationRequest
+} from '../calibration/calibration-thread.js'
+import {
+  bankOf, combine, contributionOf, contributionParts, parseContribution, type Contribution, type Operation
+} from '../calibration/contributions.js'
+import { calibrationErrors } from '../calibration/errors.js'
+import { Jobs, type JobContext, type JobRecord } from '../calibration/jobs.js'
+import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../calibration/options.js'
+import { preprocessingOf } from '../models/manifest.js'
+import { parseDomainReference, resolveDomain } from './domain-reference.js'
+import { register, type Registered, type RegistrationOptions } from './registration.js'
+import type { NamedFile } from '../calibration/archives.js'
+import type { Settings } from '../config/schema.js'
+import type { BankStore } from '../store/bank-store.js'
+import type { Logger } from '../observability/logger.js'
+import type { InferenceParts } from './inference.js'
+import type { ReadyModel, ServedModels } from './served-models.js'
+
+export type Uploads = { kind: 'pictures', files: NamedFile[] } | { kind: 'tensors', file: NamedFile }
+
+export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'moments'> {
+  model: string
+  domain: string
+  /** Absent when nothing was to be registered. */
+  version?: number
+  digest: string
+  active: boolean
+}
+
+type Limits = Pick<Settings, 'imagePixels' | 'calibrationBytes'>
+
+/** What the last process left of its jobs. Throws the errno error when the folder cannot be used. */
+export async function openCalibrationJobs (store: BankStore, folder: string, logger: Logger): Promise<Jobs> {
+  return await Jobs.open({
+    folder,
+    findCommit: (record) => findCommit(store, record),
+    onLost: ({ id, subject }) => logger.warn({ job: id, ...subject }, 'a calibration was cut off by the last stop'),
+    onFault: (error) => logger.error({ err: error }, 'a calibration job failed')
+  })
+}
+
+export class Calibrations {
+  readonly #parts: InferenceParts
+  readonly #models: ServedModels
+  readonly #limits: Limits
+  readonly #jobs: Jobs
+
+  constructor (parts: InferenceParts, models: ServedModels, limits: Limits, jobs: Jobs) {
+    this.#parts = parts
+    this.#models = models
+    this.#limits = limits
+    this.#jobs = jobs
+  }
+
+  /** Before a body is read. Throws JOB_QUEUE_FULL, MODEL_NOT_FOUND, MODEL_NOT_READY or MODEL_FAILED. */
+  requireRoom (model: string): void {
+    this.#models.ready(model)
+    this.#jobs.requireRoom()
+  }
+
+  /**
+   * Starts a calibration of `domain`, new or not. Throws, besides what `requireRoom` throws, DOMAIN_NOT_FOUND and
+   * VERSION_NOT_FOUND for the base, CALIBRATION_LAYER_UNKNOWN and CALIBRATION_TOO_FEW_IMAGES.
+   */
+  async start (model: string, domain: string, uploads: Uploads, options: CalibrationOptions): Promise<JobRecord> {
+    const ready = this.#models.ready(model)
+    if (uploads.kind === 'pictures' && uploads.files.length === 0) {
+      throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('the request has no images', {
+        expected: `at least ${options.minimumImages} in fields named images`, received: 0
+      })
+    }
+    selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
+    const base = await this.#bank(ready, options.base)
+    return await this.#jobs.submit({ kind: 'calibration', model, domain, mode: options.mode }, async (context) => {
+      return await this.#run(context, ready, domain, base, uploads, options)
+    })
+  }
+
+  jobs (): JobRecord[] {
+    return this.#jobs.list()
+  }
+
+  /** Throws JOB_NOT_FOUND. */
+  job (id: string): JobRecord {
+    return this.#jobs.get(id)
+  }
+
+  /** Resolves when the job has ended, however. Throws JOB_NOT_FOUND. */
+  async ended (id: string): Promise<JobRecord> {
+    return await this.#jobs.ended(id)
+  }
+
+  /** Throws JOB_NOT_FOUND. */
+  async cancel (id: string): Promise<JobRecord> {
+    return await this.#jobs.cancel(id)
+  }
+
+  /** Ends what runs; what waits is told as lost. */
+  async close (): Promise<void> {
+    await this.#jobs.close()
+  }
+
+  /**
+   * Merges the sums of a bank file with those of the domain's active version, or takes them out, and registers the
+   * bank that results. A domain that is not there yet begins with the file alone. Throws CONTRIBUTION_MISSING,
+   * CONTRIBUTION_MISMATCH, CALIBRATION_TOO_FEW_IMAGES and what registering throws.
+   */
+  async contribute (
+    model: string, domain: string, operation: Operation, file: Uint8Array, minimumImages: number,
+    options: RegistrationOptions
+  ): Promise<Registered & { images: number }> {
+    const ready = this.#models.ready(model)
+    const { layers } = ready.artefact
+    const given = parseContribution(file, layers)
+    const isNew = this.#parts.store.domain(model, domain) === undefined && operation === 'merge'
+    const whole = isNew ? undefined : await this.#storedContribution(ready, domain)
+    const least = Math.max(IMAGES_MIN, minimumImages)
+    const sums = whole === undefined ? atLeast(given, least) : combine(operation, whole.sums, given, least)
+    const base = whole?.bank ?? this.#parsedBank(ready, file)
+    const bank = bankOf(sums, layers, base)
+    const parts = contributionParts(sums)
+    const registered = await register(this.#parts, ready, domain, bank, 'calibration', options, parts)
+    return { ...registered, images: sums.images }
+  }
+
+  async #storedContribution (ready: ReadyModel, domain: string): Promise<{ bank: Bank, sums: Contribution }> {
+    const { name } = ready.entry.manifest
+    const { version } = resolveDomain(this.#parts.store, name, { domain })
+    const file = await this.#parts.store.read(name, domain, version.version)
+    return { bank: this.#parsedBank(ready, file), sums: parseContribution(file, ready.artefact.layers) }
+  }
+
+  async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
+    const { name, defaultDomain } = ready.entry.manifest
+    const wanted = reference === undefined ? { domain: defaultDomain } : parseDomainReference(reference)
+    const { record, version } = resolveDomain(this.#parts.store, name, wanted)
+    return this.#parsedBank(ready, await this.#parts.store.read(name, record.domain, version.version))
+  }
+
+  #parsedBank ({ artefact }: ReadyModel, file: Uint8Array): Bank {
+    return completeBank(artefact.layers, parseBankSafetensors(file, artefact.layers).layers, artefact.ownBank)
+  }
+
+  async #run (
+    context: JobContext, ready: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions
+  ): Promise<CalibrationResult> {
+    const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits)
+    const outcome = await calibrateInThread(request, context.onProgress, context.signal)
+    const { bank, moments, ...told } = outcome
+    const digest = bankDigest(bank)
+    await context.beginCommit({ digest })
+    const sums = contributionOf(options.mode, base, outcome.report.images, moments)
+    const { activate: isActivated, description } = options
+    const { record, version } = await register(
+      this.#parts, ready, domain, bank, 'calibration',
+      { isActivated, ...(description === undefined ? {} : { description }) },
+      sums === undefined ? undefined : contributionParts(sums)
+    )
+    const { name: model } = ready.entry.manifest
+    return { model, domain, version: version.version, digest, active: record.active === version.version, ...told }
+  }
+}
+
+/** What the thread needs to know; gives the uploads away. */
+function calibrationRequest (
+  { entry, artefact }: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
+  { imagePixels, calibrationBytes }: Limits
+): CalibrationRequest {
+  const { manifest } = entry
+  const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]
+  return {
+    modelPath: entry.graphPath,
+    fingerprint: artefact.fingerprint,
+    layers: artefact.layers,
+    base,
+    options,
+    input: artefact.inputs.find(({ name }) => name === manifest.input.name)!,
+    rules: preprocessingOf(manifest, domain),
+    ...(manifest.task === 'classification' ? { classOutput: manifest.output.name } : {}),
+    uploads: files,
+    isTensors: uploads.kind === 'tensors',
+    imagePixels,
+    budgetBytes: calibrationBytes
+  }
+}
+
+function atLeast (contribution: Contribution, minimumImages: number): Contribution {
+  if (contribution.images >= minimumImages) return contribution
+  throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('the contribution is too small', {
+    expected: `at least ${minimumImages} images`, received: contribution.images
+  })
+}
+
+/** Whether the version that a cut-off job was about to register is there. */
+function findCommit (
+  store: BankStore, { subject, commit, createdAt }: JobRecord
+): Partial<CalibrationResult> | undefined {
+  const { model, domain } = subject
+  const record = typeof model === 'string' && typeof domain === 'string' ? store.domain(model, domain) : undefined
+  const version = record?.versions.find((known) => {
+    return known.source === 'calibration' && known.digest === commit?.digest && known.createdAt >= createdAt
+  })
+  if (record === undefined || version === undefined) return undefined
+  return {
+    model: String(model),
+    domain: record.domain,
+    version: version.version,
+    digest: version.digest,
+    active: record.active === version.version
+  }
+}
