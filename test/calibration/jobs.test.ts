@@ -29,7 +29,8 @@ function patient (): { work: JobWork, begun: Gate } {
     begun,
     work: async ({ signal }) => {
       begun.open()
-      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error)))
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+      signal.throwIfAborted()
     }
   }
 }

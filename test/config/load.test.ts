@@ -27,6 +27,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   modelsDir: ['/srv/models', '/srv/models'],
   domainsDir: ['/srv/domains', '/srv/domains'],
   cacheDir: ['/tmp/cache', '/tmp/cache'],
+  jobsDir: ['/tmp/jobs', '/tmp/jobs'],
   adminKey: ['0123456789abcdef', '0123456789abcdef'],
   adminKeyFile: ['/run/key', '/run/key'],
   workers: ['3', 3],
@@ -36,6 +37,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   bankCacheBytes: ['0', 0],
   bodyBytes: ['1048576', 1048576],
   imagePixels: ['100', 100],
+  calibrationBytes: ['1048576', 1048576],
   shutdownMs: ['0', 0],
   logLevel: ['debug', 'debug']
 }
@@ -49,6 +51,7 @@ describe('where settings come from', () => {
       modelsDir: 'models',
       domainsDir: 'domains',
       cacheDir: '.bankswitch/cache',
+      jobsDir: '.bankswitch/jobs',
       adminKeyFile: '.bankswitch/admin.key',
       foldBudget: 0.05,
       queueRows: 1024,
@@ -56,6 +59,7 @@ describe('where settings come from', () => {
       bankCacheBytes: 268435456,
       bodyBytes: 67108864,
       imagePixels: 50000000,
+      calibrationBytes: 1073741824,
       shutdownMs: 30000,
       logLevel: 'info'
     })
