@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads'
 import { fromErrorRecord, type ErrorRecord } from '../base/errors.js'
 import { calibrationErrors } from './errors.js'
 import type { Bank, BatchNormLayer } from '../bank/bank.js'
+import type { ModelSource } from '../compiler/source/prepare.js'
 import type { PreprocessRules } from '../imaging/preprocess.js'
 import type { ValueDescription } from '../ort/session.js'
 import type { NamedFile } from './archives.js'
@@ -14,7 +15,7 @@ import type { CalibrationOptions } from './options.js'
 import type { BrokenImage } from './read-images.js'
 
 export interface CalibrationRequest {
-  modelPath: string
+  source: ModelSource
   fingerprint: string
   layers: readonly BatchNormLayer[]
   base: Bank

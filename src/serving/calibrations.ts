@@ -13,6 +13,7 @@ import {
 import { calibrationErrors } from '../calibration/errors.js'
 import { Jobs, type JobContext, type JobRecord } from '../calibration/jobs.js'
 import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../calibration/options.js'
+import { sourceOf } from '../models/compilation.js'
 import { preprocessingOf } from '../models/manifest.js'
 import { parseDomainReference, resolveDomain } from './domain-reference.js'
 import { register, type Registered, type RegistrationOptions } from './registration.js'
@@ -176,7 +177,7 @@ function calibrationRequest (
   const { manifest } = entry
   const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]
   return {
-    modelPath: entry.graphPath,
+    source: sourceOf(entry),
     fingerprint: artefact.fingerprint,
     layers: artefact.layers,
     base,
