@@ -27,6 +27,7 @@ export async function startBenchServer (settings: Record<string, string> = {}): 
       BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
       BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
       BANKSWITCH_CACHE_DIR: join(folder, 'cache'),
+      BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
       BANKSWITCH_ADMIN_KEY: adminKey,
       ...settings
     }

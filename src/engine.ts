@@ -30,6 +30,8 @@ export interface EngineOptions {
   settings: Settings
   logger: Logger
   metrics: Metrics
+  /** False for a short-lived engine beside a server, whose jobs are not its own. */
+  recoversJobs?: boolean
 }
 
 export interface PredictResult extends Omit<InferenceResult, 'outputs'> {
@@ -44,7 +46,7 @@ export async function createEngine (options: EngineOptions): Promise<Engine> {
   const { store, report } = await openFileStore(settings.domainsDir)
   for (const path of report.removed) logger.info({ path }, 'removed what an interrupted change had left')
   for (const { path, reason } of report.quarantined) logger.error({ path, reason }, 'a stored bank is in quarantine')
-  const jobs = await openCalibrationJobs(store, settings.jobsDir, logger)
+  const jobs = await openCalibrationJobs(store, settings.jobsDir, options.recoversJobs !== false, logger)
   return new Engine(options, new ServedModels(entries), store, jobs)
 }
 

@@ -19,6 +19,14 @@ const COMMANDS: Readonly<Record<string, { summary: string, load (): Promise<Comm
     summary: 'register a bank without a running server',
     load: async () => (await import('./cli/register.js')).command
   },
+  calibrate: {
+    summary: 'make a bank for a domain from unlabelled images',
+    load: async () => (await import('./cli/calibrate.js')).command
+  },
+  diff: {
+    summary: 'show how far two banks lie apart',
+    load: async () => (await import('./cli/diff.js')).command
+  },
   inspect: {
     summary: 'show the batch norms of a model and what a domain would cost',
     load: async () => (await import('./cli/inspect.js')).command

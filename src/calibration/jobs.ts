@@ -43,6 +43,8 @@ export type JobWork = (context: JobContext) => Promise<unknown>
 
 export interface JobsOptions {
   folder: string
+  /** False leaves alone what is there: another process may be working on it. */
+  recovers?: boolean
   waitingMax?: number
   /** Asked after a restart of a job that had begun to commit: its result if the commit is there. */
   findCommit (record: JobRecord): unknown
@@ -83,7 +85,7 @@ export class Jobs {
   static async open (options: JobsOptions): Promise<Jobs> {
     const jobs = new Jobs(options)
     await makeFolderDurably(options.folder)
-    await jobs.#recover()
+    if (options.recovers !== false) await jobs.#recover()
     return jobs
   }
 

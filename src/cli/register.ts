@@ -32,7 +32,7 @@ async function register (argv: string[]): Promise<number> {
   }
   const settings = loadSettings({ ...process.env, [environmentName('workers')]: '1' }, [])
   const logger = createLogger('error', process.stderr)
-  const engine = await createEngine({ settings, logger, metrics: createMetrics() })
+  const engine = await createEngine({ settings, logger, metrics: createMetrics(), recoversJobs: false })
   try {
     await engine.prepared
     const { version, record, ignored } = await engine.admin.register(

@@ -11,12 +11,14 @@ import {
   bankOf, combine, contributionOf, contributionParts, parseContribution, type Contribution, type Operation
 } from '../calibration/contributions.js'
 import { calibrationErrors } from '../calibration/errors.js'
-import { Jobs, type JobContext, type JobRecord } from '../calibration/jobs.js'
+import { Jobs, type JobRecord } from '../calibration/jobs.js'
 import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../calibration/options.js'
 import { sourceOf } from '../models/compilation.js'
 import { preprocessingOf } from '../models/manifest.js'
 import { parseDomainReference, resolveDomain } from './domain-reference.js'
-import { register, type Registered, type RegistrationOptions } from './registration.js'
+import {
+  register, versionFile, type FileParts, type Registered, type RegistrationOptions
+} from './registration.js'
 import type { NamedFile } from '../calibration/archives.js'
 import type { Settings } from '../config/schema.js'
 import type { BankStore } from '../store/bank-store.js'
@@ -37,10 +39,16 @@ export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'mo
 
 type Limits = Pick<Settings, 'imagePixels' | 'calibrationBytes'>
 
-/** What the last process left of its jobs. Throws the errno error when the folder cannot be used. */
-export async function openCalibrationJobs (store: BankStore, folder: string, logger: Logger): Promise<Jobs> {
+/**
+ * Jobs, with what the last process left of its own unless that may still be running. Throws the errno error when the
+ * folder cannot be used.
+ */
+export async function openCalibrationJobs (
+  store: BankStore, folder: string, recovers: boolean, logger: Logger
+): Promise<Jobs> {
   return await Jobs.open({
     folder,
+    recovers,
     findCommit: (record) => findCommit(store, record),
     onLost: ({ id, subject }) => logger.warn({ job: id, ...subject }, 'a calibration was cut off by the last stop'),
     onFault: (error) => logger.error({ err: error }, 'a calibration job failed')
@@ -72,16 +80,39 @@ export class Calibrations {
    */
   async start (model: string, domain: string, uploads: Uploads, options: CalibrationOptions): Promise<JobRecord> {
     const ready = this.#models.ready(model)
+    const base = await this.#checkedBase(ready, uploads, options)
+    const subject = { kind: 'calibration', model, domain, mode: options.mode }
+    return await this.#jobs.submit(subject, async ({ onProgress, signal, beginCommit }) => {
+      const made = await this.#make(ready, domain, base, uploads, options, onProgress, signal)
+      await beginCommit({ digest: bankDigest(made.bank) })
+      return await this.#register(ready, domain, made, options)
+    })
+  }
+
+  async #checkedBase (ready: ReadyModel, uploads: Uploads, options: CalibrationOptions): Promise<Bank> {
     if (uploads.kind === 'pictures' && uploads.files.length === 0) {
-      throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('the request has no images', {
-        expected: `at least ${options.minimumImages} in fields named images`, received: 0
+      throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('there are no images', {
+        expected: `at least ${options.minimumImages}`, received: 0
       })
     }
     selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
-    const base = await this.#bank(ready, options.base)
-    return await this.#jobs.submit({ kind: 'calibration', model, domain, mode: options.mode }, async (context) => {
-      return await this.#run(context, ready, domain, base, uploads, options)
-    })
+    return await this.#bank(ready, options.base)
+  }
+
+  /**
+   * A calibration that is waited for, without a job. The bank is registered, or only given back as the file that it
+   * would be. Throws what `start` and the calibration throw.
+   */
+  async run (
+    model: string, domain: string, uploads: Uploads, options: CalibrationOptions,
+    { isRegistered, onProgress }: { isRegistered: boolean, onProgress (share: number): void }
+  ): Promise<{ file: Uint8Array, result: CalibrationResult }> {
+    const ready = this.#models.ready(model)
+    const base = await this.#checkedBase(ready, uploads, options)
+    const made = await this.#make(ready, domain, base, uploads, options, onProgress)
+    const file = versionFile(ready, made.bank, 'calibration', made.parts)
+    const register = () => this.#register(ready, domain, made, options)
+    return { file, result: isRegistered ? await register() : resultOf(ready, domain, made) }
   }
 
   jobs (): JobRecord[] {
@@ -149,24 +180,39 @@ export class Calibrations {
     return completeBank(artefact.layers, parseBankSafetensors(file, artefact.layers).layers, artefact.ownBank)
   }
 
-  async #run (
-    context: JobContext, ready: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions
-  ): Promise<CalibrationResult> {
+  async #make (
+    ready: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
+    onProgress: (share: number) => void, signal?: AbortSignal
+  ): Promise<Made> {
     const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits)
-    const outcome = await calibrateInThread(request, context.onProgress, context.signal)
-    const { bank, moments, ...told } = outcome
-    const digest = bankDigest(bank)
-    await context.beginCommit({ digest })
-    const sums = contributionOf(options.mode, base, outcome.report.images, moments)
-    const { activate: isActivated, description } = options
-    const { record, version } = await register(
-      this.#parts, ready, domain, bank, 'calibration',
-      { isActivated, ...(description === undefined ? {} : { description }) },
-      sums === undefined ? undefined : contributionParts(sums)
-    )
-    const { name: model } = ready.entry.manifest
-    return { model, domain, version: version.version, digest, active: record.active === version.version, ...told }
+    const { bank, moments, ...told } = await calibrateInThread(request, onProgress, signal)
+    const sums = contributionOf(options.mode, base, told.report.images, moments)
+    return { bank, parts: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), told }
   }
+
+  async #register (
+    ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description }: CalibrationOptions
+  ): Promise<CalibrationResult> {
+    const options = { isActivated, ...(description === undefined ? {} : { description }) }
+    const { record, version } = await register(
+      this.#parts, ready, domain, made.bank, 'calibration', options, made.parts
+    )
+    return resultOf(ready, domain, made, { version: version.version, active: record.active === version.version })
+  }
+}
+
+/** A bank that came out well, and what is to be told of it. */
+interface Made {
+  bank: Bank
+  parts: FileParts
+  told: Omit<CalibrationOutcome, 'bank' | 'moments'>
+}
+
+function resultOf (
+  ready: ReadyModel, domain: string, { bank, told }: Made,
+  version: { version?: number, active: boolean } = { active: false }
+): CalibrationResult {
+  return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), ...told }
 }
 
 /** What the thread needs to know; gives the uploads away. */

@@ -70,6 +70,15 @@ export interface FileParts {
   metadata: ReadonlyArray<readonly [string, string]>
 }
 
+/** The file that a version is. */
+export function versionFile (
+  { artefact }: ReadyModel, bank: Bank, source: VersionSource, { tensors, metadata }: FileParts
+): Uint8Array<ArrayBuffer> {
+  return serializeBankSafetensors(bank, new Map([
+    [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source], ...metadata
+  ]), tensors)
+}
+
 /** Registers a complete bank that was made here. */
 export async function register (
   { store, banks, metrics }: Parts, model: ReadyModel, domain: string, bank: Bank, source: VersionSource,
@@ -78,10 +87,7 @@ export async function register (
   const { artefact, entry } = model
   const packed = packShared(model, bank)
   const digest = bankDigest(bank)
-  const file = serializeBankSafetensors(bank, new Map([
-    [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source],
-    ...more.metadata
-  ]), more.tensors)
+  const file = versionFile(model, bank, source, more)
   const { name } = entry.manifest
   const isNew = store.domain(name, domain) === undefined
   const told = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
