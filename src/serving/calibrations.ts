@@ -221,14 +221,17 @@ function calibrationRequest (
   { imagePixels, calibrationBytes }: Limits
 ): CalibrationRequest {
   const { manifest } = entry
+  const input = artefact.inputs.find(({ name }) => name === manifest.input.name)!
+  // A model with a fixed batch axis takes batches of that size only.
+  const [batchSize = options.batchSize] = input.dims.slice(0, 1).flatMap((size) => size ?? [])
   const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]
   return {
     source: sourceOf(entry),
     fingerprint: artefact.fingerprint,
     layers: artefact.layers,
     base,
-    options,
-    input: artefact.inputs.find(({ name }) => name === manifest.input.name)!,
+    options: { ...options, batchSize },
+    input,
     rules: preprocessingOf(manifest, domain),
     ...(manifest.task === 'classification' ? { classOutput: manifest.output.name } : {}),
     uploads: files,
