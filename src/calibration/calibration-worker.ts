@@ -8,8 +8,8 @@ import { calibrate } from './calibrate.js'
 import { readImages, readTensors } from './read-images.js'
 import type { CalibrationOutcome, CalibrationRequest, ThreadMessage } from './calibration-thread.js'
 
-/** The most generous there is: one part in twenty of what an inference thread gets, when both want the same core. */
-const NICENESS = 19
+/** Of a core that both want, a tenth of what an inference thread gets: enough to come to an end on a busy server. */
+const NICENESS = 15
 
 /** Reading the images counts as this share of the work. */
 const READING_SHARE = 0.3
