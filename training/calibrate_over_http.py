@@ -27,7 +27,6 @@ import gtsrb
 from evaluate_over_http import Client
 from traffic_signs import DARK_NOISE, TEST_FOG
 
-EXPOSURES = (0.18, 0.12, 0.08)
 AMOUNTS = (16, 64, 256, 1024)
 LOWRES_IMAGES = 512
 POLL_SECONDS = 0.3
@@ -82,12 +81,14 @@ def spread(figures: list[float]) -> str:
     return f"{np.mean(figures):.2f} ± {np.std(figures):.2f}"
 
 
-def unseen(admin: Admin, client: Client, train: gtsrb.Split, test: gtsrb.Split, draws: int, seed: int) -> None:
+def unseen(
+    admin: Admin, client: Client, train: gtsrb.Split, test: gtsrb.Split, exposures: list[float], draws: int, seed: int
+) -> None:
     print(f"\nunseen domain, {len(test.labels):,} dark and noisy test pictures, %")
     print("| exposure | " + " | ".join(f"bank {bank}" for bank in gtsrb.DOMAINS), end="")
     print(" | " + " | ".join(f"{count:,} images" for count in AMOUNTS) + " | gain of 256 |")
     print("|---" * (len(gtsrb.DOMAINS) + len(AMOUNTS) + 2) + "|")
-    for exposure in EXPOSURES:
+    for exposure in exposures:
         dark = gtsrb.dark_noise(test.images, gtsrb.generator_for(seed, DARK_NOISE), exposure)
         existing = {bank: client.accuracy(dark, test.labels, bank) for bank in gtsrb.DOMAINS}
         best = max(existing, key=lambda bank: existing[bank])
@@ -132,13 +133,14 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="gtsrb32.npz")
     parser.add_argument("--url", default="http://127.0.0.1:8080")
     parser.add_argument("--model", default="traffic-signs")
+    parser.add_argument("--exposures", type=float, nargs="*", default=[0.18, 0.12, 0.08])
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     admin = Admin(options.url, options.model, os.environ["BANKSWITCH_ADMIN_KEY"])
     client = Client(options.url, options.model)
     train, _, test = (part.of_domain("day") for part in gtsrb.load(options.data, 0.1, options.seed))
-    unseen(admin, client, train, test, options.draws, options.seed)
+    unseen(admin, client, train, test, options.exposures, options.draws, options.seed)
     lowres(admin, client, train, test, options.draws, options.seed)
 
 

@@ -51,21 +51,27 @@ export type ThreadMessage =
   | { type: 'done', outcome: CalibrationOutcome }
   | { type: 'failed', error: ErrorRecord }
 
+export interface ThreadData extends CalibrationRequest {
+  /** In shared memory: not 0 when the thread is to end. It never waits for a message while it computes. */
+  cancelled: Int32Array
+}
+
 const SCRIPT = new URL('./calibration-worker.js', import.meta.url)
 
 /**
- * Rejects with the calibration's own error, CALIBRATION_CRASHED when the thread died, or the signal's reason. A native
- * call under way, one run of one batch, is waited for.
+ * Rejects with the calibration's own error, CALIBRATION_CRASHED when the thread died, or the signal's reason, once the
+ * image or batch under way is done.
  */
 export async function calibrateInThread (
   request: CalibrationRequest, onProgress: (share: number) => void, signal?: AbortSignal
 ): Promise<CalibrationOutcome> {
   signal?.throwIfAborted()
   const uploads = request.uploads.map(({ name, bytes }) => ({ name, bytes: ownBytes(bytes) }))
-  const worker = new Worker(SCRIPT, {
-    workerData: { ...request, uploads }, transferList: uploads.map(({ bytes }) => bytes.buffer)
-  })
-  const abort = () => { void worker.terminate() }
+  const cancelled = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  const data: ThreadData = { ...request, uploads, cancelled }
+  const worker = new Worker(SCRIPT, { workerData: data, transferList: uploads.map(({ bytes }) => bytes.buffer) })
+  // The thread is asked, never terminated: ending it within a native call would end the whole process.
+  const abort = () => Atomics.store(cancelled, 0, 1)
   signal?.addEventListener('abort', abort)
   let settled: (() => CalibrationOutcome) | undefined
   try {

@@ -6,7 +6,8 @@ import { yieldToOthers } from '../base/thread-priority.js'
 import { prepareModel } from '../compiler/source/prepare.js'
 import { calibrate } from './calibrate.js'
 import { readImages, readTensors } from './read-images.js'
-import type { CalibrationOutcome, CalibrationRequest, ThreadMessage } from './calibration-thread.js'
+import { calibrationErrors } from './errors.js'
+import type { CalibrationOutcome, CalibrationRequest, ThreadData, ThreadMessage } from './calibration-thread.js'
 
 /** Of a core that both want, a tenth of what an inference thread gets: enough to come to an end on a busy server. */
 const NICENESS = 15
@@ -21,8 +22,16 @@ yieldToOthers(NICENESS)
 
 const send = (message: ThreadMessage) => port.postMessage(message)
 
+const data = workerData as ThreadData
+
+/** Throws JOB_CANCELLED once the job is. */
+function progress (share: number): void {
+  if (Atomics.load(data.cancelled, 0) !== 0) throw calibrationErrors.JOB_CANCELLED('the job was cancelled')
+  send({ type: 'progress', share })
+}
+
 try {
-  send({ type: 'done', outcome: await run(workerData as CalibrationRequest) })
+  send({ type: 'done', outcome: await run(data) })
 } catch (thrown) {
   send({ type: 'failed', error: toErrorRecord(thrown) })
 }
@@ -36,7 +45,7 @@ async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
     budgetBytes: request.budgetBytes / 2,
     isStrict: options.strict,
     isShuffled: options.stopEarly,
-    onProgress: (share: number) => send({ type: 'progress', share: READING_SHARE * share })
+    onProgress: (share: number) => progress(READING_SHARE * share)
   }
   const set = isTensors ? readTensors(uploads[0]!.bytes, reading) : await readImages(uploads, reading)
   uploads.length = 0
@@ -47,7 +56,7 @@ async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
     images: set.images,
     duplicates: set.duplicates,
     broken: set.brokenCount,
-    onProgress: (share) => send({ type: 'progress', share: READING_SHARE + (1 - READING_SHARE) * share })
+    onProgress: (share) => progress(READING_SHARE + (1 - READING_SHARE) * share)
   })
   const { given, duplicates, brokenCount, broken } = set
   return {

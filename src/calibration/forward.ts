@@ -36,7 +36,7 @@ export interface ForwardRequest {
   prior: Prior | undefined
   /** Bytes of activations that may be kept between segments. */
   budgetBytes: number
-  /** Told after every run of a batch, with the share of this forward's work that is done. */
+  /** Told after every run of a batch, with the share of this forward's work that is done; what it throws ends it. */
   onProgress (share: number): void
 }
 

@@ -24,6 +24,7 @@ export interface ReadOptions {
   isStrict: boolean
   /** Orders images by a hash of their pixels, so that the first hundred are as good as any hundred. */
   isShuffled: boolean
+  /** Told before every image and after every upload; what it throws ends the reading. */
   onProgress (share: number): void
 }
 
@@ -58,6 +59,7 @@ export async function readImages (uploads: readonly NamedFile[], options: ReadOp
   for (const [at, upload] of uploads.entries()) {
     for await (const file of unpacked(upload)) {
       given++
+      options.onProgress(at / uploads.length)
       try {
         const { dims, data } = await preprocessImage(file.bytes, options.rules, options.imagePixels)
         rows.add(dims.slice(1), data)

@@ -180,6 +180,21 @@ describe('calibrations over HTTP', () => {
     })
   })
 
+  it('is cancelled in the middle of its forward runs, and the server lives on', async () => {
+    const normal = seededNormal(9)
+    const values = Float32Array.from({ length: 1024 * 3072 }, normal)
+    const file = serializeSafetensors(
+      [{ name: 'input', dtype: 'F32', shape: [1024, 3, 32, 32], bytes: new Uint8Array(values.buffer) }], new Map()
+    )
+    const { id } = (await post('interrupted', [{ field: 'tensors', name: 't', bytes: file }])).json()
+    // Past the share that reading the images has: a native call is under way.
+    while (service.engine.calibrations.job(id).progress <= 0.3) await new Promise(setImmediate)
+    const response = await service.app.inject({ method: 'DELETE', url: `/admin/jobs/${id}`, headers: ADMIN })
+    assert.equal(response.json().state, 'cancelled')
+    assert.equal((await service.app.inject('/v1/models/traffic-signs/domains/interrupted')).statusCode, 404)
+    await calibrated('afterwards', images(pictures))
+  })
+
   it('is cancelled while it runs or waits, and registers nothing', async () => {
     const responses = await Promise.all([post('one', images(pictures)), post('two', images(pictures)), post('three', images(pictures))])
     const ids = responses.map((response) => response.json().id as string)
