@@ -166,12 +166,15 @@ function observationOf (site: ObservedSite, outputs: Readonly<Record<string, Pla
   const [mean, residual, squares] = [valuesOf(site.mean), valuesOf(site.residual), valuesOf(site.squares)]
   const [images = 0, channels = 0] = outputs[site.mean]!.dims
   const size = Number((outputs[site.size]!.data as BigInt64Array)[0])
-  return {
-    images,
-    positions: size / (images * channels),
-    mean: Float64Array.from(mean, (value, at) => value + residual[at]!),
-    variance: Float64Array.from(squares, (value, at) => Math.max(0, value - residual[at]! * residual[at]!))
+  const exact = new Float64Array(mean.length)
+  const variance = new Float64Array(mean.length)
+  // Plain loops: `from` with a function took a third of the whole time for a small network.
+  for (let at = 0; at < exact.length; at++) {
+    const left = residual[at]!
+    exact[at] = mean[at]! + left
+    variance[at] = Math.max(0, squares[at]! - left * left)
   }
+  return { images, positions: size / (images * channels), mean: exact, variance }
 }
 
 async function withSession (bytes: Uint8Array, work: (session: Session) => Promise<void>): Promise<void> {
