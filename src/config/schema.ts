@@ -64,6 +64,12 @@ export const settingsShape = {
   imagePixels: Type.Integer({
     minimum: 1, maximum: 2 ** 31 - 1, default: 50_000_000, description: 'Largest picture, in pixels'
   }),
+  pictureBytes: Type.Integer({
+    minimum: 2 ** 20,
+    maximum: 2 ** 40,
+    default: 1536 * MIB,
+    description: 'Pixels and answers of all image-to-image requests under way, in bytes; beyond, requests get 429'
+  }),
   shutdownMs: Type.Integer({
     minimum: 0,
     maximum: 3_600_000,

@@ -3,6 +3,7 @@ import { obtainArtefact } from '../models/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { inputShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
+import { proveTiling } from './prove-tiling.js'
 import { bankKey, packShared, turnOf, type InferenceParts } from './inference.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
@@ -39,6 +40,7 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
   await parts.pool.load(model.served)
   await ensureDefaultDomain(parts, model, logger)
   await warmUp(parts, model)
+  await proveTiling(parts.pool, model)
   logger.info({
     readyMs: Math.round(performance.now() - begin),
     batchNorms: artefact.sites.length,
@@ -60,9 +62,9 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
   }
   const output = artefact.outputs.find(({ name }) => name === manifest.output.name)
   if (output === undefined) faults.push(`it has no output "${manifest.output.name}"`)
-  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores are made from float32`)
+  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores and pixels are made from float32`)
   const classes = output?.dims.at(-1)
-  if (typeof classes === 'number' && classes !== labels.length) {
+  if (manifest.task === 'classification' && typeof classes === 'number' && classes !== labels.length) {
     faults.push(`it has ${classes} classes, but there are ${labels.length} labels`)
   }
   if (faults.length === 0) return

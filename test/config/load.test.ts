@@ -36,6 +36,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   bankCacheBytes: ['0', 0],
   bodyBytes: ['1048576', 1048576],
   imagePixels: ['100', 100],
+  pictureBytes: ['1048576', 1048576],
   shutdownMs: ['0', 0],
   logLevel: ['debug', 'debug']
 }
@@ -56,6 +57,7 @@ describe('where settings come from', () => {
       bankCacheBytes: 268435456,
       bodyBytes: 67108864,
       imagePixels: 50000000,
+      pictureBytes: 1610612736,
       shutdownMs: 30000,
       logLevel: 'info'
     })
