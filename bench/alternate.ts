@@ -6,7 +6,7 @@
  */
 import { Agent, request } from 'node:http'
 import { parseArgs } from 'node:util'
-import { quantile } from './measure.js'
+import { quantile } from '#src/cli/measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({ options: { requests: { type: 'string', default: '10000' } } })

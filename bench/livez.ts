@@ -8,7 +8,7 @@
 import { request } from 'node:http'
 import { parseArgs } from 'node:util'
 import { makeLoad } from './load.js'
-import { quantile } from './measure.js'
+import { quantile } from '#src/cli/measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
 const { values: { seconds } } = parseArgs({ options: { seconds: { type: 'string', default: '10' } } })

@@ -16,7 +16,7 @@ import { bankFeeds } from '#src/compiler/prove.js'
 import { sampleFeeds } from '#src/compiler/sample-inputs.js'
 import { openSession } from '#src/ort/session.js'
 import { mobilenetV2, resnet18, type Network } from '../test/support/networks.js'
-import { markdownTable, measure } from './measure.js'
+import { markdownTable, measure } from '#src/cli/measure.js'
 
 const { values } = parseArgs({
   options: {

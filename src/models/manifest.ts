@@ -25,6 +25,14 @@ const common = {
   description: Type.Optional(Type.String({ maxLength: 4000 })),
   licence: Type.Optional(Type.String({ maxLength: 200 })),
   graph: FileName,
+  batchNorms: Type.Optional(Type.Union([
+    Type.Object({ from: Type.Literal('graph') }, strict),
+    Type.Object({ from: Type.Literal('reference-state'), state: FileName }, strict),
+    Type.Object({ from: Type.Literal('inserted') }, strict)
+  ], {
+    description: 'graph (the default): they stand in the ONNX file; reference-state: they were folded away at ' +
+      'export, and this state_dict undoes that; inserted: an identity behind every convolution'
+  })),
   defaultDomain: Type.String({ pattern: NAME_PATTERN })
 }
 

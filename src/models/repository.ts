@@ -30,7 +30,8 @@ export async function readRepository (modelsFolder: string): Promise<ModelEntry[
   return await Promise.all(names.map((name) => readModel(modelsFolder, name)))
 }
 
-async function readModel (modelsFolder: string, name: string): Promise<ModelEntry> {
+/** Throws MANIFEST_INVALID or MODEL_FILE_UNREADABLE. */
+export async function readModel (modelsFolder: string, name: string): Promise<ModelEntry> {
   if (!isName(name)) throw modelErrors.MANIFEST_INVALID(`"${name}" is no name for a model`, { received: name })
   const folder = join(modelsFolder, name)
   let text: string

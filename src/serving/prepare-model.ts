@@ -1,6 +1,7 @@
 /** Brings a model from its folder to the workers: compile or fetch, load, make sure of a default domain, warm up. */
-import { obtainArtefact } from '../models/obtain-artefact.js'
+import { obtainArtefact } from '../compiler/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
+import { compileOptionsOf, sourceOf } from '../models/compilation.js'
 import { inputShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
 import { proveTiling } from './prove-tiling.js'
@@ -26,10 +27,10 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
   const { name } = entry.manifest
   const logger = parts.logger.child({ model: name })
   const begin = performance.now()
-  const { artefact, key } = await obtainArtefact(entry, {
+  const { artefact, key } = await obtainArtefact(sourceOf(entry), compileOptionsOf(entry, foldBudget), {
     cacheFolder: cacheDir,
-    foldBudget,
     signal,
+    onWaiting: () => logger.info('another process compiles this model; waiting for it'),
     onProgress: (step, attempt) => logger.info({ step, attempt }, 'compiling'),
     onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
   })

@@ -203,19 +203,20 @@ describe('cacheKey', () => {
   const options: CompileOptions = { foldBudget: 0.05, samples: [{ x: [1, 3, 8, 8] }] }
 
   test('is fit for a folder name, and the same for the same', () => {
-    assert.match(cacheKey('model', options), /^[0-9a-f]{64}$/)
-    assert.equal(cacheKey('model', options), cacheKey('model', structuredClone(options)))
+    assert.match(cacheKey(['model'], options), /^[0-9a-f]{64}$/)
+    assert.equal(cacheKey(['model'], options), cacheKey(['model'], structuredClone(options)))
   })
 
   test('differs by model, budget and samples', () => {
     const keys = [
-      cacheKey('model', options),
-      cacheKey('other', options),
-      ...[0, 0.050001, 1, Infinity].map((foldBudget) => cacheKey('model', { ...options, foldBudget })),
-      cacheKey('model', { ...options, samples: [] }),
-      cacheKey('model', { ...options, samples: [{ x: [1, 3, 8, 9] }] }),
-      cacheKey('model', { ...options, samples: [{ y: [1, 3, 8, 8] }] }),
-      cacheKey('model', { ...options, samples: [...options.samples, ...options.samples] })
+      cacheKey(['model'], options),
+      cacheKey(['other'], options),
+      cacheKey(['model', 'data'], options),
+      ...[0, 0.050001, 1, Infinity].map((foldBudget) => cacheKey(['model'], { ...options, foldBudget })),
+      cacheKey(['model'], { ...options, samples: [] }),
+      cacheKey(['model'], { ...options, samples: [{ x: [1, 3, 8, 9] }] }),
+      cacheKey(['model'], { ...options, samples: [{ y: [1, 3, 8, 8] }] }),
+      cacheKey(['model'], { ...options, samples: [...options.samples, ...options.samples] })
     ]
     assert.equal(new Set(keys).size, keys.length)
   })

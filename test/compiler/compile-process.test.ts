@@ -20,9 +20,9 @@ function network (): GraphBuilder {
 }
 
 async function requestFor (t: TestContext, bytes: Uint8Array): Promise<CompileRequest> {
-  const modelPath = join(await temporaryFolder(t), 'model.onnx')
-  await writeFile(modelPath, bytes)
-  return { modelPath, folder: await temporaryFolder(t), options: { foldBudget: Infinity, samples: [] } }
+  const path = join(await temporaryFolder(t), 'model.onnx')
+  await writeFile(path, bytes)
+  return { source: { path, origin: 'graph' }, folder: await temporaryFolder(t), options: { foldBudget: Infinity, samples: [] } }
 }
 
 /** The processes that are started while a test runs. */
