@@ -2,6 +2,7 @@
 import { BankswitchError } from '../base/errors.js'
 import { describeNode } from '../onnx/graph.js'
 import { opsetOf, parseModel } from '../onnx/model.js'
+import { shapeOf } from '../onnx/node.js'
 import { analyse, noLessons, siteOptions, type Analysis } from './analyse.js'
 import { planSites, type SiteKind } from './plan.js'
 import { EXPORT_ADVICE } from './read-batch-norms.js'
@@ -52,11 +53,12 @@ export async function inspectModel (source: ModelSource, options: CompileOptions
   const common = {
     producer: `${producerName} ${producerVersion}`.trim(), opset: opsetOf(model), foldBudget: options.foldBudget
   }
+  const advice: string[] = []
   let analysis: Analysis
   try {
-    analysis = await analyse(bytes, options.samples)
+    analysis = await analyseOrGuess(bytes, options, advice)
   } catch (error) {
-    if (!(error instanceof BankswitchError) || error.code !== 'COMPILE_NO_BATCH_NORM') throw error
+    if (!hasErrorCode(error, 'COMPILE_NO_BATCH_NORM')) throw error
     return {
       ...common,
       batchNorms: 'none',
@@ -90,8 +92,34 @@ export async function inspectModel (source: ModelSource, options: CompileOptions
         activationBytesSaved: savedBytes
       }
     }),
-    advice: adviceOn(analysis, source)
+    advice: [...advice, ...adviceOn(analysis, source)]
   }
+}
+
+/** Where the model leaves sizes open and none are given, those of a usual picture will do for a look. */
+async function analyseOrGuess (bytes: Uint8Array, { samples }: CompileOptions, advice: string[]): Promise<Analysis> {
+  try {
+    return await analyse(bytes, samples)
+  } catch (error) {
+    if (samples.length > 0 || !hasErrorCode(error, 'COMPILE_INPUT_SHAPE_UNKNOWN')) throw error
+    const { graph } = parseModel(bytes)
+    const guess = Object.fromEntries(graph.input.map((info) => [info.name, guessShape(shapeOf(info) ?? [])]))
+    const analysis = await analyse(bytes, [guess]).catch(() => { throw error })
+    const shown = Object.entries(guess).map(([name, dims]) => `${name}=${dims.join('x')}`).join(', ')
+    advice.push(`the plan is for sizes that were guessed (${shown}); --shape gives the true ones`)
+    return analysis
+  }
+}
+
+const USUAL_CHANNELS = 3
+const USUAL_SIDE = 224
+
+function guessShape (dims: ReadonlyArray<number | null>): number[] {
+  return dims.map((size, axis) => size ?? (axis === 0 ? 1 : axis === 1 ? USUAL_CHANNELS : USUAL_SIDE))
+}
+
+function hasErrorCode (error: unknown, code: string): boolean {
+  return error instanceof BankswitchError && error.code === code
 }
 
 /** PyTorch's keys hold no slashes and are no bare operator names. */

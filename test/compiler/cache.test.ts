@@ -126,46 +126,65 @@ describe('a corrupt entry is reported and rebuilt', () => {
 })
 
 describe('two at once', () => {
-  /** Resolves everybody when so many have come. */
-  function barrier (count: number): () => Promise<void> {
+  /** A promise and the function that settles it. */
+  function gate () {
     let open = () => {}
-    const all = new Promise<void>((resolve) => { open = resolve })
-    return () => {
-      if (--count === 0) open()
-      return all
-    }
+    const opened = new Promise<void>((resolve) => { open = resolve })
+    return { opened, open }
   }
 
-  test('both fill one key, both succeed, one entry remains', async (t) => {
+  /** The first compiles until the second has begun to wait. */
+  function pair (end: () => void = () => {}) {
+    const { opened, open } = gate()
+    const first = hooks(async () => {
+      await opened
+      end()
+    })
+    const second = { ...hooks(), onWaiting: open }
+    return { first, second }
+  }
+
+  test('one compiles, the other waits and takes what came of it', async (t) => {
     const cache = await temporaryFolder(t)
-    const counted = hooks(barrier(2))
-    const both = await Promise.all([cachedArtefact(cache, KEY, counted), cachedArtefact(cache, KEY, counted)])
-    assert.equal(new Set(counted.folders).size, 2, 'each in a folder of its own')
+    const { first, second } = pair()
+    const both = await Promise.all([cachedArtefact(cache, KEY, first), cachedArtefact(cache, KEY, second)])
+    assert.deepEqual([first.folders.length, second.folders.length], [1, 0])
     assert.deepEqual(both[0], both[1])
     assert.deepEqual(await readdir(cache), [KEY])
   })
 
-  test('both repair one entry', async (t) => {
+  test('a corrupt entry is repaired once', async (t) => {
     const cache = await temporaryFolder(t)
     await mkdir(join(cache, KEY))
-    const counted = hooks(barrier(2))
-    const both = await Promise.all([cachedArtefact(cache, KEY, counted), cachedArtefact(cache, KEY, counted)])
+    const { first, second } = pair()
+    const both = await Promise.all([cachedArtefact(cache, KEY, first), cachedArtefact(cache, KEY, second)])
+    assert.deepEqual([first.folders.length, second.folders.length], [1, 0])
     assert.deepEqual(both[0], both[1])
-    assert.equal(counted.corrupt.length, 2)
     assert.deepEqual(await readdir(cache), [KEY])
   })
 
-  test('one fails, the other succeeds', async (t) => {
+  test('one fails, the other compiles for itself', async (t) => {
     const cache = await temporaryFolder(t)
-    const meet = barrier(2)
-    const failing = hooks(async () => {
-      await meet()
-      throw new Error('cannot be compiled')
-    })
+    const { first, second } = pair(() => { throw new Error('cannot be compiled') })
     const [failed, succeeded] = await Promise.allSettled([
-      cachedArtefact(cache, KEY, failing), cachedArtefact(cache, KEY, hooks(meet))
+      cachedArtefact(cache, KEY, first), cachedArtefact(cache, KEY, second)
     ])
     assert.deepEqual([failed.status, succeeded.status], ['rejected', 'fulfilled'])
+    assert.equal(second.folders.length, 1)
+    assert.deepEqual(await readdir(cache), [KEY])
+  })
+
+  test('who waits can give up', async (t) => {
+    const cache = await temporaryFolder(t)
+    const controller = new AbortController()
+    const { opened, open } = gate()
+    const first = cachedArtefact(cache, KEY, hooks(() => opened))
+    const second = cachedArtefact(cache, KEY, {
+      ...hooks(), signal: controller.signal, onWaiting: () => controller.abort(new Error('no more time'))
+    })
+    await assert.rejects(second, /no more time/)
+    open()
+    await first
     assert.deepEqual(await readdir(cache), [KEY])
   })
 })

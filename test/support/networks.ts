@@ -7,7 +7,7 @@ export interface Network {
   inputDims: number[]
 }
 
-interface ImageOptions {
+export interface ImageOptions {
   size?: number
   classes?: number
 }
