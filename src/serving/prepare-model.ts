@@ -35,7 +35,15 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
     onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
   })
   const model: ReadyModel = {
-    entry, artefact, served: { id: key, name, graphPath: artefact.graphPath, bankInputs: artefact.bankInputs }
+    entry,
+    artefact,
+    served: {
+      id: key,
+      name,
+      graphPath: artefact.graphPath,
+      bankInputs: artefact.bankInputs,
+      takesAnySize: entry.manifest.task === 'image-to-image'
+    }
   }
   checkManifest(model)
   await parts.pool.load(model.served)
