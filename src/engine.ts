@@ -64,7 +64,7 @@ export class Engine {
       workers: settings.workers,
       queueRows: settings.queueRows,
       runRowsMax: settings.runRows,
-      bankBytesMax: settings.bankCacheBytes,
+      bankBytesMax: Math.floor(settings.bankCacheBytes / settings.workers),
       observer: {
         onRun: ({ modelName, rows }) => metrics.observeRun(modelName, rows),
         onWorkerGone: (error, restartMs) => {

@@ -55,10 +55,16 @@ export function packBank<Flat extends Float32Array = Float32Array<ArrayBuffer>> 
     if (port.role === 'weight') packWeights(into, port.channel, port.weights!, scale)
     else if (port.role === 'scale') packVector(into, port.channel, scale)
     else packVector(into, port.channel, port.bias === undefined ? shift : biasedShift(shift, scale, port.bias))
-    const wrong = into.findIndex((value) => !Number.isFinite(value))
-    if (wrong >= 0) throw overflow(port, wrong)
+    if (!isFinite(into)) throw overflow(port, into.findIndex((value) => !Number.isFinite(value)))
   }
   return flat
+}
+
+/** A bank of folded weights has millions of elements: infinity and NaN times 0 are NaN, everything else 0. */
+function isFinite (values: Float32Array): boolean {
+  let sum = 0
+  for (let at = 0; at < values.length; at++) sum += values[at]! * 0
+  return sum === 0
 }
 
 function overflow ({ layerKey, role, channel }: Port, at: number): Error {
@@ -73,7 +79,10 @@ function packVector (into: Float32Array, channel: Uint16Array, values: Float64Ar
 }
 
 function packWeights (into: Float32Array, channel: Uint16Array, weights: Float32Array, scale: Float64Array): void {
-  for (let at = 0; at < into.length; at++) into[at] = channel[at] === PADDING ? 0 : weights[at]! * scale[channel[at]!]!
+  for (let at = 0; at < into.length; at++) {
+    const number = channel[at]!
+    into[at] = number === PADDING ? 0 : weights[at]! * scale[number]!
+  }
 }
 
 function biasedShift (shift: Float64Array, scale: Float64Array, bias: Float32Array): Float64Array {
