@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import sharp from 'sharp'
 import { painted, pixelAt, type Paint } from '../imaging/fixtures/pictures.js'
+import { hasCode } from '../support/errors.js'
 import { DOUBLER, writeModels } from '../support/models-folder.js'
 import { hourglass, superResolver } from '../support/networks.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
@@ -216,6 +217,35 @@ describe('POST /v1/models/{model}/predict of an image-to-image model', () => {
     await post(await painted(8, 8, 3, waves).png().toBuffer()).then(() => order.push('small'))
     await large
     assert.deepEqual(order, ['small', 'large'])
+  })
+
+  it('stops when the client goes away, and gives its room back', async () => {
+    const controller = new AbortController()
+    const image = await painted(500, 400, 3, waves).png().toBuffer()
+    const work = service.engine.transform('doubler', {
+      reference: undefined, image, format: 'png', quality: 92, progressKey: 'leaving', signal: controller.signal
+    })
+    const rejected = assert.rejects(work, /gone/)
+    const state = { done: 0, total: 0 }
+    while (state.done === 0) {
+      await turn()
+      const response = await service.app.inject('/v1/progress/leaving')
+      if (response.statusCode !== 200) continue
+      const { tilesDone, tilesTotal } = response.json()
+      Object.assign(state, { done: tilesDone, total: tilesTotal })
+    }
+    controller.abort(new Error('gone'))
+    await rejected
+    assert.ok(state.done < state.total)
+    assert.throws(() => service.engine.progress('leaving'), hasCode('PROGRESS_NOT_FOUND'))
+  })
+
+  it('shows its stages in the metrics', async () => {
+    await post(await painted(8, 8, 3, waves).png().toBuffer())
+    const { payload } = await service.app.inject('/metrics')
+    for (const stage of ['decode', 'queue', 'infer', 'encode']) {
+      assert.match(payload, new RegExp(`bankswitch_stage_seconds_count{model="doubler",stage="${stage}"} [1-9]`))
+    }
   })
 
   it('describes itself by its output and tiling', async () => {
