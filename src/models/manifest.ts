@@ -150,22 +150,34 @@ function tilingFaults ({ output: { black, white }, tiling }: ImageToImageManifes
 
 /**
  * Dimensions of one picture as the model's input, batch axis 1, in the sizes to compile and prove with, the usual one
- * first: each distinct size that domains use; for a task that takes any size, a whole tile and a small oblong.
+ * first: each distinct size that domains use; for a task that takes any size, a square and a small oblong stand for
+ * all.
  */
 export function inputShapes (manifest: Manifest): number[][] {
   const shapes = manifest.task === 'classification'
     ? [manifest.defaultDomain, ...Object.keys(manifest.domains ?? {})]
         .map((domain) => inputShape(rulesOf(manifest, domain)))
-    : tileShapes(manifest)
+    : sampleShapes(manifest)
   return [...new Map(shapes.map((shape) => [shape.join(), shape])).values()]
 }
 
-function tileShapes (manifest: ImageToImageManifest): number[][] {
+/** The shapes that requests will mostly have: to have everything allocated for. */
+export function usualShapes (manifest: Manifest): number[][] {
+  if (manifest.task === 'classification') return inputShapes(manifest)
+  const { tile } = manifest.tiling
+  return [inputShape({ ...rulesOf(manifest, manifest.defaultDomain), size: { height: tile, width: tile } })]
+}
+
+/** A proof costs several runs on one thread; a larger square would show no more. */
+const SQUARE_SIDE = 64
+
+function sampleShapes (manifest: ImageToImageManifest): number[][] {
   const { tiling: { tile, overlap, multipleOf } } = manifest
   const rules: ColourRules = rulesOf(manifest, manifest.defaultDomain)
   const short = multipleOf * Math.ceil((overlap + 1) / multipleOf)
   const oblong = { height: Math.min(short, tile), width: Math.min(short + multipleOf, tile) }
-  return [{ height: tile, width: tile }, oblong].map((size) => inputShape({ ...rules, size }))
+  const side = Math.min(tile, Math.max(short, multipleOf * Math.ceil(SQUARE_SIDE / multipleOf)))
+  return [{ height: side, width: side }, oblong].map((size) => inputShape({ ...rules, size }))
 }
 
 const LABELS_MAX = 1_000_000

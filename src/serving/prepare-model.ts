@@ -2,7 +2,7 @@
 import { obtainArtefact } from '../compiler/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { compileOptionsOf, sourceOf } from '../models/compilation.js'
-import { inputShapes } from '../models/manifest.js'
+import { usualShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
 import { proveTiling } from './prove-tiling.js'
 import { bankKey, packShared, turnOf, type InferenceParts } from './inference.js'
@@ -93,7 +93,7 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
   const { artefact, served, entry } = model
   const bank = packShared(model, artefact.ownBank)
-  for (const shape of inputShapes(entry.manifest)) {
+  for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const jobs = Array.from({ length: parts.settings.workers }, () => ({
       model: served,

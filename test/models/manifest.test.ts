@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { BankswitchError } from '#src/base/errors.js'
-import { inputShapes, parseManifest, readLabels, type ClassificationManifest as Manifest } from '#src/models/manifest.js'
+import { inputShapes, parseManifest, readLabels, usualShapes, type ClassificationManifest as Manifest } from '#src/models/manifest.js'
 import { entryOf, inputShape, parsePreprocessing, rulesOf } from '#src/models/preprocessing.js'
 import { hasCode } from '../support/errors.js'
 import { DOUBLER } from '../support/models-folder.js'
@@ -123,11 +123,16 @@ for (const [where, changes] of [
   })
 }
 
-test('an image-to-image model is compiled for a whole tile and a small oblong', () => {
+test('an image-to-image model is compiled for a square and a small oblong, and made warm for whole tiles', () => {
   const shapes = (tiling: object) => inputShapes(parseManifest(JSON.stringify(image({ tiling })), 'signs'))
   assert.deepEqual(shapes({ tile: 32, overlap: 5, multipleOf: 1 }), [[1, 3, 32, 32], [1, 3, 6, 7]])
   assert.deepEqual(shapes({ tile: 64, overlap: 5, multipleOf: 4 }), [[1, 3, 64, 64], [1, 3, 8, 12]])
   assert.deepEqual(shapes({ tile: 1, overlap: 0, multipleOf: 1 }), [[1, 3, 1, 1]])
+  assert.deepEqual(shapes({ tile: 192, overlap: 19, multipleOf: 1 }), [[1, 3, 64, 64], [1, 3, 20, 21]])
+  assert.deepEqual(shapes({ tile: 800, overlap: 90, multipleOf: 20 }), [[1, 3, 100, 100], [1, 3, 100, 120]])
+  const large = parseManifest(JSON.stringify(image({ tiling: { tile: 192, overlap: 19, multipleOf: 1 } })), 'signs')
+  assert.deepEqual(usualShapes(large), [[1, 3, 192, 192]])
+  assert.deepEqual(usualShapes(MANIFEST), inputShapes(MANIFEST))
 })
 
 test('registered preprocessing is checked against the task and goes before the manifest\'s', () => {
