@@ -1,8 +1,7 @@
 /** A compiled model: from the cache when it is current, else compiled in a process of its own and proven first. */
-import { sha256File } from '../base/digest.js'
 import { cachedArtefact, cacheKey } from './cache.js'
 import { compileInProcess } from './compile-process.js'
-import { sourceFiles, type ModelSource } from './source/prepare.js'
+import { sourceDigests, type ModelSource } from './source/prepare.js'
 import type { BankswitchError } from '../base/errors.js'
 import type { Artefact } from './artefact.js'
 import type { CompileOptions, CompileStep } from './pipeline.js'
@@ -26,8 +25,7 @@ export interface ObtainedArtefact {
 export async function obtainArtefact (
   source: ModelSource, options: CompileOptions, hooks: ObtainHooks
 ): Promise<ObtainedArtefact> {
-  const digests = await Promise.all((await sourceFiles(source)).map((path) => sha256File(path)))
-  const key = cacheKey([source.origin, ...digests], options)
+  const key = cacheKey([source.origin, ...await sourceDigests(source)], options)
   const artefact = await cachedArtefact(hooks.cacheFolder, key, {
     ...hooks,
     compile: (folder) => compileInProcess({ source, folder, options }, hooks.onProgress ?? (() => {}), hooks.signal)

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { externalLocations, loadExternalData } from '#src/compiler/source/external-data.js'
-import { prepareModel, sourceFiles } from '#src/compiler/source/prepare.js'
+import { sha256File } from '#src/base/digest.js'
+import { prepareModel, sourceDigests } from '#src/compiler/source/prepare.js'
 import { StringStringEntryProtoSchema } from '#src/onnx/generated/onnx_pb.js'
 import { parseModel, type OnnxModel } from '#src/onnx/model.js'
 import { compileExactly } from '../support/compile.js'
@@ -48,7 +49,9 @@ describe('external data', () => {
     await writeFile(join(folder, 'data/weights'), moveOut(g.model, sliceOf('data/weights')))
     const path = join(folder, 'model.onnx')
     await writeFile(path, g.bytes())
-    assert.deepEqual(await sourceFiles({ path, origin: 'graph' }), [path, join(folder, 'data/weights')])
+    assert.deepEqual(await sourceDigests({ path, origin: 'graph' }), [
+      await sha256File(path), await sha256File(join(folder, 'data/weights'))
+    ])
     const { bytes, tolerance } = await prepareModel({ path, origin: 'graph' })
     assert.equal(tolerance, 1e-4)
     const [loaded, original] = [parseModel(bytes), parseModel(whole)]

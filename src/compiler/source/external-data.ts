@@ -10,7 +10,7 @@
  *  4. a slice beyond the end of the file: refused
  *  5. more than a model may hold in all: refused before anything is read
  */
-import { open, realpath, type FileHandle } from 'node:fs/promises'
+import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { isAbsolute, join, sep } from 'node:path'
 import { onnxErrors } from '../../onnx/errors.js'
 import { nestedGraphs } from '../../onnx/graph.js'
@@ -42,7 +42,10 @@ export async function loadExternalData (model: OnnxModel, folder: string): Promi
     let total = 0
     for (const { tensor, location, offset, length } of slicesOf(model)) {
       let opened = files.get(location)
-      if (opened === undefined) files.set(location, opened = await openWithin(folder, location))
+      if (opened === undefined) {
+        const file = await open(await locateWithin(folder, location), 'r')
+        files.set(location, opened = { file, size: (await file.stat()).size })
+      }
       const bytes = length ?? opened.size - offset
       if (offset < 0 || bytes < 0 || offset + bytes > opened.size) {
         throw onnxErrors.ONNX_EXTERNAL_DATA(`tensor "${tensor.name}" lies beyond the end of "${location}"`, {
@@ -95,7 +98,11 @@ function numberOf ({ name }: TensorProto, text: string | undefined): number | un
   })
 }
 
-async function openWithin (folder: string, location: string): Promise<{ file: FileHandle, size: number }> {
+/**
+ * The real path of a data file beside the model. Throws ONNX_EXTERNAL_DATA for one that is elsewhere, or is no regular
+ * file: a device has no end.
+ */
+export async function locateWithin (folder: string, location: string): Promise<string> {
   const refused = (why: string, cause?: unknown) => {
     const shown = location.slice(0, 200)
     return onnxErrors.ONNX_EXTERNAL_DATA(`the model's data file "${shown}" ${why}`, { received: shown }, cause)
@@ -108,11 +115,8 @@ async function openWithin (folder: string, location: string): Promise<{ file: Fi
     throw refused('is not beside the model', cause)
   }
   if (!path.startsWith(await realpath(folder) + sep)) throw refused('lies outside the model\'s folder')
-  const file = await open(path, 'r')
-  const stats = await file.stat()
-  if (stats.isFile()) return { file, size: stats.size }
-  await file.close()
-  throw refused('is no file')
+  if (!(await stat(path)).isFile()) throw refused('is no file')
+  return path
 }
 
 async function readSlice (file: FileHandle, offset: number, length: number, location: string): Promise<Buffer> {

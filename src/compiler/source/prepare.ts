@@ -6,14 +6,15 @@
  * Whatever this changed is compared with the file itself, run by the runtime as it is.
  */
 import { readFile, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
+import { sha256, sha256File } from '../../base/digest.js'
 import { readModelFile } from '../../onnx/model-file.js'
 import { parseModel, serializeModel, type OnnxModel } from '../../onnx/model.js'
 import { openSession, type PlainTensor } from '../../ort/session.js'
 import { compilerErrors } from '../errors.js'
 import { relativeError } from '../prove.js'
 import { resolveSampleShapes, sampleFeeds, type SampleShapes } from '../sample-inputs.js'
-import { externalLocations, loadExternalData } from './external-data.js'
+import { externalLocations, loadExternalData, locateWithin } from './external-data.js'
 import { inlineFunctions } from './inline-functions.js'
 import { insertBatchNorms } from './insert-batch-norms.js'
 import { restoreBatchNorms } from './restore-batch-norms.js'
@@ -47,11 +48,13 @@ const FLOAT16_TOLERANCE = 2e-2
 /** A state_dict beyond this is none of a convolutional network that one model file could hold. */
 const STATE_BYTES_MAX = 2 ** 31
 
-/** Every file that the source consists of. Throws what reading the model throws. */
-export async function sourceFiles (source: ModelSource): Promise<string[]> {
-  const model = parseModel(await readModelFile(source.path))
-  const external = externalLocations(model).map((location) => join(dirname(source.path), location))
-  return [source.path, ...external, ...(source.statePath === undefined ? [] : [source.statePath])]
+/** Digests of every file that the source consists of, the graph's first. Throws what reading the model throws. */
+export async function sourceDigests ({ path, statePath }: ModelSource): Promise<string[]> {
+  const bytes = await readModelFile(path)
+  const locations = externalLocations(parseModel(bytes))
+  const external = await Promise.all(locations.map((location) => locateWithin(dirname(path), location)))
+  const others = statePath === undefined ? external : [...external, statePath]
+  return [sha256(bytes), ...await Promise.all(others.map((file) => sha256File(file)))]
 }
 
 /** Throws what the steps throw: ONNX_*, COMPILE_REFERENCE_MISMATCH, COMPILE_NOTHING_TO_INSERT, SAFETENSORS_*. */
