@@ -4,25 +4,27 @@
  * `createEngine` returns with models still on their way; `isReady` tells when all can serve, `prepared` when nothing is
  * on its way any more. `close` answers what was let in and gives everything back.
  */
-import { topPredictions, type Prediction } from './models/classification.js'
-import { preprocessingOf, type Preprocessing } from './models/manifest.js'
+import { modelErrors } from './models/errors.js'
 import { readRepository } from './models/repository.js'
-import { preprocessImage, type ImageTensor } from './imaging/preprocess.js'
 import { BankCache } from './runtime/bank-cache.js'
-import { runtimeErrors } from './runtime/errors.js'
 import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
 import { Calibrations, openCalibrationJobs } from './serving/calibrations.js'
+import { classify, type Classified, type PictureRequest } from './serving/classify.js'
+import { domainByShape } from './serving/domain-by-size.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
 import { infer, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
 import { Leases } from './serving/leases.js'
+import { PictureRoom } from './serving/picture-room.js'
 import { prepareModel } from './serving/prepare-model.js'
+import { ProgressBoard, type Progress } from './serving/progress.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
+import { transform, type Transformed, type TransformParts, type TransformRequest } from './serving/transform.js'
 import { openFileStore } from './store/file-store.js'
 import type { Jobs } from './calibration/jobs.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
-import type { Metrics } from './observability/metrics.js'
+import type { Metrics, Stage } from './observability/metrics.js'
 import type { Tensors } from './ort/rows.js'
 import type { DomainRecord } from './store/bank-store.js'
 
@@ -32,11 +34,6 @@ export interface EngineOptions {
   metrics: Metrics
   /** False for a short-lived engine beside a server, whose jobs are not its own. */
   recoversJobs?: boolean
-}
-
-export interface PredictResult extends Omit<InferenceResult, 'outputs'> {
-  predictions: Prediction[]
-  decodeMs: number
 }
 
 /** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, STORE_UNWRITABLE, or the errno error of the jobs' folder. */
@@ -58,10 +55,9 @@ export class Engine {
   /** Settles when no model is being prepared any more; failures are in the models' states. */
   readonly prepared: Promise<void>
   readonly #models: ServedModels
-  readonly #parts: InferenceParts
+  readonly #parts: TransformParts
   readonly #settings: Settings
   readonly #closing = new AbortController()
-  #decoding = 0
 
   constructor (
     { settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store'], jobs: Jobs
@@ -87,7 +83,18 @@ export class Engine {
         onDropped: () => metrics.countDropped()
       }
     })
-    this.#parts = { store, pool, banks, leases: new Leases(), metrics, runRows: settings.runRows }
+    this.#parts = {
+      store,
+      pool,
+      banks,
+      leases: new Leases(),
+      metrics,
+      runRows: settings.runRows,
+      room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
+      progress: new ProgressBoard(),
+      imagePixels: settings.imagePixels,
+      workers: settings.workers
+    }
     this.admin = new Administration(this.#parts, models)
     this.calibrations = new Calibrations(this.#parts, models, settings, jobs)
     metrics.setGauges({
@@ -146,51 +153,51 @@ export class Engine {
     this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''))
   }
 
-  /** Without a reference the model's default domain answers. Rejects with what serving/inference.ts throws. */
+  /** Without a reference the domain that the manifest tells answers. Rejects with what serving/inference.ts throws. */
   async infer (
     name: string, reference: DomainReference | undefined, feeds: Tensors, signal?: AbortSignal
   ): Promise<InferenceResult> {
     const model = this.#models.ready(name)
     const result = await infer(this.#parts, model, {
-      reference: reference ?? { domain: model.entry.manifest.defaultDomain },
+      reference: reference ?? { domain: domainByShape(this.#parts.store, model.entry.manifest, feeds) },
       feeds,
       ...(signal === undefined ? {} : { signal })
     })
-    this.#parts.metrics.observeStage(name, 'queue', result.queueMs / 1000)
-    this.#parts.metrics.observeStage(name, 'infer', result.inferMs / 1000)
+    this.#observeStages(name, result)
     return result
   }
 
-  /** Classifies a picture. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE and what `infer` rejects with. */
-  async predict (
-    name: string, reference: DomainReference | undefined, image: Uint8Array, top: number, signal?: AbortSignal
-  ): Promise<PredictResult> {
-    const { entry: { manifest, labels } } = this.#models.ready(name)
-    const chosen = reference ?? { domain: manifest.defaultDomain }
-    resolveDomain(this.#parts.store, name, chosen)
-    const begin = performance.now()
-    const { dims, data } = await this.#preprocess(image, preprocessingOf(manifest, chosen.domain))
-    const decodeMs = performance.now() - begin
-    this.#parts.metrics.observeStage(name, 'decode', decodeMs / 1000)
-    const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
-    const { outputs, ...rest } = await this.infer(name, chosen, feeds, signal)
-    const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
-    return { ...rest, decodeMs, predictions: topPredictions(logits, labels, manifest.output.activation, top) }
+  /** Classifies a picture. Rejects with TASK_MISMATCH and what serving/classify.ts rejects with. */
+  async classify (name: string, request: PictureRequest, top: number): Promise<Classified> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'classification') throw otherTask(name, manifest.task)
+    const result = await classify(this.#parts, model, manifest, request, top)
+    this.#observeStages(name, result)
+    return result
   }
 
-  /** Pictures that are being decoded count against the same limit as rows that wait, and are refused alike. */
-  async #preprocess (image: Uint8Array, rules: Preprocessing): Promise<ImageTensor> {
-    const { queueRows, imagePixels } = this.#settings
-    if (this.#decoding >= queueRows) {
-      throw runtimeErrors.QUEUE_FULL('the server has no room for more pictures now', {
-        expected: `at most ${queueRows} pictures decoded at once`, received: this.#decoding + 1
-      })
-    }
-    this.#decoding++
-    try {
-      return await preprocessImage(image, rules, imagePixels)
-    } finally {
-      this.#decoding--
+  /** Turns a picture into another. Rejects with TASK_MISMATCH and what serving/transform.ts rejects with. */
+  async transform (name: string, request: TransformRequest): Promise<Transformed> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'image-to-image') throw otherTask(name, manifest.task)
+    const result = await transform(this.#parts, model, manifest, request)
+    this.#observeStages(name, result)
+    return result
+  }
+
+  /** How far a picture has got whose request gave this key. Throws PROGRESS_NOT_FOUND. */
+  progress (key: string): Progress {
+    return this.#parts.progress.get(key)
+  }
+
+  #observeStages (
+    name: string,
+    { decodeMs, queueMs, inferMs, encodeMs }: Pick<InferenceResult, 'queueMs' | 'inferMs'> & Partial<Transformed>
+  ): void {
+    for (const [stage, ms] of Object.entries({ decode: decodeMs, queue: queueMs, infer: inferMs, encode: encodeMs })) {
+      if (ms !== undefined) this.#parts.metrics.observeStage(name, stage as Stage, ms / 1000)
     }
   }
 
@@ -215,4 +222,8 @@ export class Engine {
       }
     }
   }
+}
+
+function otherTask (name: string, task: string): Error {
+  return modelErrors.TASK_MISMATCH(`model "${name}" does something else: ${task}`, { received: task })
 }

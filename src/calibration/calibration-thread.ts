@@ -21,7 +21,8 @@ export interface CalibrationRequest {
   base: Bank
   options: CalibrationOptions
   input: ValueDescription
-  rules: PreprocessRules
+  /** For pictures; tensors come prepared. */
+  rules?: PreprocessRules
   classOutput?: string
   /** Pictures and archives of them; or one safetensors file. Given away. */
   uploads: NamedFile[]

@@ -15,7 +15,8 @@ import type { ValueDescription } from '../ort/session.js'
 
 export interface ReadOptions {
   input: ValueDescription
-  rules: PreprocessRules
+  /** For pictures; tensors come prepared. */
+  rules?: PreprocessRules
   /** Largest picture. */
   imagePixels: number
   /** Bytes that the tensor may take. */
@@ -61,7 +62,7 @@ export async function readImages (uploads: readonly NamedFile[], options: ReadOp
       given++
       options.onProgress(at / uploads.length)
       try {
-        const { dims, data } = await preprocessImage(file.bytes, options.rules, options.imagePixels)
+        const { dims, data } = await preprocessImage(file.bytes, options.rules!, options.imagePixels)
         rows.add(dims.slice(1), data)
       } catch (thrown) {
         if (!(thrown instanceof BankswitchError) || !thrown.code.startsWith('IMAGE_')) throw thrown

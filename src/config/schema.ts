@@ -71,6 +71,12 @@ export const settingsShape = {
     default: 1024 * MIB,
     description: 'Memory that the images and activations of a calibration may take, in bytes'
   }),
+  pictureBytes: Type.Integer({
+    minimum: 2 ** 20,
+    maximum: 2 ** 40,
+    default: 1536 * MIB,
+    description: 'Pixels and answers of all image-to-image requests under way, in bytes; beyond, requests get 429'
+  }),
   shutdownMs: Type.Integer({
     minimum: 0,
     maximum: 3_600_000,

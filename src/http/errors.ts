@@ -7,6 +7,7 @@ export const httpErrors = defineErrors({
   REQUEST_TOO_LARGE: 'too-large',
   REQUEST_ABORTED: 'cancelled',
   CONTENT_TYPE_UNSUPPORTED: 'media-type',
+  NOT_ACCEPTABLE: 'not-acceptable',
   AUTHENTICATION_REQUIRED: 'unauthenticated',
   PRECONDITION_INVALID: 'invalid',
   PROTOCOL_INVALID: 'invalid',

@@ -8,6 +8,7 @@ import { parseManifest, readLabels, type Manifest } from './manifest.js'
 
 export interface ModelEntry {
   readonly manifest: Manifest
+  /** None where the task has no classes. */
   readonly labels: readonly string[]
   readonly folder: string
   readonly graphPath: string
@@ -44,6 +45,6 @@ export async function readModel (modelsFolder: string, name: string): Promise<Mo
     throw modelErrors.MODEL_FILE_UNREADABLE(`the manifest of "${name}" cannot be read: ${message}`, {}, cause)
   }
   const manifest = parseManifest(text, name)
-  const labels = await readLabels(join(folder, manifest.labels))
+  const labels = manifest.task === 'classification' ? await readLabels(join(folder, manifest.labels)) : []
   return { manifest, labels, folder, graphPath: join(folder, manifest.graph) }
 }

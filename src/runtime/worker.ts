@@ -44,7 +44,9 @@ port.on('message', (message: ToWorker) => {
 
 async function load ({ model }: LoadRequest): Promise<void> {
   try {
-    const session = await openSession(model.graphPath, { optimization: 'disabled' })
+    // The runtime keeps a plan of its memory for every shape that it has met, and never forgets one.
+    const memoryPattern = model.takesAnySize !== true
+    const session = await openSession(model.graphPath, { optimization: 'disabled', memoryPattern })
     models.set(model.id, { session, served: model })
     send({ type: 'loaded', modelId: model.id })
   } catch (thrown) {

@@ -14,7 +14,8 @@ import { calibrationErrors } from '../calibration/errors.js'
 import { Jobs, type JobRecord } from '../calibration/jobs.js'
 import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../calibration/options.js'
 import { sourceOf } from '../models/compilation.js'
-import { preprocessingOf } from '../models/manifest.js'
+import { modelErrors } from '../models/errors.js'
+import { rulesOf, type PreprocessingOverrides } from '../models/preprocessing.js'
 import { parseDomainReference, resolveDomain } from './domain-reference.js'
 import {
   register, versionFile, type FileParts, type Registered, type RegistrationOptions
@@ -93,6 +94,11 @@ export class Calibrations {
     if (uploads.kind === 'pictures' && uploads.files.length === 0) {
       throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('there are no images', {
         expected: `at least ${options.minimumImages}`, received: 0
+      })
+    }
+    if (uploads.kind === 'pictures' && ready.entry.manifest.task !== 'classification') {
+      throw modelErrors.TASK_MISMATCH('pictures of this model have no one size; calibrate it with tensors', {
+        expected: 'tensors', received: 'pictures'
       })
     }
     selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
@@ -184,16 +190,28 @@ export class Calibrations {
     ready: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
     onProgress: (share: number) => void, signal?: AbortSignal
   ): Promise<Made> {
-    const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits)
+    const preprocessing = this.#registeredPreprocessing(ready, domain)
+    const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits, preprocessing)
     const { bank, moments, ...told } = await calibrateInThread(request, onProgress, signal)
     const sums = contributionOf(options.mode, base, told.report.images, moments)
     return { bank, parts: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), told }
   }
 
+  /** A new version of a domain sees pictures as the active one does. */
+  #registeredPreprocessing ({ entry }: ReadyModel, domain: string): PreprocessingOverrides | undefined {
+    const record = this.#parts.store.domain(entry.manifest.name, domain)
+    return record?.versions.find(({ version }) => version === record.active)?.preprocessing
+  }
+
   async #register (
     ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description }: CalibrationOptions
   ): Promise<CalibrationResult> {
-    const options = { isActivated, ...(description === undefined ? {} : { description }) }
+    const preprocessing = this.#registeredPreprocessing(ready, domain)
+    const options = {
+      isActivated,
+      ...(description === undefined ? {} : { description }),
+      ...(preprocessing === undefined ? {} : { preprocessing })
+    }
     const { record, version } = await register(
       this.#parts, ready, domain, made.bank, 'calibration', options, made.parts
     )
@@ -218,7 +236,7 @@ function resultOf (
 /** What the thread needs to know; gives the uploads away. */
 function calibrationRequest (
   { entry, artefact }: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
-  { imagePixels, calibrationBytes }: Limits
+  { imagePixels, calibrationBytes }: Limits, preprocessing: PreprocessingOverrides | undefined
 ): CalibrationRequest {
   const { manifest } = entry
   const input = artefact.inputs.find(({ name }) => name === manifest.input.name)!
@@ -232,8 +250,9 @@ function calibrationRequest (
     base,
     options: { ...options, batchSize },
     input,
-    rules: preprocessingOf(manifest, domain),
-    ...(manifest.task === 'classification' ? { classOutput: manifest.output.name } : {}),
+    ...(manifest.task === 'classification'
+      ? { rules: rulesOf(manifest, domain, preprocessing), classOutput: manifest.output.name }
+      : {}),
     uploads: files,
     isTensors: uploads.kind === 'tensors',
     imagePixels,

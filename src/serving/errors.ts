@@ -10,5 +10,8 @@ export const servingErrors = defineErrors({
   INPUT_MISSING: 'invalid',
   INPUT_DATATYPE_MISMATCH: 'invalid',
   INPUT_SHAPE_MISMATCH: 'invalid',
-  OUTPUT_UNKNOWN: 'invalid'
+  OUTPUT_UNKNOWN: 'invalid',
+  PICTURE_TOO_LARGE: 'too-large',
+  PROGRESS_KEY_IN_USE: 'conflict',
+  PROGRESS_NOT_FOUND: 'not-found'
 })

@@ -2,8 +2,9 @@
 import { obtainArtefact } from '../compiler/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { compileOptionsOf, sourceOf } from '../models/compilation.js'
-import { inputShapes } from '../models/manifest.js'
+import { usualShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
+import { proveTiling } from './prove-tiling.js'
 import { bankKey, packShared, turnOf, type InferenceParts } from './inference.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
@@ -34,12 +35,21 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
     onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
   })
   const model: ReadyModel = {
-    entry, artefact, served: { id: key, name, graphPath: artefact.graphPath, bankInputs: artefact.bankInputs }
+    entry,
+    artefact,
+    served: {
+      id: key,
+      name,
+      graphPath: artefact.graphPath,
+      bankInputs: artefact.bankInputs,
+      takesAnySize: entry.manifest.task === 'image-to-image'
+    }
   }
   checkManifest(model)
   await parts.pool.load(model.served)
   await ensureDefaultDomain(parts, model, logger)
   await warmUp(parts, model)
+  await proveTiling(parts.pool, model)
   logger.info({
     readyMs: Math.round(performance.now() - begin),
     batchNorms: artefact.sites.length,
@@ -61,9 +71,9 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
   }
   const output = artefact.outputs.find(({ name }) => name === manifest.output.name)
   if (output === undefined) faults.push(`it has no output "${manifest.output.name}"`)
-  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores are made from float32`)
+  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores and pixels are made from float32`)
   const classes = output?.dims.at(-1)
-  if (typeof classes === 'number' && classes !== labels.length) {
+  if (manifest.task === 'classification' && typeof classes === 'number' && classes !== labels.length) {
     faults.push(`it has ${classes} classes, but there are ${labels.length} labels`)
   }
   if (faults.length === 0) return
@@ -83,7 +93,7 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
   const { artefact, served, entry } = model
   const bank = packShared(model, artefact.ownBank)
-  for (const shape of inputShapes(entry.manifest)) {
+  for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const jobs = Array.from({ length: parts.settings.workers }, () => ({
       model: served,

@@ -38,6 +38,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   bodyBytes: ['1048576', 1048576],
   imagePixels: ['100', 100],
   calibrationBytes: ['1048576', 1048576],
+  pictureBytes: ['1048576', 1048576],
   shutdownMs: ['0', 0],
   logLevel: ['debug', 'debug']
 }
@@ -60,6 +61,7 @@ describe('where settings come from', () => {
       bodyBytes: 67108864,
       imagePixels: 50000000,
       calibrationBytes: 1073741824,
+      pictureBytes: 1610612736,
       shutdownMs: 30000,
       logLevel: 'info'
     })

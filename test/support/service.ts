@@ -49,16 +49,20 @@ export async function startService (environment: Record<string, string> = {}): P
   const engine = await createEngine({ settings, logger, metrics })
   const app = await buildApp({ engine, settings, logger, metrics, adminKey: ADMIN_KEY, version: '0.0.0-test' })
   await engine.prepared
-  if (!engine.isReady) throw new Error(`not ready: ${JSON.stringify(log.at(-1))}`)
+  const close = async () => {
+    await app.close()
+    await engine.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+  if (!engine.isReady) {
+    await close()
+    throw new Error(`not ready: ${JSON.stringify(log.at(-1))}`)
+  }
   return {
     app,
     engine,
     domainsDir,
     log,
-    async close () {
-      await app.close()
-      await engine.close()
-      await rm(folder, { recursive: true, force: true })
-    }
+    close
   }
 }
