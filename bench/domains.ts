@@ -2,7 +2,7 @@
  * A thousand domains of ResNet-50 on one server with two workers and a bounded bank cache: memory with 1, 10, 100 and
  * 1,000 registered domains, all of them used, and throughput of one domain over random rotation through all.
  *
- *   npm run bench:domains [-- --domains 1,10,100,1000 --cache-mib 64]
+ *   npm run bench:domains [-- --domains 1,10,100,1000 --cache-mib 16]
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,7 +24,7 @@ import { pictureRequest, startBenchServer, type BenchServer } from './server.js'
 const { values } = parseArgs({
   options: {
     domains: { type: 'string', default: '1,10,100,1000' },
-    'cache-mib': { type: 'string', default: '64' },
+    'cache-mib': { type: 'string', default: '16' },
     session: { type: 'string' }
   }
 })
