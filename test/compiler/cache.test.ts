@@ -179,13 +179,17 @@ describe('two at once', () => {
   test('who waits can give up', async (t) => {
     const cache = await temporaryFolder(t)
     const controller = new AbortController()
-    const { opened, open } = gate()
-    const first = cachedArtefact(cache, KEY, hooks(() => opened))
+    const [begun, finish] = [gate(), gate()]
+    const first = cachedArtefact(cache, KEY, hooks(async () => {
+      begun.open()
+      await finish.opened
+    }))
+    await begun.opened
     const second = cachedArtefact(cache, KEY, {
       ...hooks(), signal: controller.signal, onWaiting: () => controller.abort(new Error('no more time'))
     })
     await assert.rejects(second, /no more time/)
-    open()
+    finish.open()
     await first
     assert.deepEqual(await readdir(cache), [KEY])
   })
