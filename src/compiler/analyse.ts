@@ -4,12 +4,10 @@ import { indexGraph } from '../onnx/graph.js'
 import { parseModel } from '../onnx/model.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
+import { FLOAT_BYTES, type SiteKind, type SiteOptions } from './plan.js'
 import { probeModel, type Probe } from './probe.js'
 import { readBatchNorms, type BatchNorms } from './read-batch-norms.js'
-import type { SiteKind, SiteOptions } from './plan.js'
 import type { SampleShapes } from './sample-inputs.js'
-
-export const FLOAT_BYTES = 4
 
 export interface Analysis {
   batchNorms: BatchNorms

@@ -68,7 +68,6 @@ const ELEMENT_TYPE: Partial<Record<TensorType, number>> = {
 }
 
 export class StatisticsGraph {
-  readonly fingerprint: string
   readonly ownBank: Bank
   readonly #bytes: Uint8Array
   readonly #adapted: ReadonlySet<string>
@@ -80,9 +79,13 @@ export class StatisticsGraph {
   constructor (bytes: Uint8Array, adapted: ReadonlySet<string>) {
     this.#bytes = bytes
     this.#adapted = adapted
+    this.ownBank = this.#parse().batchNorms.ownBank
+  }
+
+  /** Of the network, hashed anew at every call: all of its weights. */
+  get fingerprint (): string {
     const { index, batchNorms } = this.#parse()
-    this.fingerprint = fingerprintOf(index, batchNorms)
-    this.ownBank = batchNorms.ownBank
+    return fingerprintOf(index, batchNorms)
   }
 
   /** Layers by level, from 1 on. Throws COMPILE_LAYER_REUSED for an adapted layer with sites on several levels. */

@@ -104,6 +104,19 @@ export function describeNode (node: NodeProto): string {
   return `"${node.name === '' ? node.output[0] ?? '?' : node.name}" (${node.opType})`
 }
 
+/**
+ * Renames the values that a node reads and makes, in place; what its nested graphs read and give out too. Values that
+ * only a nested graph has must be left alone by `rename`.
+ */
+export function renameValues (node: NodeProto, rename: (value: string) => string): void {
+  node.input = node.input.map(rename)
+  node.output = node.output.map(rename)
+  for (const nested of nestedGraphs(node)) {
+    for (const inner of nested.node) renameValues(inner, rename)
+    for (const output of nested.output) output.name = rename(output.name)
+  }
+}
+
 /** Hands out names that no value, node or initializer of the graph or of a graph nested in it has. */
 export function createNamer (graph: GraphProto): (wish: string) => string {
   const taken = new Set<string>()

@@ -16,7 +16,7 @@ import { onnxErrors } from '../../onnx/errors.js'
 import {
   AttributeProtoSchema, NodeProtoSchema, type AttributeProto, type FunctionProto, type NodeProto
 } from '../../onnx/generated/onnx_pb.js'
-import { createNamer, nestedGraphs } from '../../onnx/graph.js'
+import { createNamer, nestedGraphs, renameValues } from '../../onnx/graph.js'
 import { isOnnxDomain, NODES_MAX, opsetOf, type OnnxModel } from '../../onnx/model.js'
 
 type Resolve = (node: NodeProto) => FunctionProto | undefined
@@ -83,27 +83,17 @@ function inline (model: OnnxModel, call: NodeProto, body: FunctionProto, fresh: 
     const actual = call.output[at] ?? ''
     names.set(formal, actual === '' ? fresh(`${prefix}/${formal}`) : actual)
   }
-  const renamed = (value: string): string => {
-    let name = names.get(value)
-    if (name === undefined) names.set(value, name = fresh(`${prefix}/${value}`))
-    return name
-  }
-  const attributes = attributesOf(call, body)
-  // Only what the body itself makes is renamed in nested graphs; what those make for themselves is out of reach.
-  for (const node of body.node) for (const value of node.output) renamed(value)
-  const own = (value: string): string => names.get(value) ?? value
-  const rewrite = (node: NodeProto, rename: (value: string) => string): void => {
-    node.input = node.input.map(rename)
-    node.output = node.output.map(rename)
-    node.attribute = node.attribute.flatMap((attribute) => resolved(attribute, attributes))
-    for (const nested of nestedGraphs(node)) {
-      for (const inner of nested.node) rewrite(inner, own)
-      for (const output of nested.output) output.name = own(output.name)
+  // What the body reads or makes; what nested graphs make for themselves keeps its name.
+  for (const node of body.node) {
+    for (const value of [...node.input, ...node.output]) {
+      if (!names.has(value)) names.set(value, fresh(`${prefix}/${value}`))
     }
   }
+  const attributes = attributesOf(call, body)
   return body.node.map((original) => {
     const node = clone(NodeProtoSchema, original)
-    rewrite(node, renamed)
+    resolveAttributes(node, attributes)
+    renameValues(node, (value) => names.get(value) ?? value)
     if (node.name !== '') node.name = `${prefix}/${node.name}`
     return node
   })
@@ -129,6 +119,11 @@ function requireSameOpset (model: OnnxModel, body: FunctionProto): void {
 /** The attributes that a call gives its function, defaults included. */
 function attributesOf (call: NodeProto, body: FunctionProto): Map<string, AttributeProto> {
   return new Map([...body.attributeProto, ...call.attribute].map((attribute) => [attribute.name, attribute]))
+}
+
+function resolveAttributes (node: NodeProto, given: ReadonlyMap<string, AttributeProto>): void {
+  node.attribute = node.attribute.flatMap((attribute) => resolved(attribute, given))
+  for (const nested of nestedGraphs(node)) for (const inner of nested.node) resolveAttributes(inner, given)
 }
 
 function resolved (attribute: AttributeProto, given: ReadonlyMap<string, AttributeProto>): AttributeProto[] {

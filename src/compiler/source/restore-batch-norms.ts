@@ -31,6 +31,9 @@ const EPSILONS = [1e-5, 1e-3, 1e-6, 1e-4, 2e-5]
 /** Folded weights were rounded once to float32, or to float16 (2^-11) before the model was widened. */
 const RELATIVE_TOLERANCE = 2e-3
 
+/** Errors that differ by less tell nothing. */
+const ROUNDING = 1e-6
+
 const NAMED_MAX = 20
 
 interface Convolution {
@@ -43,6 +46,8 @@ interface Convolution {
 /** A node that may have taken up a batch norm. */
 interface FoldedNode extends Omit<Convolution, 'key'> {
   channels: number
+  /** The largest weight, which errors are relative to. */
+  weightSize: number
   /** Output channel of each weight. */
   channelOf (element: number): number
 }
@@ -70,13 +75,14 @@ export function restoreBatchNorms (model: OnnxModel, stateFile: Uint8Array): voi
   const index = indexGraph(model.graph)
   const used = new Set(keysInGraph(index))
   const found = new Map<NodeProto, BatchNormToAdd>()
+  const fresh = createNamer(model.graph)
   for (const node of model.graph.node) {
     const folded = foldedNode(index, node)
     if (folded === undefined) continue
     const best = explain(folded, state, used)
     if (best === undefined) continue
     used.add(best.normalisation.key)
-    giveBack(model, node, best.convolution)
+    giveBack(model, fresh, node, best.convolution)
     const { key, statistics } = best.normalisation
     found.set(node, { key, statistics, epsilon: best.epsilon })
   }
@@ -140,7 +146,9 @@ function foldedNode (index: GraphIndex, node: NodeProto): FoldedNode | undefined
   const weights = isReversed ? transposed(readFloat32(tensor), dimsOf(tensor)) : readFloat32(tensor)
   const bias = constantOf(index, node.input[2] ?? '')?.values
   const [rows = 0, columns = 0, ...kernel] = dims
-  const common = { weights, dims, ...(bias === undefined ? {} : { bias: Float32Array.from(bias) }) }
+  const common = {
+    weights, dims, weightSize: largest(weights), ...(bias === undefined ? {} : { bias: Float32Array.from(bias) })
+  }
   if (node.opType !== 'ConvTranspose') {
     const inner = weights.length / rows
     return { ...common, channels: rows, channelOf: (element) => Math.floor(element / inner) }
@@ -185,9 +193,8 @@ function explain (
   return explanations.sort(byErrorAndName)[0]
 }
 
-/** Errors within rounding of each other tell nothing; then names do. */
+/** Where errors tell nothing, names do. */
 function byErrorAndName (a: Explanation, b: Explanation): number {
-  const ROUNDING = 1e-6
   if (Math.abs(a.error - b.error) > ROUNDING) return a.error - b.error
   return nearness(b) - nearness(a)
 }
@@ -199,14 +206,17 @@ function nearness ({ convolution: { key: a }, normalisation: { key: b } }: Expla
   return start + (a.at(-1) === b.at(-1) ? 0.5 : 0)
 }
 
+function largest (values: Float32Array): number {
+  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12)
+}
+
 /** The largest deviation of folded weights and bias, relative to the largest of each; Infinity when it is hopeless. */
 function errorOf (
   folded: FoldedNode, convolution: Convolution, { statistics }: Normalisation, epsilon: number
 ): number {
   const { weight, bias, running_mean: mean, running_var: variance } = statistics
   const scale = weight.map((gamma, channel) => gamma / Math.sqrt(variance[channel]! + epsilon))
-  const largest = (values: Float32Array) => values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12)
-  const weightSize = largest(folded.weights)
+  const { weightSize } = folded
   let weightError = 0
   for (let at = 0; at < folded.weights.length; at++) {
     const expected = scale[folded.channelOf(at)]! * convolution.weights[at]!
@@ -224,8 +234,9 @@ function errorOf (
 }
 
 /** The node computes with the state's own weights again; each node has them for itself. */
-function giveBack (model: OnnxModel, node: NodeProto, { key, weights, dims, bias }: Convolution): void {
-  const fresh = createNamer(model.graph)
+function giveBack (
+  model: OnnxModel, fresh: (wish: string) => string, node: NodeProto, { key, weights, dims, bias }: Convolution
+): void {
   const add = (name: string, shape: readonly number[], content: Float32Array): string => {
     const unique = fresh(name)
     model.graph.initializer.push(float32Tensor(unique, shape, content))

@@ -11,7 +11,7 @@
  *  4. graph outputs: stay, with a Cast before them
  *  5. nested graphs and functions: all of these, their own inputs and outputs become float32
  */
-import { nestedGraphs, createNamer } from '../../onnx/graph.js'
+import { createNamer, nestedGraphs, renameValues } from '../../onnx/graph.js'
 import { makeNode } from '../../onnx/node.js'
 import { DataType, dimsOf, float32Tensor, readFloat32 } from '../../onnx/tensor.js'
 import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from '../../onnx/generated/onnx_pb.js'
@@ -89,17 +89,9 @@ function widenTensor (tensor: TensorProto, counter: { widened: number }): Tensor
   return float32Tensor(tensor.name, dimsOf(tensor), readFloat32(tensor))
 }
 
-/** Renames a value wherever it is made or read, nested graphs included; not among the graph's inputs and outputs. */
+/** Everywhere but among the graph's inputs and outputs. */
 function renameValue (graph: GraphProto, from: string, to: string): void {
   const rename = (name: string): string => name === from ? to : name
-  const inNode = (node: NodeProto): void => {
-    node.input = node.input.map(rename)
-    node.output = node.output.map(rename)
-    for (const nested of nestedGraphs(node)) {
-      for (const inner of nested.node) inNode(inner)
-      for (const output of nested.output) output.name = rename(output.name)
-    }
-  }
-  for (const node of graph.node) inNode(node)
+  for (const node of graph.node) renameValues(node, rename)
   for (const tensor of graph.initializer) tensor.name = rename(tensor.name)
 }
