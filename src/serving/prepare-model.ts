@@ -5,9 +5,10 @@ import { compileOptionsOf, sourceOf } from '../models/compilation.js'
 import { usualShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
 import { proveTiling } from './prove-tiling.js'
-import { bankKey, packShared, turnOf, type InferenceParts } from './inference.js'
+import { bankKey, foldShared, turnOf, type InferenceParts } from './inference.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
+import { FoldedRange } from '../bank/folded-range.js'
 import type { Settings } from '../config/schema.js'
 import type { Logger } from '../observability/logger.js'
 import type { ModelEntry } from '../models/repository.js'
@@ -37,11 +38,13 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
   const model: ReadyModel = {
     entry,
     artefact,
+    range: new FoldedRange(artefact.layout),
     served: {
       id: key,
       name,
       graphPath: artefact.graphPath,
       bankInputs: artefact.bankInputs,
+      layout: artefact.layout,
       takesAnySize: entry.manifest.task === 'image-to-image'
     }
   }
@@ -92,7 +95,7 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
 /** One run per worker and input size, so that the first request finds everything allocated. */
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
   const { artefact, served, entry } = model
-  const bank = packShared(model, artefact.ownBank)
+  const bank = foldShared(model, artefact.ownBank)
   for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const jobs = Array.from({ length: parts.settings.workers }, () => ({

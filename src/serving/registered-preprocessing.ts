@@ -3,6 +3,7 @@ import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { modelErrors } from '../models/errors.js'
 import { inputShape, parsePreprocessing, rulesOf, type PreprocessingOverrides } from '../models/preprocessing.js'
 import { bankKey, turnOf, type InferenceParts } from './inference.js'
+import type { FoldedBank } from '../bank/fold.js'
 import type { Manifest } from '../models/manifest.js'
 import type { ReadyModel } from './served-models.js'
 
@@ -14,7 +15,7 @@ const TRIAL_SEED = 11
  */
 export async function checkedPreprocessing (
   { pool }: Pick<InferenceParts, 'pool'>, model: ReadyModel, domain: string, given: unknown,
-  { packed, digest }: { packed: Float32Array, digest: string }
+  { folded, digest }: { folded: FoldedBank, digest: string }
 ): Promise<PreprocessingOverrides> {
   const { entry: { manifest }, artefact, served } = model
   const parsed = parsePreprocessing(manifest, domain, given)
@@ -28,7 +29,7 @@ export async function checkedPreprocessing (
   const job = {
     model: served,
     bankKey: bankKey(model, digest),
-    bank: packed,
+    bank: folded,
     rows: 1,
     feeds: sampleFeeds(artefact.inputs, { [manifest.input.name]: shape }, 1, TRIAL_SEED),
     wanted: [manifest.output.name],

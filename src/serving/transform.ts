@@ -15,7 +15,8 @@ import { cutTile, hasAlpha, placeTile, type Raster } from '../imaging/raster.js'
 import { tileCount, tilesOf } from '../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../models/preprocessing.js'
 import { resolveDomain } from './domain-reference.js'
-import { bankKey, leaseKey, packedBank, turnOf } from './inference.js'
+import { bankKey, leaseKey, foldedBank, turnOf } from './inference.js'
+import type { FoldedBank } from '../bank/fold.js'
 import type { ImageToImageManifest } from '../models/manifest.js'
 import type { PictureParts, PictureRequest } from './classify.js'
 import type { Progress, ProgressBoard } from './progress.js'
@@ -66,7 +67,7 @@ export async function transform (
   const canvasBytes = scale ** 2 * sourceBytes
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
-    const bank = await packedBank(parts, model, resolved)
+    const bank = await foldedBank(parts, model, resolved)
     const begin = performance.now()
     const source = await decodeRaster(image, {
       pixelsMax: parts.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
@@ -112,7 +113,7 @@ interface TileRun {
  */
 async function runTiles (
   { parts: { pool, workers }, model, manifest, colour, source, canvas, progress, request }: TileRun,
-  key: string, bank: Float32Array, turn: string
+  key: string, bank: FoldedBank, turn: string
 ): Promise<{ queueMs: number, inferMs: number }> {
   const { input, output, tiling } = manifest
   const place = { ...output, ...colour }
