@@ -1,13 +1,14 @@
 /** `bankswitch calibrate`: a domain from a folder of pictures, without a server or with a running one. */
 import { writeFile } from 'node:fs/promises'
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+import type { ParseArgsConfig } from 'node:util'
 import { optionsShape, parseOptions, type CalibrationOptions } from '../calibration/options.js'
-import { configErrors, loadSettings } from '../config/load.js'
+import { loadSettings } from '../config/load.js'
 import { environmentName, flagName } from '../config/schema.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 import { calibrateRemotely } from './calibrate-remotely.js'
+import { parseCommandLine } from './command-line.js'
 import { readUploads } from './read-uploads.js'
 import { textTable } from './table.js'
 import type { CalibrationResult, Uploads } from '../serving/calibrations.js'
@@ -65,31 +66,21 @@ async function calibrate (argv: string[]): Promise<number> {
 }
 
 function parseArguments (argv: string[]): Arguments {
-  const wrong = (why: string) => configErrors.CONFIG_INVALID(`${why}\n\n${CALIBRATE_HELP}`)
   const flags = Object.fromEntries(OPTIONS.map(([name, { type }]) => {
     return [flagName(name), { type: type === 'boolean' ? 'boolean' : 'string' }]
   })) as NonNullable<ParseArgsConfig['options']>
-  let parsed
-  try {
-    parsed = parseArgs({
-      args: argv,
-      allowPositionals: true,
-      options: {
-        ...flags,
-        model: { type: 'string' },
-        domain: { type: 'string' },
-        url: { type: 'string' },
-        out: { type: 'string' },
-        'no-activate': { type: 'boolean' },
-        json: { type: 'boolean' }
-      }
-    })
-  } catch (cause) {
-    throw wrong((cause as Error).message)
-  }
+  const { positionals, wrong, ...parsed } = parseCommandLine(argv, CALIBRATE_HELP, {
+    ...flags,
+    model: { type: 'string' },
+    domain: { type: 'string' },
+    url: { type: 'string' },
+    out: { type: 'string' },
+    'no-activate': { type: 'boolean' },
+    json: { type: 'boolean' }
+  })
   const values = parsed.values as Record<string, string | boolean | undefined>
   const { model, domain, url, out } = values as Record<string, string | undefined>
-  if (model === undefined || domain === undefined || parsed.positionals.length === 0) {
+  if (model === undefined || domain === undefined || positionals.length === 0) {
     throw wrong('model, domain and images are needed')
   }
   if (url !== undefined && out !== undefined) throw wrong('--url and --out exclude each other')
@@ -101,7 +92,7 @@ function parseArguments (argv: string[]): Arguments {
   return {
     model,
     domain,
-    paths: parsed.positionals,
+    paths: positionals,
     options: parseOptions(fields),
     fields,
     ...(url === undefined ? {} : { url }),

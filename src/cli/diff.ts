@@ -1,6 +1,5 @@
 /** `bankswitch diff`: how far two banks lie apart. */
-import { readFile, writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { writeFile } from 'node:fs/promises'
 import { bankDifference, type LayerDifference } from '../bank/difference.js'
 import { differenceSvg } from '../bank/difference-svg.js'
 import { parseBankJson } from '../bank/formats/bank-json.js'
@@ -8,6 +7,7 @@ import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import { configErrors, loadSettings } from '../config/load.js'
 import { parseDomainReference, resolveDomain } from '../serving/domain-reference.js'
 import { openFileStore } from '../store/file-store.js'
+import { parseCommandLine, readNamedFile } from './command-line.js'
 import { textTable } from './table.js'
 import type { PartialLayer } from '../bank/bank.js'
 
@@ -27,18 +27,9 @@ model/domain:version.
 
 /** Throws CONFIG_INVALID, what reading a bank throws, and what \`bankDifference\` throws. */
 async function diff (argv: string[]): Promise<number> {
-  const wrong = (why: string) => configErrors.CONFIG_INVALID(`${why}\n\n${DIFF_HELP}`)
-  let parsed
-  try {
-    parsed = parseArgs({
-      args: argv,
-      allowPositionals: true,
-      options: { svg: { type: 'string' }, json: { type: 'boolean', default: false } }
-    })
-  } catch (cause) {
-    throw wrong((cause as Error).message)
-  }
-  const { values: { svg, json }, positionals } = parsed
+  const { values: { svg, json }, positionals, wrong } = parseCommandLine(argv, DIFF_HELP, {
+    svg: { type: 'string' }, json: { type: 'boolean', default: false }
+  })
   const [a, b] = positionals
   if (a === undefined || b === undefined || positionals.length > 2) throw wrong('two banks are needed')
   const layers = bankDifference(await readBank(a), await readBank(b))
@@ -48,8 +39,8 @@ async function diff (argv: string[]): Promise<number> {
 }
 
 async function readBank (source: string): Promise<ReadonlyMap<string, PartialLayer>> {
-  if (source.endsWith('.json')) return parseBankJson(await readOrRefuse(source)).layers
-  if (source.endsWith('.safetensors')) return parseBankSafetensors(await readOrRefuse(source), []).layers
+  if (source.endsWith('.json')) return parseBankJson(await readNamedFile(source)).layers
+  if (source.endsWith('.safetensors')) return parseBankSafetensors(await readNamedFile(source), []).layers
   const [model = '', reference, ...rest] = source.split('/')
   if (reference === undefined || rest.length > 0) {
     throw configErrors.CONFIG_INVALID(`"${source}" is neither a .safetensors or .json file nor model/domain`)
@@ -57,14 +48,6 @@ async function readBank (source: string): Promise<ReadonlyMap<string, PartialLay
   const { store } = await openFileStore(loadSettings(process.env, []).domainsDir)
   const { record, version } = resolveDomain(store, model, parseDomainReference(reference))
   return parseBankSafetensors(await store.read(model, record.domain, version.version), []).layers
-}
-
-async function readOrRefuse (path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path)
-  } catch (cause) {
-    throw configErrors.CONFIG_INVALID(`"${path}" cannot be read: ${(cause as Error).message}`, {}, cause)
-  }
 }
 
 function describe (layers: readonly LayerDifference[]): string {

@@ -1,10 +1,11 @@
 /** Arguments that all commands on a model file share. */
 import { stat } from 'node:fs/promises'
-import { parseArgs, type ParseArgsConfig } from 'node:util'
+import type { ParseArgsConfig } from 'node:util'
 import { hasErrno } from '../base/errors.js'
 import { ONLY_INPUT, type SampleShapes } from '../compiler/sample-inputs.js'
 import { configErrors, loadSettings } from '../config/load.js'
 import { flagName } from '../config/schema.js'
+import { parseCommandLine } from './command-line.js'
 import type { CompileOptions } from '../compiler/pipeline.js'
 import type { ModelSource } from '../compiler/source/prepare.js'
 
@@ -46,17 +47,11 @@ type FurtherOptions = Record<string, { type: 'string' | 'boolean', default?: str
 export async function parseModelArguments (
   argv: string[], help: string, further: FurtherOptions = {}
 ): Promise<ModelArguments> {
-  const wrong = (why: string) => configErrors.CONFIG_INVALID(`${why}\n\n${help}`)
-  let parsed
-  try {
-    parsed = parseArgs({
-      args: argv, allowPositionals: true, options: { ...OPTIONS, ...further, model: { type: 'string' } }
-    })
-  } catch (cause) {
-    throw wrong((cause as Error).message)
-  }
+  const { positionals, wrong, ...parsed } = parseCommandLine(argv, help, {
+    ...OPTIONS, ...further, model: { type: 'string' }
+  })
   const values = parsed.values as Record<string, string | boolean | string[] | undefined>
-  const paths = [...parsed.positionals, ...(typeof values.model === 'string' ? [values.model] : [])]
+  const paths = [...positionals, ...(typeof values.model === 'string' ? [values.model] : [])]
   const [path] = paths
   if (path === undefined || paths.length > 1) throw wrong('one model file is needed')
   await requireFile(path)

@@ -1,7 +1,8 @@
 /** Pictures and archives from paths on the command line. */
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { configErrors } from '../config/load.js'
+import { readNamedFile, unreadable } from './command-line.js'
 import type { NamedFile } from '../calibration/archives.js'
 import type { Uploads } from '../serving/calibrations.js'
 
@@ -41,13 +42,5 @@ async function expand (path: string): Promise<string[]> {
 }
 
 async function readNamed (path: string): Promise<NamedFile> {
-  try {
-    return { name: path, bytes: await readFile(path) }
-  } catch (cause) {
-    throw unreadable(path, cause)
-  }
-}
-
-function unreadable (path: string, cause: unknown): Error {
-  return configErrors.CONFIG_INVALID(`"${path}" cannot be read: ${(cause as Error).message}`, { received: path }, cause)
+  return { name: path, bytes: await readNamedFile(path) }
 }

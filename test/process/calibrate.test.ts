@@ -99,7 +99,11 @@ describe('bankswitch calibrate', () => {
       [[...common, '--url', 'http://127.0.0.1:9', '--out', 'f', 'camera'], /exclude each other/],
       [[...common, 'nowhere'], /"nowhere" cannot be read/],
       [['diff', 'traffic-signs/day'], /two banks are needed/],
-      [['diff', 'traffic-signs/day', 'day'], /neither a \.safetensors/]
+      [['diff', 'traffic-signs/day', 'day'], /neither a \.safetensors/],
+      [['diff', 'nowhere.json', 'nowhere.json'], /"nowhere.json" cannot be read/],
+      [['register', '--model', 'traffic-signs', 'bank.safetensors'], /model, domain and one file are needed/],
+      [['register', '--mood', 'good'], /mood/],
+      [['register', '--model', 'traffic-signs', '--domain', 'x', 'nowhere.json'], /"nowhere.json" cannot be read/]
     ] as Array<[string[], RegExp]>) {
       const { code, stderr } = await run(folder, settings, ...argv)
       assert.equal(code, 65, stderr)
