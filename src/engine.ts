@@ -128,12 +128,13 @@ export class Engine {
 
   /**
    * Refuses before a body is read what would be refused after it: a flood must not cost more than its headers.
-   * Without a reference, which a body may still give, only a queue without any room refuses.
+   * `rows` is how many it seems to have. Without a reference, which a body may still give, only a queue without any
+   * room refuses.
    * Throws QUEUE_FULL, and what `readyModel` throws.
    */
-  requireRoom (name: string, reference: DomainReference | undefined): void {
+  requireRoom (name: string, reference: DomainReference | undefined, rows: number): void {
     this.#models.ready(name)
-    this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''))
+    this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''), rows)
   }
 
   /** Without a reference the model's default domain answers. Rejects with what serving/inference.ts throws. */

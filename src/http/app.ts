@@ -10,7 +10,10 @@ import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyRequest } from 'fastify'
 import { httpErrors } from './errors.js'
-import { sendError } from './error-map.js'
+import { isOverload, sendError } from './error-map.js'
+import { BodyBudget } from './limits/body-budget.js'
+import { HeldRefusals } from './limits/held-refusals.js'
+import { createBodyReader } from './limits/request-body.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
@@ -25,7 +28,7 @@ import type { Metrics } from '../observability/metrics.js'
 
 export interface AppOptions {
   engine: Engine
-  settings: Pick<Settings, 'bodyBytes'>
+  settings: Pick<Settings, 'bodyBytes' | 'bodiesBytes' | 'connections' | 'refusalHoldMs'>
   adminKey: string
   logger: Logger
   metrics: Metrics
@@ -38,6 +41,8 @@ const PARAMETER_LENGTH_MAX = 256
 const KEEP_ALIVE_MS = 72_000
 const HEADERS_MS = 15_000
 const REQUEST_MS = 120_000
+/** How often the two limits above are looked at. */
+const SLOWNESS_CHECK_MS = 5_000
 const IDLE_SWEEP_MS = 50
 
 export async function buildApp (options: AppOptions): Promise<App> {
@@ -50,24 +55,30 @@ export async function buildApp (options: AppOptions): Promise<App> {
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
-    http: { headersTimeout: HEADERS_MS },
+    http: { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS },
     forceCloseConnections: 'idle'
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
   const methodsAt = trackRoutes(app)
   const drainMs = () => engine.drainMs
-  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, drainMs))
+  const bodies = new BodyBudget(settings.bodiesBytes)
+  const refusals = limitLoad(app, settings, bodies)
+  app.setErrorHandler(async (error, request, reply) => {
+    if (isOverload(error) && !await refusals.hold(reply.raw)) reply.header('connection', 'close')
+    return sendError(error, request, reply, drainMs)
+  })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app, metrics)
   letConnectionsGo(app)
   await addDocuments(app, options.version)
+  const readBody = createBodyReader(bodies, settings.bodyBytes)
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+    scope.addContentTypeParser('*', readBody)
     registerInferRoutes(scope as App, engine)
   })
-  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, settings.bodyBytes))
-  await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey))
+  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, bodies, settings.bodyBytes, readBody))
+  await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey, readBody))
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, metrics)
   return app
@@ -85,6 +96,15 @@ function createValidator (): Parameters<App['setValidatorCompiler']>[0] {
     if (httpPart === 'body' && isRawBody(schema)) return () => true
     return (httpPart === 'body' ? body : text).compile(schema as object)
   }
+}
+
+/** Bounds what all clients together can take: connections, bytes of bodies, and the pace of those that are refused. */
+function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudget): HeldRefusals {
+  app.server.maxConnections = settings.connections
+  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw))
+  const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
+  app.addHook('preClose', async () => refusals.release())
+  return refusals
 }
 
 function addHooks (app: App, metrics: Metrics): void {

@@ -2,6 +2,7 @@
 import { parseDomainReference, type DomainReference } from '../serving/domain-reference.js'
 import { servingErrors } from '../serving/errors.js'
 import type { Engine } from '../engine.js'
+import type { RowEstimates } from './limits/row-estimates.js'
 import type { FastifyRequest } from 'fastify'
 
 export const DOMAIN_HEADER = 'x-domain'
@@ -50,7 +51,7 @@ export function requestedModel (
  * Before the body is read: refuses what the queue would refuse after it.
  * Throws QUEUE_FULL, MODEL_NOT_FOUND, MODEL_NOT_READY, MODEL_FAILED and DOMAIN_REFERENCE_INVALID.
  */
-export function refuseEarly (engine: Engine, request: FastifyRequest, path: string): void {
+export function refuseEarly (engine: Engine, request: FastifyRequest, path: string, estimates?: RowEstimates): void {
   const { model, reference } = requestedModel(request, path)
-  engine.requireRoom(model, reference)
+  engine.requireRoom(model, reference, estimates?.rowsOf(model, Number(request.headers['content-length'])) ?? 1)
 }

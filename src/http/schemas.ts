@@ -32,9 +32,12 @@ export const ErrorSchema = Type.Object({
   details: Type.Optional(Type.Record(Type.String(), Type.Unknown()))
 }, { title: 'Error' })
 
-export const DomainHeader = Type.Object({
+export const InferenceHeaders = Type.Object({
   'x-domain': Type.Optional(Type.String({
     description: 'Domain, domain:version or domain:active', examples: ['lowlight']
+  })),
+  'x-timeout-ms': Type.Optional(Type.String({
+    description: 'How long the request may wait, in ms; beyond, 504', examples: ['500']
   }))
 })
 

@@ -132,9 +132,9 @@ export class InferencePool {
     }
   }
 
-  /** Throws QUEUE_FULL when not even one more row of this turn would be let in. */
-  requireRoom (turnOf: string): void {
-    this.#queue.requireRoom(turnOf)
+  /** Throws QUEUE_FULL when a request of this turn that seems to have so many rows would be refused. */
+  requireRoom (turnOf: string, rows: number): void {
+    this.#queue.requireRoom(turnOf, rows)
   }
 
   #drop (queued: readonly QueuedJob[], reason: unknown): void {
