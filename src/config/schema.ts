@@ -74,7 +74,7 @@ export const settingsShape = {
     minimum: 0,
     maximum: 60_000,
     default: 1000,
-    description: 'Time that a 429 is held back, in ms, up to five times as much when many are: clients that repeat at once cannot flood'
+    description: 'Time that a 429 is held back, in ms, and up to five times as long when many are'
   }),
   imagePixels: Type.Integer({
     minimum: 1, maximum: 2 ** 31 - 1, default: 50_000_000, description: 'Largest picture, in pixels'
