@@ -13,11 +13,12 @@ import { runtimeErrors } from './runtime/errors.js'
 import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
-import { infer, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
+import { infer, leaseKey, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
 import { Leases } from './serving/leases.js'
 import { prepareModel } from './serving/prepare-model.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
 import { openFileStore } from './store/file-store.js'
+import { StatisticsBook, type Statistics } from './observability/statistics.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
 import type { Metrics } from './observability/metrics.js'
@@ -28,6 +29,13 @@ export interface EngineOptions {
   settings: Settings
   logger: Logger
   metrics: Metrics
+}
+
+export interface InferOptions {
+  /** Drops the request while it waits. */
+  signal?: AbortSignal
+  /** What reading the request took, for the statistics. */
+  inputMs?: number
 }
 
 export interface PredictResult extends Omit<InferenceResult, 'outputs'> {
@@ -78,7 +86,9 @@ export class Engine {
         onDropped: () => metrics.countDropped()
       }
     })
-    this.#parts = { store, pool, banks, leases: new Leases(), metrics, runRows: settings.runRows }
+    const leases = new Leases()
+    const statistics = new StatisticsBook()
+    this.#parts = { store, pool, banks, leases, metrics, statistics, runRows: settings.runRows }
     this.admin = new Administration(this.#parts, models)
     metrics.setGauges({
       queueRows: () => pool.backlog.rows,
@@ -139,17 +149,34 @@ export class Engine {
 
   /** Without a reference the model's default domain answers. Rejects with what serving/inference.ts throws. */
   async infer (
-    name: string, reference: DomainReference | undefined, feeds: Tensors, signal?: AbortSignal
+    name: string, reference: DomainReference | undefined, feeds: Tensors, options: InferOptions = {}
   ): Promise<InferenceResult> {
     const model = this.#models.ready(name)
     const result = await infer(this.#parts, model, {
       reference: reference ?? { domain: model.entry.manifest.defaultDomain },
       feeds,
-      ...(signal === undefined ? {} : { signal })
+      ...options
     })
+    this.#parts.metrics.observeStage(name, 'decode', (options.inputMs ?? 0) / 1000)
     this.#parts.metrics.observeStage(name, 'queue', result.queueMs / 1000)
     this.#parts.metrics.observeStage(name, 'infer', result.inferMs / 1000)
     return result
+  }
+
+  /** Rows that one request may have at most. */
+  get rowsMax (): number {
+    return this.#settings.queueRows
+  }
+
+  /** Counts how long the answer of a request took to write. */
+  observeEncoding (model: string, { domain, version }: InferenceResult, ms: number): void {
+    this.#parts.metrics.observeStage(model, 'encode', ms / 1000)
+    this.#parts.statistics.countOutput(leaseKey(model, domain, version), ms)
+  }
+
+  /** What one version of a domain has been asked so far. */
+  statistics (model: string, domain: string, version: number): Statistics {
+    return this.#parts.statistics.of(leaseKey(model, domain, version))
   }
 
   /** Classifies a picture. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE and what `infer` rejects with. */
@@ -162,9 +189,10 @@ export class Engine {
     const begin = performance.now()
     const { dims, data } = await this.#preprocess(image, preprocessingOf(manifest, chosen.domain))
     const decodeMs = performance.now() - begin
-    this.#parts.metrics.observeStage(name, 'decode', decodeMs / 1000)
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
-    const { outputs, ...rest } = await this.infer(name, chosen, feeds, signal)
+    const { outputs, ...rest } = await this.infer(name, chosen, feeds, {
+      inputMs: decodeMs, ...(signal === undefined ? {} : { signal })
+    })
     const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
     return { ...rest, decodeMs, predictions: topPredictions(logits, labels, manifest.output.activation, top) }
   }

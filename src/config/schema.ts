@@ -67,6 +67,12 @@ export const settingsShape = {
     default: 512 * MIB,
     description: 'Request bodies in memory at once, in bytes; beyond, requests get 429'
   }),
+  compressBytes: Type.Integer({
+    minimum: 1,
+    maximum: 2 ** 40,
+    default: 1024,
+    description: 'Smallest inference answer that is compressed for clients that accept it, in bytes'
+  }),
   connections: Type.Integer({
     minimum: 1, maximum: 1_000_000, default: 4096, description: 'Open connections; beyond, new ones are closed'
   }),

@@ -17,8 +17,10 @@ import { createBodyReader } from './limits/request-body.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
+import { registerOpenInferenceRoutes } from './routes/open-inference.js'
 import { registerOperationRoutes } from './routes/operations.js'
 import { registerPredictRoutes } from './routes/predict.js'
+import { registerRepositoryRoutes } from './routes/repository.js'
 import { isRawBody } from './schemas.js'
 import type { App } from './app-type.js'
 import type { Settings } from '../config/schema.js'
@@ -28,7 +30,7 @@ import type { Metrics } from '../observability/metrics.js'
 
 export interface AppOptions {
   engine: Engine
-  settings: Pick<Settings, 'bodyBytes' | 'bodiesBytes' | 'connections' | 'refusalHoldMs'>
+  settings: Pick<Settings, 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs'>
   adminKey: string
   logger: Logger
   metrics: Metrics
@@ -75,10 +77,12 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', readBody)
-    registerInferRoutes(scope as App, engine)
+    registerInferRoutes(scope as App, engine, settings.compressBytes)
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, bodies, settings.bodyBytes, readBody))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey, readBody))
+  await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine, options.adminKey))
+  registerOpenInferenceRoutes(app, engine, options.version)
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, metrics)
   return app

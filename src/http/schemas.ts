@@ -9,6 +9,9 @@ export const NameParameter = Type.String({ pattern: NAME_PATTERN })
 /** `model` or `model@domain` or `model@domain:version`. */
 export const ModelParameter = Type.String({ minLength: 1, maxLength: 200, description: 'model or model@domain' })
 
+/** A version segment of the protocol, which may be any text. */
+export const VersionText = Type.String({ minLength: 1, maxLength: 20, description: 'A version number, or active' })
+
 export const VersionParameter = Type.Integer({ minimum: 1, maximum: 999_999_999 })
 
 const RAW_BODY = 'x-raw-body'

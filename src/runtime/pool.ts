@@ -50,6 +50,8 @@ export interface JobResult {
   outputs: Record<string, PlainTensor>
   queueMs: number
   inferMs: number
+  /** Rows of the run that it shared, its own among them. */
+  runRows: number
 }
 
 interface QueuedJob extends Waiting {
@@ -239,11 +241,12 @@ export class InferencePool {
   }
 
   #settle (batch: readonly QueuedJob[], { outputs, inferMs }: RunOutcome, startedAt: number): void {
-    let total = 0
+    const total = batch.reduce((sum, { rows }) => sum + rows, 0)
+    let first = 0
     for (const { resolve, enqueuedAt, rows } of batch) {
-      const share = batch.length === 1 ? outputs : sliceRows(outputs, total, rows)
-      total += rows
-      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs })
+      const share = batch.length === 1 ? outputs : sliceRows(outputs, first, rows)
+      first += rows
+      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs, runRows: total })
     }
     this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
     const modelName = batch[0]!.job.model.name

@@ -11,6 +11,7 @@ import { packBank } from '../bank/pack.js'
 import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../ort/rows.js'
 import { resolveDomain, type DomainReference, type ResolvedDomain } from './domain-reference.js'
 import { checkFeeds } from './feeds.js'
+import type { StatisticsBook } from '../observability/statistics.js'
 import type { Metrics } from '../observability/metrics.js'
 import type { BankCache } from '../runtime/bank-cache.js'
 import type { InferencePool, Job } from '../runtime/pool.js'
@@ -23,6 +24,8 @@ export interface InferenceRequest {
   feeds: Tensors
   /** Drops the request while it waits. */
   signal?: AbortSignal
+  /** What reading the request took, for the statistics. */
+  inputMs?: number
 }
 
 export interface InferenceResult {
@@ -33,6 +36,8 @@ export interface InferenceResult {
   outputs: Tensors
   queueMs: number
   inferMs: number
+  /** The runs that had a part in it: its own rows, all rows of the run, and what the run took. */
+  runs: ReadonlyArray<{ rows: number, runRows: number, inferMs: number }>
 }
 
 export interface InferenceParts {
@@ -41,6 +46,7 @@ export interface InferenceParts {
   banks: BankCache
   leases: Leases
   metrics: Metrics
+  statistics: StatisticsBook
   runRows: number
 }
 
@@ -66,14 +72,18 @@ export async function infer (
   const resolved = resolveDomain(parts.store, name, request.reference)
   const { record: { domain }, version: { version, digest } } = resolved
   const rows = checkFeeds(model.artefact.inputs, request.feeds)
-  return await parts.leases.hold(leaseKey(name, domain, version), async () => {
+  const key = leaseKey(name, domain, version)
+  return await parts.leases.hold(key, async () => {
+    const begin = performance.now()
     try {
       const bank = await packedBank(parts, model, resolved)
       const result = await runParts(parts, model, resolved, request, rows, bank)
       parts.metrics.countInference(name, domain, rows, 'ok')
+      parts.statistics.countAnswered(key, { ...result, rows, inputMs: request.inputMs ?? 0 })
       return { domain, version, digest, ...result }
     } catch (error) {
       parts.metrics.countInference(name, domain, rows, 'error')
+      parts.statistics.countFailed(key, performance.now() - begin)
       throw error
     }
   })
@@ -106,7 +116,7 @@ export function packShared ({ artefact: { layout } }: ReadyModel, bank: Bank): F
 async function runParts (
   { pool, runRows }: InferenceParts, model: ReadyModel, { record, version }: ResolvedDomain,
   { feeds, signal }: InferenceRequest, rows: number, bank: Float32Array
-): Promise<Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs'>> {
+): Promise<Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs' | 'runs'>> {
   const { artefact, served, entry } = model
   const key = bankKey(model, version.digest)
   const isDivisible = artefact.proof.isRowInvariant
@@ -128,6 +138,7 @@ async function runParts (
   return {
     outputs: results.length === 1 ? results[0]!.outputs : concatenateRows(results.map(({ outputs }) => outputs)),
     queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
-    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0)
+    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
+    runs: results.map(({ runRows, inferMs }, at) => ({ rows: jobs[at]!.rows, runRows, inferMs }))
   }
 }

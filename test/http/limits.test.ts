@@ -218,7 +218,7 @@ describe('load', () => {
 
   it('takes a deadline from the header or the parameter, the earlier counts, and refuses what is none', async (t) => {
     const infer = t.mock.method(service.engine, 'infer', async (...given: unknown[]) => {
-      const signal = given[3] as AbortSignal
+      const { signal } = given[3] as { signal: AbortSignal }
       signal.throwIfAborted()
       await once(signal, 'abort')
       throw signal.reason

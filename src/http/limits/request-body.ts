@@ -64,7 +64,9 @@ function readAll (payload: Readable, inflater: Transform | undefined, take: (chu
     }
     source.on('data', onData).once('end', resolve).on('error', fail)
     if (source !== payload) payload.on('error', fail)
-    payload.once('close', () => fail(new Error('the connection was closed')))
+    payload.once('close', () => {
+      if (!payload.readableEnded) fail(new Error('the connection was closed'))
+    })
   })
 }
 

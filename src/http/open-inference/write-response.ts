@@ -1,5 +1,6 @@
 /** An inference answer of the Open Inference Protocol v2: JSON, or JSON followed by the binary outputs. */
 import { servingErrors } from '../../serving/errors.js'
+import { classify } from './classification.js'
 import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
 import type { InferenceResult } from '../../serving/inference.js'
 import type { InferenceMessage, WantedOutput } from './parse-request.js'
@@ -13,11 +14,12 @@ export interface WireResponse {
 
 /** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for outputs that JSON cannot carry. */
 export function writeInferenceResponse (
-  model: string, message: InferenceMessage, result: InferenceResult
+  model: string, message: InferenceMessage, result: InferenceResult, labels: readonly string[]
 ): WireResponse {
   const binary: Uint8Array[] = []
-  const outputs = wantedOutputs(message, result).map(({ name, isBinary }) => {
-    const tensor = result.outputs[name]!
+  const outputs = wantedOutputs(message, result).map(({ name, isBinary, classification }) => {
+    const whole = result.outputs[name]!
+    const tensor = classification === undefined ? whole : classify(name, whole, classification, labels)
     const common = { name, datatype: datatypeName(tensor.type), shape: tensor.dims }
     if (!isBinary) return { ...common, data: jsonFromTensor(name, tensor) }
     const bytes = bytesFromTensor(tensor)

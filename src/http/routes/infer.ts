@@ -1,12 +1,16 @@
 /** Open Inference Protocol v2: inference. */
 import { Type } from 'typebox'
+import { inputShape, preprocessingOf } from '../../models/manifest.js'
 import { setAnswerHeaders } from '../answer.js'
+import { chosenEncoding, compress } from '../compress.js'
 import { patienceOf } from '../limits/deadline.js'
 import { RowEstimates } from '../limits/row-estimates.js'
-import { parseInferenceRequest, RequestSchema } from '../open-inference/parse-request.js'
-import { writeInferenceResponse } from '../open-inference/write-response.js'
+import { parseInferenceRequest, RequestSchema, type InferenceMessage } from '../open-inference/parse-request.js'
+import { parseRawRequest } from '../open-inference/raw-request.js'
+import { InferAnswer } from '../open-inference/schemas.js'
+import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
-import { InferenceHeaders, errorsOf, ModelParameter, rawBody } from '../schemas.js'
+import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
 import type { Tensors } from '../../ort/rows.js'
@@ -14,46 +18,87 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 
 const HEADER_LENGTH = 'inference-header-content-length'
 
-export function registerInferRoutes (app: App, engine: Engine): void {
-  const estimates = new RowEstimates()
+/** With this length there is no JSON: the body is the tensor. */
+const RAW = '0'
+
+const URL_INFER = '/v2/models/:model/infer'
+const URL_INFER_VERSION = '/v2/models/:model/versions/:version/infer'
+
+interface Parts {
+  engine: Engine
+  estimates: RowEstimates
+  /** The smallest answer worth compressing. */
+  compressBytes: number
+}
+
+export function registerInferRoutes (app: App, engine: Engine, compressBytes: number): void {
+  const parts: Parts = { engine, estimates: new RowEstimates(), compressBytes }
   const schema = {
     tags: ['inference'],
     summary: 'Infer (Open Inference Protocol v2, JSON or binary tensors)',
     description: 'The domain is taken from X-Domain, else parameters.domain, else model@domain, else the default.',
     headers: InferenceHeaders,
     body: rawBody(RequestSchema),
-    response: errorsOf(400, 404, 409, 413, 429, 500, 501, 503, 504)
+    response: { 200: InferAnswer, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 501, 503, 504) }
   }
-  app.post('/v2/models/:model/infer', {
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model, estimates),
+  app.post(URL_INFER, {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
     schema: { ...schema, params: Type.Object({ model: ModelParameter }) }
   }, async (request, reply) => {
-    return await answer(engine, estimates, request, reply, request.params.model)
+    return await answer(parts, request, reply, request.params.model)
   })
-  app.post('/v2/models/:model/versions/:version/infer', {
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model, estimates),
-    schema: { ...schema, params: Type.Object({ model: ModelParameter, version: Type.String() }) }
+  app.post(URL_INFER_VERSION, {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
+    schema: { ...schema, params: Type.Object({ model: ModelParameter, version: VersionText }) }
   }, async (request, reply) => {
-    const { model, version } = request.params
-    return await answer(engine, estimates, request, reply, model, version)
+    return await answer(parts, request, reply, request.params.model, request.params.version)
   })
 }
 
 async function answer (
-  engine: Engine, estimates: RowEstimates, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
+  parts: Parts, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
-  engine.readyModel(modelOf(path))
-  const headerLength = request.headers[HEADER_LENGTH]
+  const { engine, estimates } = parts
+  const ready = engine.readyModel(modelOf(path))
+  const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
-  const message = parseInferenceRequest(body, typeof headerLength === 'string' ? headerLength : undefined)
-  const { model, reference } = requestedModel(request, path, version, message.parameters.domain)
+  const message = readMessage(engine, request, body, path, version)
+  const { model, reference } = requestedModel(engine, request, path, version, message.parameters.domain)
   const signal = patienceOf(request, reply, message.parameters.timeout)
-  const result = await engine.infer(model, reference, message.feeds, signal)
+  const result = await engine.infer(model, reference, message.feeds, { signal, inputMs: performance.now() - begin })
   estimates.observe(model, body.length, rowsOf(message.feeds))
-  const response = writeInferenceResponse(model, message, result)
+  const encodeBegin = performance.now()
+  const response = writeInferenceResponse(model, message, result, ready.entry.labels)
   setAnswerHeaders(reply, result)
+  const sent = await compressed(parts, request, reply, response)
+  engine.observeEncoding(model, result, performance.now() - encodeBegin)
+  return reply.send(sent)
+}
+
+function readMessage (
+  engine: Engine, request: FastifyRequest, body: Uint8Array, path: string, version: string | undefined
+): InferenceMessage {
+  const header = request.headers[HEADER_LENGTH]
+  const headerLength = typeof header === 'string' ? header.trim() : undefined
+  if (headerLength !== RAW) return parseInferenceRequest(body, headerLength)
+  const { model, reference } = requestedModel(engine, request, path, version)
+  const { artefact, entry: { manifest } } = engine.readyModel(model)
+  const rules = preprocessingOf(manifest, reference?.domain ?? manifest.defaultDomain)
+  const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
+  return parseRawRequest(body, artefact.inputs, inputShape(rules), isJsonWanted !== true)
+}
+
+async function compressed (
+  { compressBytes }: Parts, request: FastifyRequest, reply: FastifyReply, response: WireResponse
+): Promise<Buffer> {
+  reply.header('content-type', response.contentType)
   if (response.headerLength !== undefined) reply.header(HEADER_LENGTH, response.headerLength)
-  return reply.header('content-type', response.contentType).send(response.body)
+  if (response.body.length < compressBytes) return response.body
+  reply.header('vary', 'accept-encoding')
+  const encoding = chosenEncoding(request.headers['accept-encoding'])
+  if (encoding === undefined) return response.body
+  reply.header('content-encoding', encoding)
+  return await compress(response.body, encoding)
 }
 
 function rowsOf (feeds: Tensors): number {

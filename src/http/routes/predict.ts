@@ -36,7 +36,7 @@ export async function registerPredictRoutes (
       response: { 200: PredictionsSchema, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 503, 504) }
     }
   }, async (request, reply) => {
-    const { model, reference } = requestedModel(request, request.params.model)
+    const { model, reference } = requestedModel(engine, request, request.params.model)
     const image = await readImage(request, bodies.shareOf(request.raw))
     const result = await engine.predict(model, reference, image, request.query.top, patienceOf(request, reply))
     setAnswerHeaders(reply, result)
