@@ -14,6 +14,7 @@ import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
 import { infer, leaseKey, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
+import { inferMixed, type MixedResult } from './serving/mixed-inference.js'
 import { Leases } from './serving/leases.js'
 import { prepareModel } from './serving/prepare-model.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
@@ -157,10 +158,26 @@ export class Engine {
       feeds,
       ...options
     })
-    this.#parts.metrics.observeStage(name, 'decode', (options.inputMs ?? 0) / 1000)
-    this.#parts.metrics.observeStage(name, 'queue', result.queueMs / 1000)
-    this.#parts.metrics.observeStage(name, 'infer', result.inferMs / 1000)
+    this.#observeStages(name, options.inputMs, result)
     return result
+  }
+
+  /** Each row under a domain of its own. Rejects with what serving/mixed-inference.ts throws. */
+  async inferMixed (
+    name: string, references: readonly DomainReference[], feeds: Tensors, options: InferOptions = {}
+  ): Promise<MixedResult> {
+    const result = await inferMixed(this.#parts, this.#models.ready(name), { references, feeds, ...options })
+    this.#observeStages(name, options.inputMs, result)
+    return result
+  }
+
+  #observeStages (
+    model: string, inputMs = 0, { queueMs, inferMs }: Pick<InferenceResult, 'queueMs' | 'inferMs'>
+  ): void {
+    const { metrics } = this.#parts
+    metrics.observeStage(model, 'decode', inputMs / 1000)
+    metrics.observeStage(model, 'queue', queueMs / 1000)
+    metrics.observeStage(model, 'infer', inferMs / 1000)
   }
 
   /** Rows that one request may have at most. */
@@ -169,9 +186,11 @@ export class Engine {
   }
 
   /** Counts how long the answer of a request took to write. */
-  observeEncoding (model: string, { domain, version }: InferenceResult, ms: number): void {
+  observeEncoding (model: string, answeredBy: MixedResult['answeredBy'], ms: number): void {
     this.#parts.metrics.observeStage(model, 'encode', ms / 1000)
-    this.#parts.statistics.countOutput(leaseKey(model, domain, version), ms)
+    for (const { domain, version } of answeredBy) {
+      this.#parts.statistics.countOutput(leaseKey(model, domain, version), ms / answeredBy.length)
+    }
   }
 
   /** What one version of a domain has been asked so far. */

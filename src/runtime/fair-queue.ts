@@ -50,17 +50,22 @@ export class FairQueue<Item extends Waiting> {
   }
 
   /**
-   * Lets in the parts of one request, all or none. Throws REQUEST_TOO_MANY_ROWS for what could never fit, QUEUE_FULL
-   * for what does not fit now.
+   * Lets in the parts of one request, all or none, whatever their turns. Throws REQUEST_TOO_MANY_ROWS for what could
+   * never fit, QUEUE_FULL for what does not fit now.
    */
-  add (turnOf: string, items: readonly Item[]): void {
-    const rows = items.reduce((sum, item) => sum + item.rows, 0)
+  add (items: readonly Item[]): void {
+    const rowsOfTurn = new Map<string, number>()
+    let rows = 0
+    for (const item of items) {
+      rows += item.rows
+      rowsOfTurn.set(item.turnOf, (rowsOfTurn.get(item.turnOf) ?? 0) + item.rows)
+    }
     if (rows > this.#rowsLimit) {
       throw runtimeErrors.REQUEST_TOO_MANY_ROWS('the request has more rows than the queue can ever hold', {
         expected: `at most ${this.#rowsLimit}`, received: rows
       })
     }
-    this.#requireRoomFor(turnOf, rows)
+    for (const [turnOf, own] of rowsOfTurn) this.#requireRoomFor(turnOf, own, rows)
     for (const item of items) this.#insert(item)
   }
 
@@ -69,16 +74,18 @@ export class FairQueue<Item extends Waiting> {
    * for at most GUESS_SHARE of the limit. Throws QUEUE_FULL.
    */
   requireRoom (turnOf: string, rows: number): void {
-    this.#requireRoomFor(turnOf, Math.max(1, Math.min(rows, Math.floor(GUESS_SHARE * this.#rowsLimit))))
+    const believed = Math.max(1, Math.min(rows, Math.floor(GUESS_SHARE * this.#rowsLimit)))
+    this.#requireRoomFor(turnOf, believed, believed)
   }
 
-  #requireRoomFor (turnOf: string, rows: number): void {
+  /** `rows` of this turn, in a request of `all` rows. */
+  #requireRoomFor (turnOf: string, rows: number, all: number): void {
     const line = this.#lineOf(turnOf)
     const free = this.#rowsLimit - this.#rows
     const isWithinShare = line === undefined || line.items.size === 0 || line.rows + rows <= SHARE * free
-    if (rows <= free && isWithinShare) return
+    if (all <= free && isWithinShare) return
     throw runtimeErrors.QUEUE_FULL('the server has no room for more requests now', {
-      expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + rows
+      expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + all
     })
   }
 

@@ -33,6 +33,8 @@ export interface PoolObserver {
 }
 
 export interface Job {
+  /** Whose turn it takes; in practice `model@domain`. */
+  readonly turnOf: string
   readonly model: ServedModel
   /** Names the packed bank: model and content. */
   readonly bankKey: string
@@ -106,20 +108,20 @@ export class InferencePool {
   }
 
   /**
-   * Runs the parts of one request, all of one turn, when their turn comes; lets in all or none. Results are in order.
+   * Runs the parts of one request, each when its turn comes; lets in all or none. Results are in order.
    * Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the run's own error, or the signal's
    * reason.
    */
-  async submit (turnOf: string, jobs: readonly Job[], signal?: AbortSignal): Promise<JobResult[]> {
+  async submit (jobs: readonly Job[], signal?: AbortSignal): Promise<JobResult[]> {
     if (this.#isClosed) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
     signal?.throwIfAborted()
     const enqueuedAt = performance.now()
     const queued: QueuedJob[] = []
     const results = jobs.map((job) => new Promise<JobResult>((resolve, reject) => {
-      const { runKey, rows } = job
+      const { turnOf, runKey, rows } = job
       queued.push({ job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject })
     }))
-    this.#queue.add(turnOf, queued)
+    this.#queue.add(queued)
     const drop = () => this.#drop(queued, signal?.reason)
     signal?.addEventListener('abort', drop, { once: true })
     this.#dispatch()

@@ -64,26 +64,47 @@ export function turnOf (model: string, domain: string): string {
   return `${model}@${domain}`
 }
 
+/** Rows of a request that one version answers. */
+export interface Group {
+  resolved: ResolvedDomain
+  feeds: Tensors
+  rows: number
+}
+
 /** Rejects with what resolving, checking, the store or the pool throws. */
 export async function infer (
-  parts: InferenceParts, model: ReadyModel, request: InferenceRequest
+  parts: InferenceParts, model: ReadyModel, { reference, feeds, ...options }: InferenceRequest
 ): Promise<InferenceResult> {
+  const resolved = resolveDomain(parts.store, model.entry.manifest.name, reference)
+  const rows = checkFeeds(model.artefact.inputs, feeds)
+  const [result] = await inferGroups(parts, model, [{ resolved, feeds, rows }], options)
+  return result!
+}
+
+/** One result for each group, in order; all groups are let in together or none. Rejects like `infer`. */
+export async function inferGroups (
+  parts: InferenceParts, model: ReadyModel, groups: readonly Group[],
+  { signal, inputMs = 0 }: Pick<InferenceRequest, 'signal' | 'inputMs'>
+): Promise<InferenceResult[]> {
   const { name } = model.entry.manifest
-  const resolved = resolveDomain(parts.store, name, request.reference)
-  const { record: { domain }, version: { version, digest } } = resolved
-  const rows = checkFeeds(model.artefact.inputs, request.feeds)
-  const key = leaseKey(name, domain, version)
-  return await parts.leases.hold(key, async () => {
+  const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
+  const total = groups.reduce((sum, { rows }) => sum + rows, 0)
+  return await parts.leases.holdAll(groups.map(keyOf), async () => {
     const begin = performance.now()
     try {
-      const bank = await packedBank(parts, model, resolved)
-      const result = await runParts(parts, model, resolved, request, rows, bank)
-      parts.metrics.countInference(name, domain, rows, 'ok')
-      parts.statistics.countAnswered(key, { ...result, rows, inputMs: request.inputMs ?? 0 })
-      return { domain, version, digest, ...result }
+      const banks = await Promise.all(groups.map(({ resolved }) => packedBank(parts, model, resolved)))
+      const results = await runGroups(parts, model, groups, banks, signal)
+      for (const [at, group] of groups.entries()) {
+        const { rows, resolved: { record } } = group
+        parts.metrics.countInference(name, record.domain, rows, 'ok')
+        parts.statistics.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+      }
+      return results
     } catch (error) {
-      parts.metrics.countInference(name, domain, rows, 'error')
-      parts.statistics.countFailed(key, performance.now() - begin)
+      for (const group of groups) {
+        parts.metrics.countInference(name, group.resolved.record.domain, group.rows, 'error')
+        parts.statistics.countFailed(keyOf(group), performance.now() - begin)
+      }
       throw error
     }
   })
@@ -113,18 +134,38 @@ export function packShared ({ artefact: { layout } }: ReadyModel, bank: Bank): F
   return packBank<Float32Array>(layout, bank, new Float32Array(shared, 0, layout.length))
 }
 
-async function runParts (
-  { pool, runRows }: InferenceParts, model: ReadyModel, { record, version }: ResolvedDomain,
-  { feeds, signal }: InferenceRequest, rows: number, bank: Float32Array
-): Promise<Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs' | 'runs'>> {
+async function runGroups (
+  { pool, runRows }: InferenceParts, model: ReadyModel, groups: readonly Group[], banks: readonly Float32Array[],
+  signal?: AbortSignal
+): Promise<InferenceResult[]> {
+  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, runRows))
+  const results = await pool.submit(jobs.flat(), signal)
+  let first = 0
+  return groups.map(({ resolved: { record, version } }, at) => {
+    const own = results.slice(first, first += jobs[at]!.length)
+    return {
+      domain: record.domain,
+      version: version.version,
+      digest: version.digest,
+      outputs: own.length === 1 ? own[0]!.outputs : concatenateRows(own.map(({ outputs }) => outputs)),
+      queueMs: Math.max(...own.map(({ queueMs }) => queueMs)),
+      inferMs: own.reduce((sum, { inferMs }) => sum + inferMs, 0),
+      runs: own.map(({ runRows: shared, inferMs }, part) => ({ rows: jobs[at]![part]!.rows, runRows: shared, inferMs }))
+    }
+  })
+}
+
+/** The group in parts of at most `runRows` rows, or in one where rows depend on each other. */
+function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: Float32Array, runRows: number): Job[] {
   const { artefact, served, entry } = model
-  const key = bankKey(model, version.digest)
+  const key = bankKey(model, resolved.version.digest)
   const isDivisible = artefact.proof.isRowInvariant
   const partRows = isDivisible ? runRows : rows
   const jobs: Job[] = []
   for (let first = 0; first < rows; first += partRows) {
     const count = Math.min(partRows, rows - first)
     jobs.push({
+      turnOf: turnOf(entry.manifest.name, resolved.record.domain),
       model: served,
       bankKey: key,
       bank,
@@ -134,11 +175,5 @@ async function runParts (
       runKey: isDivisible ? `${key}|${shapeKey(feeds)}` : undefined
     })
   }
-  const results = await pool.submit(turnOf(entry.manifest.name, record.domain), jobs, signal)
-  return {
-    outputs: results.length === 1 ? results[0]!.outputs : concatenateRows(results.map(({ outputs }) => outputs)),
-    queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
-    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
-    runs: results.map(({ runRows, inferMs }, at) => ({ rows: jobs[at]!.rows, runRows, inferMs }))
-  }
+  return jobs
 }

@@ -85,6 +85,7 @@ async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
   for (const shape of inputShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const jobs = Array.from({ length: parts.settings.workers }, () => ({
+      turnOf: turnOf(entry.manifest.name, ''),
       model: served,
       bankKey: bankKey(model, bankDigest(artefact.ownBank)),
       bank,
@@ -93,6 +94,6 @@ async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
       wanted: artefact.outputs.map(({ name }) => name),
       runKey: undefined
     }))
-    await parts.pool.submit(turnOf(entry.manifest.name, ''), jobs)
+    await parts.pool.submit(jobs)
   }
 }

@@ -47,8 +47,8 @@ export function withActive (pointer: Pointer, version: number): Pointer {
 }
 
 export function withoutActive (pointer: Pointer): Pointer {
-  if (pointer.active === null) return pointer
-  const previous = distinctSteps([...pointer.previous, pointer.active], null).slice(-PREVIOUS_KEPT)
+  const steps = pointer.active === null ? pointer.previous : [...pointer.previous, pointer.active]
+  const previous = distinctSteps(steps, null).slice(-PREVIOUS_KEPT)
   return { ...pointer, revision: pointer.revision + 1, active: null, previous }
 }
 

@@ -12,7 +12,7 @@ const item = (turnOf: string, rows = 1, runKey: string | undefined = turnOf): It
   return { id: ids++, turnOf, runKey, rows }
 }
 const add = (queue: FairQueue<Item>, ...items: Item[]) => {
-  for (const one of items) queue.add(one.turnOf, [one])
+  for (const one of items) queue.add([one])
 }
 const domainsOf = (items: readonly Item[]) => items.map(({ turnOf }) => turnOf).join('')
 
@@ -86,11 +86,21 @@ describe('FairQueue', () => {
 
   it('lets in all parts of a request or none', () => {
     const queue = new FairQueue<Item>(10)
-    assert.throws(() => queue.add('a', [item('a', 6), item('a', 6)]), hasCode('REQUEST_TOO_MANY_ROWS'))
+    assert.throws(() => queue.add([item('a', 6), item('a', 6)]), hasCode('REQUEST_TOO_MANY_ROWS'))
     add(queue, item('b', 1))
-    assert.throws(() => queue.add('a', [item('a', 5), item('a', 5)]), hasCode('QUEUE_FULL'))
+    assert.throws(() => queue.add([item('a', 5), item('a', 5)]), hasCode('QUEUE_FULL'))
     assert.equal(queue.rows, 1)
     assert.equal(queue.domains, 1)
+  })
+
+  it('lets in parts of several domains or none', () => {
+    const queue = new FairQueue<Item>(10)
+    add(queue, item('a', 7))
+    assert.throws(() => queue.add([item('b', 2), item('c', 2)]), hasCode('QUEUE_FULL'))
+    assert.throws(() => queue.add([item('b', 6), item('c', 6)]), hasCode('REQUEST_TOO_MANY_ROWS', { received: 12 }))
+    assert.equal(queue.domains, 1)
+    queue.add([item('b', 1), item('a', 1), item('b', 1)])
+    assert.deepEqual([queue.rows, queue.domains], [10, 2])
   })
 
   it('keeps room for others when one domain floods', () => {

@@ -51,6 +51,7 @@ function job (values: number[], bank = 0, over: Partial<Job> = {}): Job {
   const shared = new Float32Array(new SharedArrayBuffer(16))
   shared.fill(bank)
   return {
+    turnOf: 'a',
     model: MODEL,
     bankKey: `m1:bank${bank}`,
     bank: shared,
@@ -63,7 +64,7 @@ function job (values: number[], bank = 0, over: Partial<Job> = {}): Job {
 }
 
 const submit = async (h: Harness, domain: string, one: Job, signal?: AbortSignal) => {
-  const [result] = await h.pool.submit(domain, [one], signal)
+  const [result] = await h.pool.submit([{ ...one, turnOf: domain }], signal)
   return Array.from(result!.outputs.y!.data as Float32Array)
 }
 
@@ -102,7 +103,7 @@ describe('InferencePool', () => {
     const h = await harness(t, { workers: 2 })
     h.open(100)
     const parts = Array.from({ length: 9 }, (_, at) => job([at, at + 0.5]))
-    const results = await h.pool.submit('a', parts)
+    const results = await h.pool.submit(parts)
     const answers = results.map(({ outputs }) => Array.from(outputs.y!.data as Float32Array))
     assert.deepEqual(answers, parts.map((_, at) => [at, at + 0.5]))
   })
@@ -111,7 +112,7 @@ describe('InferencePool', () => {
     const h = await harness(t, { bankBytesMax: 40 })
     h.open(100)
     const brought = async (bank: number) => {
-      const [result] = await h.pool.submit('a', [job([1], bank, { wanted: ['y', 'brought'] })])
+      const [result] = await h.pool.submit([job([1], bank, { wanted: ['y', 'brought'] })])
       return (result!.outputs.brought!.data as Float32Array)[0]
     }
     assert.deepEqual([await brought(1), await brought(1), await brought(2), await brought(1)], [1, 0, 1, 0])

@@ -57,7 +57,7 @@ export const RepositoryBody = Type.Object({
 
 export const InferAnswer = Type.Object({
   model_name: Type.String(),
-  model_version: Type.String(),
+  model_version: Type.Optional(Type.String()),
   id: Type.Optional(Type.String()),
   parameters: Type.Record(Type.String(), Type.Unknown()),
   outputs: Type.Array(Type.Object({

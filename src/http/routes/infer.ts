@@ -1,25 +1,31 @@
 /** Open Inference Protocol v2: inference. */
 import { Type } from 'typebox'
 import { inputShape, preprocessingOf } from '../../models/manifest.js'
+import { parseDomainReference } from '../../serving/domain-reference.js'
 import { setAnswerHeaders } from '../answer.js'
 import { chosenEncoding, compress } from '../compress.js'
+import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
 import { RowEstimates } from '../limits/row-estimates.js'
 import { parseInferenceRequest, RequestSchema, type InferenceMessage } from '../open-inference/parse-request.js'
 import { parseRawRequest } from '../open-inference/raw-request.js'
 import { InferAnswer } from '../open-inference/schemas.js'
 import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
-import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
+import { modelOf, refuseEarly, requestedModel, type RequestedModel } from '../request-domain.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
-import type { Engine } from '../../engine.js'
+import type { Engine, InferOptions } from '../../engine.js'
 import type { Tensors } from '../../ort/rows.js'
+import type { MixedResult } from '../../serving/mixed-inference.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 const HEADER_LENGTH = 'inference-header-content-length'
 
 /** With this length there is no JSON: the body is the tensor. */
 const RAW = '0'
+
+/** An input that is no tensor of the model: BYTES of shape [rows], the domain of each row. */
+const DOMAIN_INPUT = '__domain__'
 
 const URL_INFER = '/v2/models/:model/infer'
 const URL_INFER_VERSION = '/v2/models/:model/versions/:version/infer'
@@ -36,7 +42,8 @@ export function registerInferRoutes (app: App, engine: Engine, compressBytes: nu
   const schema = {
     tags: ['inference'],
     summary: 'Infer (Open Inference Protocol v2, JSON or binary tensors)',
-    description: 'The domain is taken from X-Domain, else parameters.domain, else model@domain, else the default.',
+    description: 'The domain is taken from X-Domain, else parameters.domain, else model@domain, else the default; ' +
+      'the BYTES input __domain__ of shape [rows] gives each row its own.',
     headers: InferenceHeaders,
     body: rawBody(RequestSchema),
     response: { 200: InferAnswer, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 501, 503, 504) }
@@ -63,16 +70,37 @@ async function answer (
   const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
   const message = readMessage(engine, request, body, path, version)
-  const { model, reference } = requestedModel(engine, request, path, version, message.parameters.domain)
+  const requested = requestedModel(engine, request, path, version, message.parameters.domain)
+  const { model } = requested
   const signal = patienceOf(request, reply, message.parameters.timeout)
-  const result = await engine.infer(model, reference, message.feeds, { signal, inputMs: performance.now() - begin })
+  const result = await run(engine, requested, message.feeds, { signal, inputMs: performance.now() - begin })
   estimates.observe(model, body.length, rowsOf(message.feeds))
   const encodeBegin = performance.now()
   const response = writeInferenceResponse(model, message, result, ready.entry.labels)
-  setAnswerHeaders(reply, result)
+  const domains = result.answeredBy.map(({ domain }) => domain).join()
+  setAnswerHeaders(reply, { ...result, domain: domains, version: result.answeredBy.map((one) => one.version).join() })
   const sent = await compressed(parts, request, reply, response)
-  engine.observeEncoding(model, result, performance.now() - encodeBegin)
+  engine.observeEncoding(model, result.answeredBy, performance.now() - encodeBegin)
   return reply.send(sent)
+}
+
+/** With an input of domains each row has its own; an empty one is the request's. */
+async function run (
+  engine: Engine, { model, reference }: RequestedModel, { [DOMAIN_INPUT]: domains, ...feeds }: Tensors,
+  options: InferOptions
+): Promise<MixedResult> {
+  if (domains === undefined) {
+    const result = await engine.infer(model, reference, feeds, options)
+    return { ...result, answeredBy: [result] }
+  }
+  if (domains.type !== 'string' || domains.dims.length !== 1) {
+    throw httpErrors.PROTOCOL_INVALID(`the input "${DOMAIN_INPUT}" is no list of domains`, {
+      expected: 'BYTES of shape [rows]', received: `${domains.type} of shape [${domains.dims.join()}]`
+    })
+  }
+  const otherwise = reference ?? { domain: engine.model(model).entry.manifest.defaultDomain }
+  const references = (domains.data as string[]).map((text) => text === '' ? otherwise : parseDomainReference(text))
+  return await engine.inferMixed(model, references, feeds, options)
 }
 
 function readMessage (
