@@ -17,6 +17,7 @@ ENV NODE_ENV=production \
   BANKSWITCH_HOST=0.0.0.0 \
   BANKSWITCH_DOMAINS_DIR=/app/domains \
   BANKSWITCH_CACHE_DIR=/var/cache/bankswitch \
+  BANKSWITCH_JOBS_DIR=/app/domains/.jobs \
   BANKSWITCH_ADMIN_KEY_FILE=/app/domains/.admin.key
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist

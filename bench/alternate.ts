@@ -4,9 +4,9 @@
  *
  *   npm run bench:alternate [-- --requests 10000]
  */
-import { Agent, request } from 'node:http'
 import { parseArgs } from 'node:util'
-import { quantile } from './measure.js'
+import { quantile } from '#src/cli/measure.js'
+import { Client } from './client.js'
 import { signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({ options: { requests: { type: 'string', default: '10000' } } })
@@ -15,12 +15,12 @@ const DOMAINS = ['day', 'lowlight'] as const
 const REGISTRATIONS = 50
 
 const server = await startBenchServer()
-const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+const client = new Client(server)
 try {
   await alternate(Number(values.requests))
   await register()
 } finally {
-  agent.destroy()
+  client.close()
   await server.stop()
 }
 
@@ -36,12 +36,12 @@ async function alternate (count: number): Promise<void> {
 }
 
 async function register (): Promise<void> {
-  const bank = await call('GET', '/admin/models/traffic-signs/domains/fog/versions/1')
+  const bank = await client.call('GET', '/admin/models/traffic-signs/domains/fog/versions/1')
   const answered: number[] = []
   const inferred: number[] = []
   for (let at = 0; at < REGISTRATIONS; at++) {
     const begin = performance.now()
-    await call('PUT', `/admin/models/traffic-signs/domains/new-${at}`, bank, { 'content-type': 'application/octet-stream' })
+    await client.call('PUT', `/admin/models/traffic-signs/domains/new-${at}`, bank, { 'content-type': 'application/octet-stream' })
     const registered = performance.now()
     await infer(`new-${at}`)
     answered.push(registered - begin)
@@ -53,23 +53,7 @@ async function register (): Promise<void> {
 
 async function infer (domain: string): Promise<Buffer> {
   const { body, headers } = signsRequest(1)
-  const answer = await call('POST', '/v2/models/traffic-signs/infer', body, { ...headers, 'x-domain': domain })
+  const answer = await client.call('POST', '/v2/models/traffic-signs/infer', body, { ...headers, 'x-domain': domain })
   // The tensor alone: the JSON before it names the domain.
   return answer.subarray(answer.length - 43 * 4)
-}
-
-function call (method: string, path: string, body?: Buffer, headers: Record<string, string> = {}): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const sent = request(`${server.address}${path}`, {
-      method, agent, headers: { ...headers, authorization: `Bearer ${server.adminKey}` }
-    }, (response) => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-        const answer = Buffer.concat(chunks)
-        if (response.statusCode! < 300) resolve(answer)
-        else reject(new Error(`${method} ${path}: ${response.statusCode} ${answer.toString()}`))
-      })
-    })
-    sent.on('error', reject).end(body)
-  })
 }

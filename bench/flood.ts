@@ -7,8 +7,8 @@
 import { readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { parseArgs } from 'node:util'
+import { markdownTable, quantile } from '#src/cli/measure.js'
 import { makeLoad } from './load.js'
-import { markdownTable, quantile } from './measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({

@@ -8,7 +8,7 @@
 import { request } from 'node:http'
 import { parseArgs } from 'node:util'
 import { makeLoad } from './load.js'
-import { quantile } from './measure.js'
+import { quantile } from '#src/cli/measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
 const { values: { seconds } } = parseArgs({ options: { seconds: { type: 'string', default: '10' } } })
@@ -29,8 +29,13 @@ try {
 }
 
 async function underLoad (name: string, connections: number): Promise<void> {
+  const { body, headers } = signsRequest(ROWS)
   const load = makeLoad({
-    url: `${server.address}/v2/models/traffic-signs/infer`, connections, seconds: Number(seconds), ...signsRequest(ROWS)
+    url: `${server.address}/v2/models/traffic-signs/infer`,
+    connections,
+    seconds: Number(seconds),
+    body,
+    headers: { ...headers, 'x-domain': 'day' }
   })
   const latencies = await livezLatencies(Number(seconds) - 1)
   const { requestsPerSecond, errors, refused } = await load

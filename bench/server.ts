@@ -27,6 +27,7 @@ export async function startBenchServer (settings: Record<string, string> = {}): 
       BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
       BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
       BANKSWITCH_CACHE_DIR: join(folder, 'cache'),
+      BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
       BANKSWITCH_ADMIN_KEY: adminKey,
       ...settings
     }
@@ -55,11 +56,18 @@ export async function startBenchServer (settings: Record<string, string> = {}): 
 
 /** A binary request of the Open Inference Protocol with random pixels, for traffic-signs. */
 export function signsRequest (rows: number, size = 32): { body: Buffer, headers: Record<string, string> } {
+  return pictureRequest('input', rows, size)
+}
+
+/** The same for any model of square RGB pictures. */
+export function pictureRequest (
+  name: string, rows: number, size: number
+): { body: Buffer, headers: Record<string, string> } {
   const pixels = Float32Array.from({ length: rows * 3 * size * size }, (_, at) => Math.sin(at * 12.9898) * 2)
   const bytes = Buffer.from(pixels.buffer)
   const header = Buffer.from(JSON.stringify({
     inputs: [{
-      name: 'input', shape: [rows, 3, size, size], datatype: 'FP32', parameters: { binary_data_size: bytes.length }
+      name, shape: [rows, 3, size, size], datatype: 'FP32', parameters: { binary_data_size: bytes.length }
     }],
     parameters: { binary_data_output: true }
   }))
@@ -67,8 +75,7 @@ export function signsRequest (rows: number, size = 32): { body: Buffer, headers:
     body: Buffer.concat([header, bytes]),
     headers: {
       'inference-header-content-length': String(header.length),
-      'content-type': 'application/octet-stream',
-      'x-domain': 'day'
+      'content-type': 'application/octet-stream'
     }
   }
 }

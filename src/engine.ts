@@ -4,25 +4,29 @@
  * `createEngine` returns with models still on their way; `isReady` tells when all can serve, `prepared` when nothing is
  * on its way any more. `close` answers what was let in and gives everything back.
  */
-import { topPredictions, type Prediction } from './models/classification.js'
-import { preprocessingOf, type Preprocessing } from './models/manifest.js'
+import { modelErrors } from './models/errors.js'
 import { readRepository } from './models/repository.js'
-import { preprocessImage, type ImageTensor } from './imaging/preprocess.js'
+import { StatisticsBook, type Statistics } from './observability/statistics.js'
 import { BankCache } from './runtime/bank-cache.js'
-import { runtimeErrors } from './runtime/errors.js'
 import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
+import { Calibrations, openCalibrationJobs } from './serving/calibrations.js'
+import { classify, type Classified, type PictureRequest } from './serving/classify.js'
+import { domainByShape } from './serving/domain-by-size.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
 import { infer, leaseKey, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
 import { inferMixed, type MixedResult } from './serving/mixed-inference.js'
 import { Leases } from './serving/leases.js'
+import { PictureRoom } from './serving/picture-room.js'
 import { prepareModel } from './serving/prepare-model.js'
+import { ProgressBoard, type Progress } from './serving/progress.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
+import { transform, type Transformed, type TransformParts, type TransformRequest } from './serving/transform.js'
 import { openFileStore } from './store/file-store.js'
-import { StatisticsBook, type Statistics } from './observability/statistics.js'
+import type { Jobs } from './calibration/jobs.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
-import type { Metrics } from './observability/metrics.js'
+import type { Metrics, Stage } from './observability/metrics.js'
 import type { Tensors } from './ort/rows.js'
 import type { DomainRecord } from './store/bank-store.js'
 
@@ -30,6 +34,8 @@ export interface EngineOptions {
   settings: Settings
   logger: Logger
   metrics: Metrics
+  /** False for a short-lived engine beside a server, whose jobs are not its own. */
+  recoversJobs?: boolean
 }
 
 export interface InferOptions {
@@ -39,33 +45,34 @@ export interface InferOptions {
   inputMs?: number
 }
 
-export interface PredictResult extends Omit<InferenceResult, 'outputs'> {
-  predictions: Prediction[]
-  decodeMs: number
-}
+type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number | undefined>>
 
-/** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE or STORE_UNWRITABLE. */
+/** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, STORE_UNWRITABLE, or the errno error of the jobs' folder. */
 export async function createEngine (options: EngineOptions): Promise<Engine> {
   const { settings, logger } = options
   const entries = await readRepository(settings.modelsDir)
   const { store, report } = await openFileStore(settings.domainsDir)
   for (const path of report.removed) logger.info({ path }, 'removed what an interrupted change had left')
   for (const { path, reason } of report.quarantined) logger.error({ path, reason }, 'a stored bank is in quarantine')
-  return new Engine(options, new ServedModels(entries), store)
+  const jobs = await openCalibrationJobs(store, settings.jobsDir, options.recoversJobs !== false, logger)
+  return new Engine(options, new ServedModels(entries), store, jobs)
 }
 
 export class Engine {
   /** What an admin may do. */
   readonly admin: Administration
+  /** Domains from unlabelled images. */
+  readonly calibrations: Calibrations
   /** Settles when no model is being prepared any more; failures are in the models' states. */
   readonly prepared: Promise<void>
   readonly #models: ServedModels
-  readonly #parts: InferenceParts
+  readonly #parts: TransformParts
   readonly #settings: Settings
   readonly #closing = new AbortController()
-  #decoding = 0
 
-  constructor ({ settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store']) {
+  constructor (
+    { settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store'], jobs: Jobs
+  ) {
     this.#settings = settings
     this.#models = models
     const banks = new BankCache(settings.bankCacheBytes, {
@@ -77,7 +84,7 @@ export class Engine {
       workers: settings.workers,
       queueRows: settings.queueRows,
       runRowsMax: settings.runRows,
-      bankBytesMax: settings.bankCacheBytes,
+      bankBytesMax: Math.floor(settings.bankCacheBytes / settings.workers),
       observer: {
         onRun: ({ modelName, rows }) => metrics.observeRun(modelName, rows),
         onWorkerGone: (error, restartMs) => {
@@ -87,10 +94,21 @@ export class Engine {
         onDropped: () => metrics.countDropped()
       }
     })
-    const leases = new Leases()
-    const statistics = new StatisticsBook()
-    this.#parts = { store, pool, banks, leases, metrics, statistics, runRows: settings.runRows }
+    this.#parts = {
+      store,
+      pool,
+      banks,
+      leases: new Leases(),
+      metrics,
+      statistics: new StatisticsBook(),
+      runRows: settings.runRows,
+      room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
+      progress: new ProgressBoard(),
+      imagePixels: settings.imagePixels,
+      workers: settings.workers
+    }
     this.admin = new Administration(this.#parts, models)
+    this.calibrations = new Calibrations(this.#parts, models, settings, jobs)
     metrics.setGauges({
       queueRows: () => pool.backlog.rows,
       workersReady: () => pool.workers.ready,
@@ -148,36 +166,34 @@ export class Engine {
     this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''), rows)
   }
 
-  /** Without a reference the model's default domain answers. Rejects with what serving/inference.ts throws. */
+  /** Without a reference the domain that the manifest tells answers. Rejects with what serving/inference.ts throws. */
   async infer (
     name: string, reference: DomainReference | undefined, feeds: Tensors, options: InferOptions = {}
   ): Promise<InferenceResult> {
     const model = this.#models.ready(name)
     const result = await infer(this.#parts, model, {
-      reference: reference ?? { domain: model.entry.manifest.defaultDomain },
+      reference: reference ?? { domain: domainByShape(this.#parts.store, model.entry.manifest, feeds) },
       feeds,
       ...options
     })
-    this.#observeStages(name, options.inputMs, result)
+    this.#observeStages(name, { ...result, decodeMs: options.inputMs })
     return result
   }
 
-  /** Each row under a domain of its own. Rejects with what serving/mixed-inference.ts throws. */
+  /**
+   * Each row under a domain of its own, or the one that `infer` would choose. Rejects with what
+   * serving/mixed-inference.ts throws.
+   */
   async inferMixed (
-    name: string, references: readonly DomainReference[], feeds: Tensors, options: InferOptions = {}
+    name: string, references: ReadonlyArray<DomainReference | undefined>, feeds: Tensors, options: InferOptions = {}
   ): Promise<MixedResult> {
-    const result = await inferMixed(this.#parts, this.#models.ready(name), { references, feeds, ...options })
-    this.#observeStages(name, options.inputMs, result)
+    const model = this.#models.ready(name)
+    const otherwise = { domain: domainByShape(this.#parts.store, model.entry.manifest, feeds) }
+    const result = await inferMixed(this.#parts, model, {
+      references: references.map((reference) => reference ?? otherwise), feeds, ...options
+    })
+    this.#observeStages(name, { ...result, decodeMs: options.inputMs })
     return result
-  }
-
-  #observeStages (
-    model: string, inputMs = 0, { queueMs, inferMs }: Pick<InferenceResult, 'queueMs' | 'inferMs'>
-  ): void {
-    const { metrics } = this.#parts
-    metrics.observeStage(model, 'decode', inputMs / 1000)
-    metrics.observeStage(model, 'queue', queueMs / 1000)
-    metrics.observeStage(model, 'infer', inferMs / 1000)
   }
 
   /** Rows that one request may have at most. */
@@ -198,42 +214,40 @@ export class Engine {
     return this.#parts.statistics.of(leaseKey(model, domain, version))
   }
 
-  /** Classifies a picture. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE and what `infer` rejects with. */
-  async predict (
-    name: string, reference: DomainReference | undefined, image: Uint8Array, top: number, signal?: AbortSignal
-  ): Promise<PredictResult> {
-    const { entry: { manifest, labels } } = this.#models.ready(name)
-    const chosen = reference ?? { domain: manifest.defaultDomain }
-    resolveDomain(this.#parts.store, name, chosen)
-    const begin = performance.now()
-    const { dims, data } = await this.#preprocess(image, preprocessingOf(manifest, chosen.domain))
-    const decodeMs = performance.now() - begin
-    const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
-    const { outputs, ...rest } = await this.infer(name, chosen, feeds, {
-      inputMs: decodeMs, ...(signal === undefined ? {} : { signal })
-    })
-    const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
-    return { ...rest, decodeMs, predictions: topPredictions(logits, labels, manifest.output.activation, top) }
+  /** Classifies a picture. Rejects with TASK_MISMATCH and what serving/classify.ts rejects with. */
+  async classify (name: string, request: PictureRequest, top: number): Promise<Classified> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'classification') throw otherTask(name, manifest.task)
+    const result = await classify(this.#parts, model, manifest, request, top)
+    this.#observeStages(name, result)
+    return result
   }
 
-  /** Pictures that are being decoded count against the same limit as rows that wait, and are refused alike. */
-  async #preprocess (image: Uint8Array, rules: Preprocessing): Promise<ImageTensor> {
-    const { queueRows, imagePixels } = this.#settings
-    if (this.#decoding >= queueRows) {
-      throw runtimeErrors.QUEUE_FULL('the server has no room for more pictures now', {
-        expected: `at most ${queueRows} pictures decoded at once`, received: this.#decoding + 1
-      })
-    }
-    this.#decoding++
-    try {
-      return await preprocessImage(image, rules, imagePixels)
-    } finally {
-      this.#decoding--
+  /** Turns a picture into another. Rejects with TASK_MISMATCH and what serving/transform.ts rejects with. */
+  async transform (name: string, request: TransformRequest): Promise<Transformed> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'image-to-image') throw otherTask(name, manifest.task)
+    const result = await transform(this.#parts, model, manifest, request)
+    this.#observeStages(name, result)
+    return result
+  }
+
+  /** How far a picture has got whose request gave this key. Throws PROGRESS_NOT_FOUND. */
+  progress (key: string): Progress {
+    return this.#parts.progress.get(key)
+  }
+
+  #observeStages (name: string, { decodeMs, queueMs, inferMs, encodeMs }: StageTimes): void {
+    for (const [stage, ms] of Object.entries({ decode: decodeMs, queue: queueMs, infer: inferMs, encode: encodeMs })) {
+      if (ms !== undefined) this.#parts.metrics.observeStage(name, stage as Stage, ms / 1000)
     }
   }
 
   async close (): Promise<void> {
     this.#closing.abort(new Error('the server is shutting down'))
+    await this.calibrations.close()
     await this.prepared
     await this.#parts.pool.close()
   }
@@ -252,4 +266,8 @@ export class Engine {
       }
     }
   }
+}
+
+function otherTask (name: string, task: string): Error {
+  return modelErrors.TASK_MISMATCH(`model "${name}" does something else: ${task}`, { received: task })
 }

@@ -3,18 +3,42 @@
 import { BankswitchError } from './base/errors.js'
 import { EXIT_USAGE, exitCodeOf } from './cli/exit-code.js'
 import { packageVersion } from './cli/package-version.js'
-import { register, REGISTER_HELP } from './cli/register.js'
-import { serve, SERVE_HELP } from './cli/serve.js'
 
 interface Command {
   help: string
-  summary: string
   run (argv: string[]): Promise<number>
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = {
-  serve: { help: SERVE_HELP, summary: 'serve the models of a folder (the default)', run: serve },
-  register: { help: REGISTER_HELP, summary: 'register a bank without a running server', run: register }
+/** Each command brings in only what it needs: a look at a file should not wait for a web server. */
+const COMMANDS: Readonly<Record<string, { summary: string, load (): Promise<Command> }>> = {
+  serve: {
+    summary: 'serve the models of a folder (the default)',
+    load: async () => (await import('./cli/serve.js')).command
+  },
+  register: {
+    summary: 'register a bank without a running server',
+    load: async () => (await import('./cli/register.js')).command
+  },
+  calibrate: {
+    summary: 'make a bank for a domain from unlabelled images',
+    load: async () => (await import('./cli/calibrate.js')).command
+  },
+  diff: {
+    summary: 'show how far two banks lie apart',
+    load: async () => (await import('./cli/diff.js')).command
+  },
+  inspect: {
+    summary: 'show the batch norms of a model and what a domain would cost',
+    load: async () => (await import('./cli/inspect.js')).command
+  },
+  compile: {
+    summary: 'compile a model into the cache',
+    load: async () => (await import('./cli/compile.js')).command
+  },
+  bench: {
+    summary: 'measure what switching costs for a model',
+    load: async () => (await import('./cli/bench.js')).command
+  }
 }
 
 const HELP = `bankswitch <command> [options]
@@ -40,9 +64,9 @@ async function main (argv: string[]): Promise<number> {
     return EXIT_USAGE
   }
   const commandArgv = isFlag ? argv : rest
-  if (commandArgv.includes('--help')) return print(command.help)
   try {
-    return await command.run(commandArgv)
+    const { help, run } = await command.load()
+    return commandArgv.includes('--help') ? print(help) : await run(commandArgv)
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))
     process.stderr.write(`bankswitch: ${error instanceof BankswitchError ? error.message : error.stack}\n`)

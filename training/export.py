@@ -35,7 +35,7 @@ def export_graph(model: nn.Module, example: torch.Tensor, path: Path, output: st
     program.save(str(path), external_data=False)
     _strip_machine_traces(path)
     kept = sum(node.op_type == "BatchNormalization" for node in onnx.load(str(path)).graph.node)
-    expected = sum(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+    expected = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if kept != expected:
         raise RuntimeError(f"the exporter kept {kept} of {expected} batch norms")
 

@@ -74,10 +74,10 @@ def degrade(domain: str, images: torch.Tensor, generator: torch.Generator) -> to
     return images
 
 
-def dark_noise(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """The domain nobody trained on: under-exposed to 18 %, with sensor noise of sigma 6."""
+def dark_noise(images: torch.Tensor, generator: torch.Generator, exposure: float = 0.18) -> torch.Tensor:
+    """The domain nobody trained on: under-exposed, with sensor noise of sigma 6."""
     noise = torch.randn(images.shape, generator=generator)
-    return (images * 0.18 + noise * 6.0).clamp(0, 255)
+    return (images * exposure + noise * 6.0).clamp(0, 255)
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

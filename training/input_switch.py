@@ -10,11 +10,13 @@ resolution is the idea of RS-Net (Wang et al., ECCV 2020).
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from PIL import Image
 
 import gtsrb
 from export import export_graph, save, save_bank, save_provenance
@@ -25,7 +27,9 @@ from traffic_signs import BATCH, PEAK_RATE, VALIDATION_SHARE, WEIGHT_DECAY, accu
 SIZES = {"px32": 32, "px24": 24, "px16": 16, "px12": 12}
 RESOLUTIONS = tuple(SIZES)
 GOLDEN_ROWS = 4
+SAMPLES_PER_SIZE = 2
 BATCHES = 1
+LABELS = Path(__file__).resolve().parent.parent / "models" / "traffic-signs" / "labels.json"
 
 
 def at_size(resolution: str, images: torch.Tensor) -> torch.Tensor:
@@ -88,6 +92,28 @@ def show(title: str, table: dict[str, dict[str, float]]) -> None:
         print(f"| {name} | " + " | ".join(f"{row[resolution]:.2f}" for resolution in RESOLUTIONS) + " |", flush=True)
 
 
+@torch.no_grad()
+def save_samples(private: nn.Module, test: gtsrb.Split, folder: Path) -> None:
+    """A few test pictures as PNG, of different classes, that their own bank reads right and another reads wrong."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = json.loads((folder.parent / "labels.json").read_text())
+    for resolution in RESOLUTIONS:
+        images = at_size(resolution, test.images).round().clamp(0, 255)
+        other = "px32" if resolution != "px32" else "px12"
+
+        def reads(bank: str) -> torch.Tensor:
+            select(private, bank)
+            chunks = [private(gtsrb.normalise(chunk)).argmax(1) for chunk in images.split(500)]
+            return torch.cat(chunks).eq(test.labels)
+
+        rows = torch.nonzero(reads(resolution) & ~reads(other)).flatten()
+        labels = test.labels[rows].unique()
+        for label in labels[torch.linspace(0, len(labels) - 1, SAMPLES_PER_SIZE + 2).long()[1:-1]].tolist():
+            row = int(rows[test.labels[rows] == label][0])
+            pixels = images[row].permute(1, 2, 0).to(torch.uint8).numpy()
+            Image.fromarray(pixels).save(folder / f"{resolution}-{names[label].replace(' ', '-')}.png", optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="gtsrb32.npz")
@@ -147,6 +173,8 @@ def main() -> None:
         inputs = gtsrb.normalise(at_size(resolution, test.images[rows])).contiguous()
         with torch.no_grad():
             golden[f"{resolution}.inputs"], golden[f"{resolution}.logits"] = inputs, net(inputs)
+    (folder / "labels.json").write_bytes(LABELS.read_bytes())
+    save_samples(private, test, folder / "samples")
     golden_path = options.repository / "test" / "golden" / "input-switch.safetensors"
     save(golden, golden_path)
     save_provenance(

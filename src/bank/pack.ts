@@ -52,13 +52,17 @@ export function packBank<Flat extends Float32Array = Float32Array<ArrayBuffer>> 
   for (const port of layout.ports) {
     const { scale, shift } = pairs.get(port.layerKey)!
     const into = flat.subarray(port.offset, port.offset + port.channel.length)
-    if (port.role === 'weight') packWeights(into, port.channel, port.weights!, scale)
-    else if (port.role === 'scale') packVector(into, port.channel, scale)
-    else packVector(into, port.channel, port.bias === undefined ? shift : biasedShift(shift, scale, port.bias))
-    const wrong = into.findIndex((value) => !Number.isFinite(value))
-    if (wrong >= 0) throw overflow(port, wrong)
+    const isFinite = port.role === 'weight'
+      ? packWeights(into, port.channel, port.weights!, scale)
+      : packVector(into, port.channel, vectorOf(port, scale, shift))
+    if (!isFinite) throw overflow(port, into.findIndex((value) => !Number.isFinite(value)))
   }
   return flat
+}
+
+function vectorOf ({ role, bias }: Port, scale: Float64Array, shift: Float64Array): Float64Array {
+  if (role === 'scale') return scale
+  return bias === undefined ? shift : biasedShift(shift, scale, bias)
 }
 
 function overflow ({ layerKey, role, channel }: Port, at: number): Error {
@@ -68,12 +72,25 @@ function overflow ({ layerKey, role, channel }: Port, at: number): Error {
   )
 }
 
-function packVector (into: Float32Array, channel: Uint16Array, values: Float64Array): void {
-  for (let at = 0; at < into.length; at++) into[at] = channel[at] === PADDING ? 0 : values[channel[at]!]!
+/** Both tell whether all elements are finite: infinity and NaN times 0 are NaN, everything else is 0. */
+function packVector (into: Float32Array, channel: Uint16Array, values: Float64Array): boolean {
+  let zero = 0
+  for (let at = 0; at < into.length; at++) {
+    const number = channel[at]!
+    into[at] = number === PADDING ? 0 : values[number]!
+    zero += into[at]! * 0
+  }
+  return zero === 0
 }
 
-function packWeights (into: Float32Array, channel: Uint16Array, weights: Float32Array, scale: Float64Array): void {
-  for (let at = 0; at < into.length; at++) into[at] = channel[at] === PADDING ? 0 : weights[at]! * scale[channel[at]!]!
+function packWeights (into: Float32Array, channel: Uint16Array, weights: Float32Array, scale: Float64Array): boolean {
+  let zero = 0
+  for (let at = 0; at < into.length; at++) {
+    const number = channel[at]!
+    into[at] = number === PADDING ? 0 : weights[at]! * scale[number]!
+    zero += into[at]! * 0
+  }
+  return zero === 0
 }
 
 function biasedShift (shift: Float64Array, scale: Float64Array, bias: Float32Array): Float64Array {

@@ -17,3 +17,19 @@ export function bfloat16ToNumber (bits: number): number {
   scratch.setUint32(0, bits << 16)
   return scratch.getFloat32(0)
 }
+
+/** The binary16 pattern nearest to a number, ties to even (IEEE 754, 4.3.1); beyond 65504 infinity. */
+export function numberToFloat16 (value: number): number {
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0
+  const size = Math.abs(value)
+  if (Number.isNaN(value)) return 0x7e00
+  if (size >= 65520) return sign | 0x7c00
+  // Below 2^-14 numbers are subnormal: they share the exponent of the smallest normal ones.
+  const exponent = Math.max(size === 0 ? -14 : Math.floor(Math.log2(size)), -14)
+  const scaled = size * 2 ** (10 - exponent)
+  const below = Math.floor(scaled)
+  const isUp = scaled - below > 0.5 || (scaled - below === 0.5 && below % 2 === 1)
+  const fraction = below + (isUp ? 1 : 0)
+  // A fraction that rounds up to 2048 carries into the exponent by itself.
+  return sign | ((exponent + 14) * 1024 + fraction)
+}

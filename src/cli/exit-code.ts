@@ -6,6 +6,7 @@ const EXIT_CODES: Readonly<Record<ErrorKind, number>> = {
   unsupported: 65,
   'too-large': 65,
   'media-type': 65,
+  'not-acceptable': 65,
   method: 65,
   unauthenticated: 77,
   forbidden: 77,

@@ -7,14 +7,14 @@ import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 
-export const REGISTER_HELP = `bankswitch register --model M --domain D FILE [--description TEXT] [--no-activate]
+const REGISTER_HELP = `bankswitch register --model M --domain D FILE [--description TEXT] [--no-activate]
 
 Registers FILE (a safetensors bank or state_dict, or a .json bank) as a new version of a domain, in the store that the
 settings name. A running server sees it after a restart; to register with a running server use its admin API.
 `
 
 /** Prints what was registered as JSON. Throws CONFIG_INVALID and what registration throws. */
-export async function register (argv: string[]): Promise<number> {
+async function register (argv: string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: argv,
     allowPositionals: true,
@@ -32,7 +32,7 @@ export async function register (argv: string[]): Promise<number> {
   }
   const settings = loadSettings({ ...process.env, [environmentName('workers')]: '1' }, [])
   const logger = createLogger('error', process.stderr)
-  const engine = await createEngine({ settings, logger, metrics: createMetrics() })
+  const engine = await createEngine({ settings, logger, metrics: createMetrics(), recoversJobs: false })
   try {
     await engine.prepared
     const { version, record, ignored } = await engine.admin.register(
@@ -47,3 +47,5 @@ export async function register (argv: string[]): Promise<number> {
     await engine.close()
   }
 }
+
+export const command = { help: REGISTER_HELP, run: register }

@@ -7,14 +7,14 @@ import { createLogger, type Logger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 import { packageVersion } from './package-version.js'
 
-export const SERVE_HELP = `bankswitch serve [--host H] [--port P] [--models-dir D] [--domains-dir D] …
+const SERVE_HELP = `bankswitch serve [--host H] [--port P] [--models-dir D] [--domains-dir D] …
 
 Serves every model of the models folder. Each setting is a flag here and an environment variable BANKSWITCH_…;
 the README lists them.
 `
 
 /** Runs until SIGTERM or SIGINT. Throws CONFIG_INVALID and what start-up throws. */
-export async function serve (flags: string[]): Promise<number> {
+async function serve (flags: string[]): Promise<number> {
   const settings = loadSettings(process.env, flags)
   const logger = createLogger(settings.logLevel)
   const adminKey = await obtainAdminKey(settings)
@@ -57,3 +57,5 @@ function untilStopped (server: RunningServer, logger: Logger, shutdownMs: number
     process.on('SIGINT', stop)
   })
 }
+
+export const command = { help: SERVE_HELP, run: serve }

@@ -25,7 +25,7 @@ import type { TensorType } from '../ort/session.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
 
-export const ARTEFACT_FORMAT = 1
+export const ARTEFACT_FORMAT = 2
 
 const Count = Type.Integer({ minimum: 0 })
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -39,6 +39,7 @@ const Span = Type.Object({ at: Count, length: Count })
 const ArtefactJson = Type.Object({
   format: Type.Literal(ARTEFACT_FORMAT),
   fingerprint: Digest,
+  origin: Type.Union([Type.Literal('graph'), Type.Literal('reference-state'), Type.Literal('inserted')]),
   layers: Type.Array(Type.Object({ key: Type.String(), channels: Count, epsilon: Type.Number() })),
   sites: Type.Array(Type.Object({
     layerKey: Type.String(),
@@ -49,6 +50,8 @@ const ArtefactJson = Type.Object({
   })),
   inputs: Type.Array(Value),
   outputs: Type.Array(Value),
+  /** Shapes of one row of every input that the model was probed and proven with. */
+  samples: Type.Array(Type.Record(Type.String(), Type.Array(Count))),
   weightBytes: Count,
   bank: Type.Object({
     length: Count,

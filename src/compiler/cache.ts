@@ -7,47 +7,57 @@ import { mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX } from '../base/durable-file.js'
 import { BankswitchError, hasErrno } from '../base/errors.js'
+import { withFileLease, type LeaseOptions } from '../base/file-lease.js'
 import { sha256 } from '../base/digest.js'
 import { processorFingerprint, runtimeVersion } from '../ort/platform.js'
 import { ARTEFACT_FORMAT, readArtefact, type Artefact } from './artefact.js'
 import type { CompileOptions } from './pipeline.js'
 
 /** Raised whenever the passes would produce another artefact from the same model. */
-const COMPILER_REVISION = 2
+const COMPILER_REVISION = 4
 
 /** Leftovers of killed compilations are removed once they are this old. */
 const ABANDONED_AFTER_MS = 60 * 60 * 1000
 
-export function cacheKey (modelDigest: string, options: CompileOptions): string {
+/** `sources` says what is compiled: digests of all its files, and how they are read. */
+export function cacheKey (sources: readonly string[], options: CompileOptions): string {
   return sha256(JSON.stringify([
-    ARTEFACT_FORMAT, COMPILER_REVISION, modelDigest, runtimeVersion(), processorFingerprint(),
+    ARTEFACT_FORMAT, COMPILER_REVISION, sources, runtimeVersion(), processorFingerprint(),
     String(options.foldBudget), options.samples
   ]))
 }
 
-export interface CacheHooks {
+export interface CacheHooks extends LeaseOptions {
   /** Fills an empty folder with an artefact. */
   compile (folder: string): Promise<void>
   /** Told when an entry was there but unusable. */
   onCorrupt? (error: BankswitchError): void
 }
 
-/** The artefact under `key`, compiled when it is missing or unusable. Throws what `compile` throws. */
+/**
+ * The artefact under `key`, compiled when it is missing or unusable; processes that want the same compile it once.
+ * Throws what `compile` throws, and the signal's reason.
+ */
 export async function cachedArtefact (cacheFolder: string, key: string, hooks: CacheHooks): Promise<Artefact> {
   await makeFolderDurably(cacheFolder)
   const entry = join(cacheFolder, key)
   const existing = await readEntry(entry, hooks)
   if (existing !== undefined) return existing
   await removeAbandoned(cacheFolder)
-  const workFolder = await mkdtemp(join(cacheFolder, TEMPORARY_PREFIX))
-  try {
-    await hooks.compile(workFolder)
-    await publish(workFolder, entry)
-    await syncFolder(cacheFolder)
-  } finally {
-    await rm(workFolder, { recursive: true, force: true })
-  }
-  return await readArtefact(entry)
+  return await withFileLease(join(cacheFolder, `${TEMPORARY_PREFIX}lease-${key}`), hooks, async () => {
+    // Another process may have compiled it while this one waited.
+    const theirs = await readEntry(entry, hooks)
+    if (theirs !== undefined) return theirs
+    const workFolder = await mkdtemp(join(cacheFolder, TEMPORARY_PREFIX))
+    try {
+      await hooks.compile(workFolder)
+      await publish(workFolder, entry)
+      await syncFolder(cacheFolder)
+    } finally {
+      await rm(workFolder, { recursive: true, force: true })
+    }
+    return await readArtefact(entry)
+  })
 }
 
 async function readEntry (entry: string, { onCorrupt }: CacheHooks): Promise<Artefact | undefined> {

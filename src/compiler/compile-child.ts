@@ -1,7 +1,6 @@
 /** The compiler's process: takes one request, answers with progress and an end. See compile-process.ts. */
 import { toErrorRecord } from '../base/errors.js'
-import { readModelFile } from '../onnx/model-file.js'
-import { compileModel } from './pipeline.js'
+import { compileSource } from './pipeline.js'
 import type { CompileMessage, CompileRequest } from './compile-process.js'
 
 const send = (message: CompileMessage) => process.send?.(message)
@@ -13,7 +12,6 @@ process.once('message', (request: CompileRequest) => {
   )
 })
 
-async function run ({ modelPath, folder, options }: CompileRequest): Promise<void> {
-  const bytes = await readModelFile(modelPath)
-  await compileModel(bytes, folder, options, (step, attempt) => send({ type: 'progress', step, attempt }))
+async function run ({ source, folder, options }: CompileRequest): Promise<void> {
+  await compileSource(source, folder, options, (step, attempt) => send({ type: 'progress', step, attempt }))
 }

@@ -6,9 +6,10 @@ import { fork } from 'node:child_process'
 import { fromErrorRecord, type ErrorRecord } from '../base/errors.js'
 import { compilerErrors } from './errors.js'
 import type { CompileOptions, CompileStep } from './pipeline.js'
+import type { ModelSource } from './source/prepare.js'
 
 export interface CompileRequest {
-  modelPath: string
+  source: ModelSource
   folder: string
   options: CompileOptions
 }
@@ -24,7 +25,7 @@ const CHILD = new URL('./compile-child.js', import.meta.url)
 const STDERR_KEPT = 4000
 
 /**
- * Compiles `modelPath` into `folder`. Rejects with the compiler's own error, COMPILE_CRASHED when the child died, or
+ * Compiles `source` into `folder`. Rejects with the compiler's own error, COMPILE_CRASHED when the child died, or
  * the signal's reason when it was aborted.
  */
 export async function compileInProcess (

@@ -10,21 +10,21 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { indexGraph } from '../onnx/graph.js'
 import { parseModel, serializeModel, type OnnxModel } from '../onnx/model.js'
-import { elementCount } from '../base/dims.js'
 import { openSession } from '../ort/session.js'
+import { analyse, noLessons, siteOptions, type Analysis, type Lessons } from './analyse.js'
 import { GRAPH_FILE, WEIGHTS_FILE, writeArtefact } from './artefact.js'
 import { compilerErrors } from './errors.js'
 import { externaliseWeights } from './externalise-weights.js'
-import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
-import { fingerprintOf } from './fingerprint.js'
+import { findFoldableConv } from './find-foldable-conv.js'
 import { lowerBatchNorms } from './lower-batch-norms.js'
-import { planSites, type Plan, type SiteKind, type SiteOptions } from './plan.js'
-import { probeModel, type Probe } from './probe.js'
+import { FLOAT_BYTES, planSites, type Plan } from './plan.js'
 import { promotePorts, type PromotedPorts } from './promote-ports.js'
 import { proveCompiled, RELATIVE_ERROR_MAX, type Proof } from './prove.js'
-import { readBatchNorms, type BatchNorms } from './read-batch-norms.js'
+import { readBatchNorms } from './read-batch-norms.js'
+import { prepareModel, verifyPrepared, type ModelSource } from './source/prepare.js'
 import { writeBankInto } from './with-bank.js'
 import type { SampleShapes } from './sample-inputs.js'
+import type { Origin } from './source/origin.js'
 
 export interface CompileOptions {
   /** Share of the model's weight bytes that a domain may cost; 0 to Infinity. */
@@ -33,27 +33,17 @@ export interface CompileOptions {
   samples: readonly SampleShapes[]
 }
 
-export type CompileStep = 'read' | 'probe' | 'lower' | 'optimise' | 'promote' | 'prove' | 'write'
+export type CompileStep = 'prepare' | 'read' | 'probe' | 'lower' | 'optimise' | 'promote' | 'prove' | 'write'
 export type Progress = (step: CompileStep, attempt: number) => void
 
-const FLOAT_BYTES = 4
-
-interface Analysis {
-  batchNorms: BatchNorms
-  fingerprint: string
-  weightBytes: number
-  convs: Array<FoldableConv | undefined>
-  probe: Probe
-}
-
-/** What the rounds so far have taught. It only grows, so the rounds come to an end. */
-interface Lessons {
-  /** Sites that can only be lowered generically. */
-  generic: Set<number>
-  /** The most that each site was seen to cost, by kind. */
-  measured: Array<Partial<Record<SiteKind, number>>>
-  /** The most that was seen to lie between the slices of a bank. */
-  gapBytes: number
+/** Prepares a model from its files, then compiles it. Throws also what `prepareModel` and `verifyPrepared` throw. */
+export async function compileSource (
+  source: ModelSource, folder: string, options: CompileOptions, progress: Progress = () => {}
+): Promise<void> {
+  progress('prepare', 1)
+  const prepared = await prepareModel(source)
+  await compileModel(prepared.bytes, folder, options, progress, source.origin)
+  await verifyPrepared(source, prepared, options.samples)
 }
 
 /**
@@ -63,11 +53,12 @@ interface Lessons {
  * from the original.
  */
 export async function compileModel (
-  bytes: Uint8Array, folder: string, options: CompileOptions, progress: Progress = () => {}
+  bytes: Uint8Array, folder: string, options: CompileOptions, progress: Progress = () => {}, origin: Origin = 'graph'
 ): Promise<void> {
-  const analysis = await analyse(bytes, options, progress)
+  progress('read', 1)
+  const analysis = await analyse(bytes, options.samples, () => progress('probe', 1))
   const { sites } = analysis.batchNorms
-  const lessons: Lessons = { generic: new Set(), measured: sites.map(() => ({})), gapBytes: 0 }
+  const lessons = noLessons(analysis)
   const budgetBytes = options.foldBudget * analysis.weightBytes
   const makePlan = () => planSites(siteOptions(analysis, lessons), budgetBytes - lessons.gapBytes)
   for (let round = 1; ; round++) {
@@ -86,7 +77,7 @@ export async function compileModel (
     const proof = await prove(bytes, folder, analysis, built)
     if (proof.maxRelativeError <= RELATIVE_ERROR_MAX) {
       progress('write', round)
-      await writeArtefact(folder, describe(analysis, plan, built, proof))
+      await writeArtefact(folder, describe(analysis, plan, built, { origin, proof }))
       return
     }
     if (lessons.generic.size === sites.length) {
@@ -131,35 +122,6 @@ function prove (
   })
 }
 
-async function analyse (bytes: Uint8Array, options: CompileOptions, progress: Progress): Promise<Analysis> {
-  progress('read', 1)
-  const model = parseModel(bytes)
-  const index = indexGraph(model.graph)
-  const batchNorms = readBatchNorms(index, model.functions)
-  const fingerprint = fingerprintOf(index, batchNorms)
-  const weightBytes = model.graph.initializer.reduce((sum, { rawData, floatData }) => {
-    return sum + rawData.length + floatData.length * FLOAT_BYTES
-  }, 0)
-  const convs = batchNorms.sites.map((site) => findFoldableConv(index, site))
-  progress('probe', 1)
-  const probe = await probeModel(model, batchNorms.sites, options.samples)
-  return { batchNorms, fingerprint, weightBytes, convs, probe }
-}
-
-function siteOptions ({ batchNorms, convs, probe }: Analysis, { generic, measured }: Lessons): SiteOptions[] {
-  return batchNorms.sites.map(({ layer }, at) => {
-    const dims = probe.activations[at]!
-    const conv = generic.has(at) ? undefined : convs[at]
-    return {
-      channels: layer.channels,
-      isAffinePossible: dims.length === 4 && !generic.has(at),
-      ...(conv === undefined ? {} : { foldElements: conv.weights.length }),
-      activationBytes: elementCount(dims) * FLOAT_BYTES,
-      measuredBytes: measured[at]!
-    }
-  })
-}
-
 async function build (
   bytes: Uint8Array, plan: Plan, folder: string, progress: (step: CompileStep) => void
 ): Promise<{ lostSites: number[] } | PromotedPorts> {
@@ -198,7 +160,9 @@ async function optimise (model: OnnxModel, folder: string): Promise<OnnxModel> {
   return parseModel(bytes)
 }
 
-function describe (analysis: Analysis, plan: Plan, built: PromotedPorts, proof: Proof) {
+function describe (
+  analysis: Analysis, plan: Plan, built: PromotedPorts, facts: { origin: Origin, proof: Proof }
+) {
   const { batchNorms, probe, fingerprint, weightBytes } = analysis
   return {
     description: {
@@ -209,8 +173,11 @@ function describe (analysis: Analysis, plan: Plan, built: PromotedPorts, proof: 
       })),
       inputs: probe.inputs.map(({ name, type, dims }) => ({ name, type, dims: [...dims] })),
       outputs: probe.outputs.map(({ name, type, dims }) => ({ name, type, dims: [...dims] })),
+      samples: probe.samples.map((shapes) => {
+        return Object.fromEntries(Object.entries(shapes).map(([name, dims]) => [name, [...dims]]))
+      }),
       weightBytes,
-      proof
+      ...facts
     },
     layout: built.layout,
     bankInputs: built.inputs,

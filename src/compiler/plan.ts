@@ -43,7 +43,7 @@ export interface Plan {
   readonly bankBytes: number
 }
 
-const FLOAT_BYTES = 4
+export const FLOAT_BYTES = 4
 
 /**
  * Plans every site within `budgetBytes` per domain. The budget bounds what folds add; the statistics themselves (8

@@ -2,8 +2,8 @@
  * Pass 4: turns the placed sentinels of an optimised graph into inputs that a bank fills.
  *
  * One array per bank, few inputs per run: ports whose dimensions agree behind the first axis are laid end to end along
- * that axis and share an input, which a Split cuts; a port that is alone with its dimensions is an input itself. (One
- * input per port costs real time per run on small nets.) Cases:
+ * that axis and share an input, which a Split cuts; a port that is alone with its dimensions is an input itself, and so
+ * is a large one. (An input costs some microseconds per run, a Split copies what it cuts.) Cases:
  *
  *  1. a float initializer whose patterns are exactly one port's: that port, in this order and padding
  *  2. the same port found in two initializers (the optimiser duplicated it): both are filled
@@ -39,6 +39,9 @@ const SLICE_ALIGNMENT_ELEMENTS = 16
 
 /** From this operator set on Split takes its sizes as an input. */
 const SPLIT_SIZES_AS_INPUT_OPSET = 13
+
+/** From this size on a copy takes longer than handing over one more input. */
+const OWN_INPUT_BYTES = 64 * 1024
 
 interface PlacedPort {
   source: PortSource
@@ -102,7 +105,7 @@ function connect (model: OnnxModel, placed: readonly PlacedPort[], layers: reado
   const inputs: BankInput[] = []
   const ports: Port[] = []
   let length = 0
-  for (const group of groupByTrailingDims(placed)) {
+  for (const group of groupPorts(placed)) {
     const offset = Math.ceil(length / SLICE_ALIGNMENT_ELEMENTS) * SLICE_ALIGNMENT_ELEMENTS
     const [first] = group as [PlacedPort, ...PlacedPort[]]
     const rows = group.map(({ dims }) => dims[0]!)
@@ -128,10 +131,12 @@ function countBytes (placed: readonly PlacedPort[]): number[] {
   return bytes
 }
 
-function groupByTrailingDims (placed: readonly PlacedPort[]): PlacedPort[][] {
+/** Ports that share an input. */
+function groupPorts (placed: readonly PlacedPort[]): PlacedPort[][] {
   const groups = new Map<string, PlacedPort[]>()
-  for (const port of placed) {
-    const key = port.dims.slice(1).join('x')
+  for (const [at, port] of placed.entries()) {
+    const isLarge = port.channel.length * Float32Array.BYTES_PER_ELEMENT >= OWN_INPUT_BYTES
+    const key = isLarge ? `alone ${at}` : port.dims.slice(1).join('x')
     const group = groups.get(key)
     if (group === undefined) groups.set(key, [port])
     else group.push(port)

@@ -16,6 +16,7 @@
 import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { bytesOf } from '../base/bytes.js'
+import { float16ToNumber } from '../base/float16.js'
 import { packBank, type PortLayout } from '../bank/pack.js'
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
 import { openSession, type PlainTensor, type Session, type ValueDescription } from '../ort/session.js'
@@ -27,6 +28,9 @@ import { exposeValues, squashedValues } from './squashed-values.js'
 import type { BankInput } from './promote-ports.js'
 
 export const RELATIVE_ERROR_MAX = 1e-4
+
+/** Relative distance of neighbours of float16, at most. */
+const FLOAT16_STEP = 2 ** -10
 
 const RANDOM_BANKS = 2
 const BATCH_ROWS = [2, 3, 8]
@@ -106,11 +110,17 @@ async function compareUnder (
   }
 }
 
-/** Infinity for outputs of another shape, where one is finite and the other not, and for strings that differ. */
+/**
+ * Infinity for outputs of another shape, where one is finite and the other not, and for strings that differ. Values of
+ * float16 that are neighbours are equal: each was rounded to its grid, after whatever else is compared.
+ */
 export function relativeError (actual: PlainTensor, expected: PlainTensor): number {
   if (actual.dims.join() !== expected.dims.join() || actual.type !== expected.type) return Infinity
   if (Array.isArray(expected.data)) return expected.data.every((text, at) => text === actual.data[at]) ? 0 : Infinity
-  const [a, b] = [actual.data, expected.data] as Array<ArrayLike<number>>
+  const isHalf = expected.type === 'float16'
+  const [a, b] = [actual, expected].map(({ data }): ArrayLike<number> => {
+    return isHalf ? Float64Array.from(data as Uint16Array, float16ToNumber) : data as ArrayLike<number>
+  })
   let difference = 0
   let magnitude = 0
   for (let at = 0; at < b!.length; at++) {
@@ -118,7 +128,8 @@ export function relativeError (actual: PlainTensor, expected: PlainTensor): numb
     if (Object.is(x, y) || x === y) {
       if (Number.isFinite(y)) magnitude = Math.max(magnitude, Math.abs(y))
     } else if (Number.isFinite(x) && Number.isFinite(y)) {
-      difference = Math.max(difference, Math.abs(x - y))
+      const distance = Math.abs(x - y)
+      difference = Math.max(difference, isHalf && distance <= FLOAT16_STEP * Math.abs(y) ? 0 : distance)
       magnitude = Math.max(magnitude, Math.abs(y))
     } else {
       return Infinity

@@ -53,7 +53,7 @@ export interface BatchNorms {
   readonly ownBank: Bank
 }
 
-const EXPORT_ADVICE = 'export with model.eval() and torch.onnx.export(model, (x,), "model.onnx", dynamo=True, ' +
+export const EXPORT_ADVICE = 'export with model.eval() and torch.onnx.export(model, (x,), "model.onnx", dynamo=True, ' +
   'optimize=False, external_data=False), which keeps batch norms with fixed statistics'
 
 /**

@@ -1,10 +1,14 @@
 /** Inputs to probe and prove a model with: seeded noise in the shapes that it will be served with. */
 import { elementCount } from '../base/dims.js'
+import { numberToFloat16 } from '../base/float16.js'
 import { compilerErrors } from './errors.js'
 import type { PlainTensor, TensorData, ValueDescription } from '../ort/session.js'
 
 /** Input name -> dimensions of one row, the batch axis included as 1. */
 export type SampleShapes = Readonly<Record<string, readonly number[]>>
+
+/** A shape under this name is that of a model's only input, whatever its name is. */
+export const ONLY_INPUT = ''
 
 /** A generator of standard normal numbers; the same seed gives the same numbers on every machine. */
 export function seededNormal (seed: number): () => number {
@@ -33,7 +37,8 @@ export function resolveSampleShapes (
 ): SampleShapes[] {
   const known = given.length > 0 ? given : [{}]
   return known.map((shapes) => Object.fromEntries(inputs.map(({ name, dims }) => {
-    const shape = shapes[name] ?? dims.map((size, axis) => size ?? (axis === 0 ? 1 : null))
+    const given = shapes[name] ?? (inputs.length === 1 ? shapes[ONLY_INPUT] : undefined)
+    const shape = given ?? dims.map((size, axis) => size ?? (axis === 0 ? 1 : null))
     const fits = shape.length === dims.length && dims.every((size, axis) => {
       return size === null || shape[axis] === size || axis === 0
     })
@@ -68,6 +73,7 @@ export function sampleFeeds (
 function sampleData (type: ValueDescription['type'], length: number, normal: () => number): TensorData {
   switch (type) {
     case 'float32': return Float32Array.from({ length }, normal)
+    case 'float16': return Uint16Array.from({ length }, () => numberToFloat16(normal()))
     case 'float64': return Float64Array.from({ length }, normal)
     case 'uint8': return Uint8Array.from({ length }, () => Math.abs(normal()) * 60)
     case 'int32': return Int32Array.from({ length }, () => Math.abs(normal()) * 4)
@@ -75,7 +81,7 @@ function sampleData (type: ValueDescription['type'], length: number, normal: () 
     case 'bool': return Uint8Array.from({ length }, () => normal() > 0 ? 1 : 0)
     default:
       throw compilerErrors.COMPILE_INPUT_SHAPE_UNKNOWN(`inputs of type ${type} are not served`, {
-        expected: ['float32', 'float64', 'uint8', 'int32', 'int64', 'bool'], received: type
+        expected: ['float32', 'float16', 'float64', 'uint8', 'int32', 'int64', 'bool'], received: type
       })
   }
 }

@@ -6,11 +6,17 @@
  * too, where the optimiser kept its name: it gives values in its own layouts new ones.
  */
 import { create } from '@bufbuild/protobuf'
-import { ValueInfoProtoSchema, type GraphProto } from '../onnx/generated/onnx_pb.js'
+import { ValueInfoProtoSchema, type GraphProto, type NodeProto } from '../onnx/generated/onnx_pb.js'
 import { indexGraph } from '../onnx/graph.js'
 import { isOnnxDomain } from '../onnx/model.js'
+import { intAttribute } from '../onnx/node.js'
+import { DataType } from '../onnx/tensor.js'
 
 const SQUASHING = new Set(['Softmax', 'Sigmoid', 'HardSigmoid', 'Tanh', 'Clip', 'ArgMax', 'ArgMin', 'Sign'])
+
+const NARROW_TYPES: readonly number[] = [
+  DataType.FLOAT16, DataType.BFLOAT16, DataType.BOOL, DataType.UINT8, DataType.INT32, DataType.INT64
+]
 
 /** Operators that may stand between those and the output; they change no value. */
 const PASSING = new Set(['Identity', 'Reshape', 'Flatten', 'Squeeze', 'Unsqueeze', 'Cast'])
@@ -22,13 +28,18 @@ export function squashedValues (graph: GraphProto): string[] {
     let hidden: string | undefined
     let node = producerOf.get(output)
     while (node !== undefined && isOnnxDomain(node.domain)) {
-      if (SQUASHING.has(node.opType)) hidden = node.input[0]
+      if (SQUASHING.has(node.opType) || isNarrowing(node)) hidden = node.input[0]
       else if (!PASSING.has(node.opType)) break
       node = producerOf.get(node.input[0] ?? '')
     }
     return hidden ?? []
   })
   return [...new Set(found)].filter((name) => producerOf.has(name) && !outputs.has(name))
+}
+
+/** A cast to a type of fewer digits. */
+function isNarrowing (node: NodeProto): boolean {
+  return node.opType === 'Cast' && NARROW_TYPES.includes(intAttribute(node, 'to', 0))
 }
 
 /** Makes values outputs of the graph, in place. */

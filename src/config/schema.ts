@@ -26,6 +26,7 @@ export const settingsShape = {
   cacheDir: Type.String({
     minLength: 1, default: '.bankswitch/cache', description: 'Folder of compiled models; may be deleted at any time'
   }),
+  jobsDir: Type.String({ minLength: 1, default: '.bankswitch/jobs', description: 'Folder of what became of jobs' }),
   adminKey: Type.Optional(Type.String({
     minLength: 16, maxLength: 512, secret: true, description: 'Key of the admin API; given, no key file is used'
   })),
@@ -56,7 +57,7 @@ export const settingsShape = {
     minimum: 0,
     maximum: 2 ** 40,
     default: 256 * MIB,
-    description: 'Packed banks kept ready, in bytes, and as much again in each worker'
+    description: 'Packed banks kept ready, in bytes, and as much again in all workers together'
   }),
   bodyBytes: Type.Integer({
     minimum: 1024, maximum: 2 ** 31 - 1, default: 64 * MIB, description: 'Largest request body, in bytes'
@@ -84,6 +85,18 @@ export const settingsShape = {
   }),
   imagePixels: Type.Integer({
     minimum: 1, maximum: 2 ** 31 - 1, default: 50_000_000, description: 'Largest picture, in pixels'
+  }),
+  calibrationBytes: Type.Integer({
+    minimum: 2 ** 20,
+    maximum: 2 ** 40,
+    default: 1024 * MIB,
+    description: 'Memory that the images and activations of a calibration may take, in bytes'
+  }),
+  pictureBytes: Type.Integer({
+    minimum: 2 ** 20,
+    maximum: 2 ** 40,
+    default: 1536 * MIB,
+    description: 'Pixels and answers of all image-to-image requests under way, in bytes; beyond, requests get 429'
   }),
   shutdownMs: Type.Integer({
     minimum: 0,

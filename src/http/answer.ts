@@ -1,4 +1,5 @@
 /** What all inference answers have in common. */
+import Negotiator from 'negotiator'
 import { httpErrors } from './errors.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
@@ -9,15 +10,34 @@ export interface AnswerFacts {
   queueMs: number
   inferMs: number
   decodeMs?: number
+  encodeMs?: number
+  /** Runs that the picture was cut into. */
+  tiles?: number
 }
 
 export function setAnswerHeaders (reply: FastifyReply, facts: AnswerFacts): void {
-  const stages = { decode: facts.decodeMs, queue: facts.queueMs, infer: facts.inferMs }
+  const stages = { decode: facts.decodeMs, queue: facts.queueMs, infer: facts.inferMs, encode: facts.encodeMs }
   reply.header('x-domain', facts.domain)
   reply.header('x-domain-version', facts.version)
-  reply.header('server-timing', Object.entries(stages).flatMap(([stage, ms]) => {
+  const timings = Object.entries(stages).flatMap(([stage, ms]) => {
     return ms === undefined ? [] : [`${stage};dur=${ms.toFixed(3)}`]
-  }).join(', '))
+  })
+  if (facts.tiles !== undefined) timings.push(`tiles;desc="${facts.tiles}"`)
+  reply.header('server-timing', timings.join(', '))
+}
+
+/**
+ * The most wanted of the media types that can be answered, the first of them when all are welcome (RFC 9110, 12.5.1).
+ * Throws NOT_ACCEPTABLE.
+ */
+export function acceptedType<MediaType extends string> (
+  { headers: { accept } }: FastifyRequest, available: readonly MediaType[]
+): MediaType {
+  const chosen = new Negotiator({ headers: accept === undefined ? {} : { accept } }).mediaType(available)
+  if (chosen !== undefined) return chosen as MediaType
+  throw httpErrors.NOT_ACCEPTABLE('none of the accepted media types can be answered', {
+    expected: available, received: accept?.slice(0, 200)
+  })
 }
 
 /** Aborts when the client goes away before its answer is written. */

@@ -15,6 +15,7 @@ import { BodyBudget } from './limits/body-budget.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
 import { registerAdminRoutes } from './routes/admin.js'
+import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
 import { registerOpenInferenceRoutes } from './routes/open-inference.js'
@@ -64,6 +65,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   const methodsAt = trackRoutes(app)
   const drainMs = () => engine.drainMs
   const bodies = new BodyBudget(settings.bodiesBytes)
+  // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
+  letConnectionsGo(app)
   const refusals = limitLoad(app, settings, bodies)
   app.setErrorHandler(async (error, request, reply) => {
     if (isOverload(error) && !await refusals.hold(reply.raw)) reply.header('connection', 'close')
@@ -71,16 +74,17 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app, metrics)
-  letConnectionsGo(app)
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
+  const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', readBody)
     registerInferRoutes(scope as App, engine, settings.compressBytes)
   })
-  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, bodies, settings.bodyBytes, readBody))
+  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey, readBody))
+  await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, options.adminKey, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine, options.adminKey))
   registerOpenInferenceRoutes(app, engine, options.version)
   registerModelRoutes(app, engine)

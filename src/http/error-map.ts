@@ -12,6 +12,7 @@ export const STATUS_OF: Readonly<Record<ErrorKind, number>> = {
   forbidden: 403,
   'not-found': 404,
   method: 405,
+  'not-acceptable': 406,
   conflict: 409,
   precondition: 412,
   'too-large': 413,

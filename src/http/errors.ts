@@ -10,6 +10,7 @@ export const httpErrors = defineErrors({
   CONTENT_TYPE_UNSUPPORTED: 'media-type',
   CONTENT_ENCODING_UNSUPPORTED: 'media-type',
   CONTENT_ENCODING_INVALID: 'invalid',
+  NOT_ACCEPTABLE: 'not-acceptable',
   AUTHENTICATION_REQUIRED: 'unauthenticated',
   PRECONDITION_INVALID: 'invalid',
   PROTOCOL_INVALID: 'invalid',

@@ -44,12 +44,22 @@ export const InferenceHeaders = Type.Object({
   }))
 })
 
+export const PredictHeaders = Type.Object({
+  ...InferenceHeaders.properties,
+  'x-progress-key': Type.Optional(Type.String({
+    pattern: NAME_PATTERN, description: 'Makes the progress of a large picture readable at /v1/progress/{key}'
+  }))
+})
+
 export const VersionSchema = Type.Object({
   version: Type.Integer(),
   digest: Type.String({ description: 'Content hash of the bank' }),
   fingerprint: Type.String({ description: 'The network that the bank belongs to' }),
   source: Type.String(),
   bytes: Type.Integer(),
+  preprocessing: Type.Optional(Type.Record(Type.String(), Type.Unknown(), {
+    description: 'How pictures for this version are prepared, where it differs from the model'
+  })),
   createdAt: Type.String(),
   active: Type.Boolean()
 }, { title: 'Version' })
@@ -73,7 +83,10 @@ export const ModelSchema = Type.Object({
   defaultDomain: Type.String(),
   domains: Type.Array(Type.String()),
   input: Type.Record(Type.String(), Type.Unknown()),
-  labels: Type.Integer({ description: 'Number of classes' }),
+  output: Type.Record(Type.String(), Type.Unknown()),
+  tiling: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  domainFrom: Type.Optional(Type.String({ description: 'How requests get a domain that name none' })),
+  labels: Type.Optional(Type.Integer({ description: 'Number of classes' })),
   compiled: Type.Optional(Type.Object({
     fingerprint: Type.String(),
     batchNorms: Type.Integer(),
@@ -102,9 +115,23 @@ export const PredictionsSchema = Type.Object({
 
 export const ActivateBody = Type.Object({ version: VersionParameter }, strict)
 
-export const RegisterQuery = Type.Object({ activate: Type.Boolean({ default: true }) }, strict)
+export const RegisterQuery = Type.Object({
+  activate: Type.Boolean({ default: true }),
+  preprocessing: Type.Optional(Type.String({
+    maxLength: 4096, description: 'JSON: how pictures are prepared; before what the bank itself says'
+  }))
+}, strict)
 
-export const PredictQuery = Type.Object({ top: Type.Integer({ minimum: 1, maximum: 1000, default: 5 }) }, strict)
+export const PredictQuery = Type.Object({
+  top: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'How many classes; 5 if not given' })),
+  quality: Type.Optional(Type.Integer({
+    minimum: 1, maximum: 100, description: 'Of an answer in JPEG or WebP; 92 if not given'
+  }))
+}, strict)
+
+export const ProgressSchema = Type.Object({
+  tilesDone: Type.Integer(), tilesTotal: Type.Integer()
+}, { title: 'Progress' })
 
 /** The error answers of a route, for the document. */
 export function errorsOf (...statuses: number[]): Record<number, typeof ErrorSchema> {

@@ -1,12 +1,13 @@
 /**
  * Encoded picture -> 8-bit sRGB pixels, through sharp (libvips), which works on its own threads.
  *
- * The picture is turned upright (EXIF), converted to sRGB, and laid over black where it is transparent. Its size is
- * read from the header and bounded before any pixel is decoded.
+ * The picture is turned upright (EXIF), converted to sRGB from whatever profile it has, and laid over black where it is
+ * transparent, unless its alpha is asked for. Its size is read from the header and bounded before any pixel is decoded.
  */
-import sharp from 'sharp'
+import sharp, { type Sharp } from 'sharp'
 import { BankswitchError } from '../base/errors.js'
 import { imagingErrors } from './errors.js'
+import type { Raster } from './raster.js'
 
 // Nothing but these formats is parsed at all: what a client sends must not choose among all that libvips can read.
 sharp.block({ operation: ['VipsForeignLoad'] })
@@ -39,16 +40,53 @@ const FIRST_SIDEWAYS_ORIENTATION = 5
 
 /** Throws IMAGE_UNREADABLE (no picture, a broken one, another format) or IMAGE_TOO_LARGE. */
 export async function decodeImage (bytes: Uint8Array, options: DecodeOptions): Promise<Pixels> {
-  try {
-    const size = await readSize(bytes, options.pixelsMax)
-    const image = sharp(bytes, { limitInputPixels: options.pixelsMax, failOn: 'error', pages: 1 })
-    image.autoOrient().flatten({ background: '#000' }).toColourspace('srgb')
+  return await readable(async () => {
+    const size = await readHeader(bytes, options.pixelsMax)
+    const image = open(bytes, options.pixelsMax).flatten({ background: '#000' }).toColourspace('srgb')
     const target = options.shrinkTo?.(size) ?? size
     if (target.width < size.width || target.height < size.height) {
       image.resize(target.width, target.height, { fit: 'fill', kernel: 'linear' })
     }
     const { data, info: { width, height } } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
     return options.isGrey ? { width, height, channels: 1, data: luma(data) } : { width, height, channels: 3, data }
+  })
+}
+
+export interface RasterOptions {
+  pixelsMax: number
+  /** Luma of a coloured picture too. */
+  isGrey: boolean
+  /** Keep the alpha of a picture that has any; otherwise it is laid over black. */
+  isAlphaKept: boolean
+}
+
+/** The whole picture: grey where it or the wish is grey, with alpha where it has some and that is wanted. */
+export async function decodeRaster (bytes: Uint8Array, options: RasterOptions): Promise<Raster> {
+  return await readable(async () => {
+    const header = await readHeader(bytes, options.pixelsMax)
+    const image = open(bytes, options.pixelsMax).toColourspace('srgb')
+    const hasAlpha = header.hasAlpha && options.isAlphaKept
+    if (!hasAlpha) image.flatten({ background: '#000' })
+    const { data, info: { width, height, channels } } = await image.raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true })
+    if (options.isGrey || header.isGrey) {
+      return { width, height, channels: hasAlpha ? 2 : 1, data: clamped(luma(data, channels === 4 ? 4 : 3)) }
+    }
+    return { width, height, channels: channels === 4 ? 4 : 3, data: clamped(data) }
+  })
+}
+
+function open (bytes: Uint8Array, pixelsMax: number): Sharp {
+  return sharp(bytes, { limitInputPixels: pixelsMax, failOn: 'error', pages: 1 }).autoOrient()
+}
+
+function clamped ({ buffer, byteOffset, length }: Uint8Array): Raster['data'] {
+  return new Uint8ClampedArray(buffer as ArrayBuffer, byteOffset, length)
+}
+
+async function readable<T> (work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
   } catch (cause) {
     if (cause instanceof BankswitchError) throw cause
     throw imagingErrors.IMAGE_UNREADABLE('the picture cannot be decoded', {
@@ -58,26 +96,43 @@ export async function decodeImage (bytes: Uint8Array, options: DecodeOptions): P
 }
 
 /**
- * Interleaved RGB -> grey by ITU-R BT.601 on the encoded values, as Pillow, OpenCV and torchvision have it. libvips
- * weighs light instead, which makes pure red 127 where a model was trained on 76. The integer arithmetic is Pillow's.
+ * Interleaved RGB -> grey by ITU-R BT.601 on the encoded values, as Pillow, OpenCV and torchvision have it; alpha
+ * stays. libvips weighs light instead, which makes pure red 127 where a model was trained on 76. The integer
+ * arithmetic is Pillow's.
  */
-function luma (rgb: Uint8Array): Uint8Array {
-  const grey = new Uint8Array(rgb.length / 3)
-  for (let at = 0, from = 0; at < grey.length; at++, from += 3) {
-    grey[at] = (19595 * rgb[from]! + 38470 * rgb[from + 1]! + 7471 * rgb[from + 2]! + 0x8000) >> 16
+function luma (pixels: Uint8Array, channels: 3 | 4 = 3): Uint8Array {
+  const step = channels - 2
+  const grey = new Uint8Array(pixels.length / channels * step)
+  for (let at = 0, from = 0; at < grey.length; at += step, from += channels) {
+    grey[at] = (19595 * pixels[from]! + 38470 * pixels[from + 1]! + 7471 * pixels[from + 2]! + 0x8000) >> 16
+    if (step === 2) grey[at + 1] = pixels[from + 3]!
   }
   return grey
 }
 
-/** Upright width and height, from the header alone. */
-async function readSize (bytes: Uint8Array, pixelsMax: number): Promise<{ width: number, height: number }> {
-  const { width, height, orientation = 1 } = await sharp(bytes, { limitInputPixels: false, pages: 1 }).metadata()
+export interface PictureHeader {
+  /** Upright. */
+  width: number
+  height: number
+  isGrey: boolean
+  hasAlpha: boolean
+}
+
+/** What a picture is, from its header alone. Throws IMAGE_UNREADABLE or IMAGE_TOO_LARGE. */
+export async function readPictureHeader (bytes: Uint8Array, pixelsMax: number): Promise<PictureHeader> {
+  return await readable(() => readHeader(bytes, pixelsMax))
+}
+
+async function readHeader (bytes: Uint8Array, pixelsMax: number): Promise<PictureHeader> {
+  const { width, height, orientation = 1, space, hasAlpha = false } =
+    await sharp(bytes, { limitInputPixels: false, pages: 1 }).metadata()
   if (width * height > pixelsMax) {
     throw imagingErrors.IMAGE_TOO_LARGE('the picture has too many pixels', {
       expected: `at most ${pixelsMax} pixels`, received: `${width} x ${height}`
     })
   }
-  return orientation >= FIRST_SIDEWAYS_ORIENTATION ? { width: height, height: width } : { width, height }
+  const upright = orientation >= FIRST_SIDEWAYS_ORIENTATION ? { width: height, height: width } : { width, height }
+  return { ...upright, isGrey: space === 'b-w' || space === 'grey16', hasAlpha }
 }
 
 function firstLine (text: string): string {

@@ -6,5 +6,7 @@ export const modelErrors = defineErrors({
   MODEL_NOT_FOUND: 'not-found',
   MODEL_NOT_READY: 'unavailable',
   MODEL_FAILED: 'unavailable',
+  TASK_MISMATCH: 'invalid',
+  PREPROCESSING_INVALID: 'invalid',
   OUTPUT_NOT_FINITE: 'invalid'
 })

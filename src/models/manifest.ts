@@ -1,72 +1,102 @@
 /**
- * manifest.json: what the service must know about a model besides its graph. A picture becomes the input tensor by
+ * manifest.json: what the service must know about a model besides its graph. `task` says which of the forms it has:
  *
- *   decode -> resize to `size` -> value / 255 -> (value - mean) / std -> `layout`
- *
- * and a domain may override any of these (a low-resolution domain is fed smaller pictures).
+ *   classification    pictures of a fixed size -> scores of labels
+ *   image-to-image    pictures of any size, whole or in overlapping tiles -> pictures of `scale` times the size
  */
 import { readFile } from 'node:fs/promises'
 import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static, type TObject } from 'typebox'
 import { NAME_PATTERN } from '../base/names.js'
 import { modelErrors } from './errors.js'
+import {
+  channelFaults, ColourRulesSchema, inputShape, PreprocessingSchema, rulesOf, type ColourRules,
+  type PreprocessingOverrides
+} from './preprocessing.js'
 
 const strict = { additionalProperties: false }
 
 const FileName = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$', description: 'a file beside the manifest' })
-const PerChannel = Type.Array(Type.Number(), { minItems: 1, maxItems: 4 })
-const Side = Type.Integer({ minimum: 1, maximum: 4096 })
+const ValueName = Type.String({ minLength: 1 })
 
-const preprocessing = {
-  size: Type.Object({ height: Side, width: Side }, strict),
-  colour: Type.Union([Type.Literal('rgb'), Type.Literal('bgr'), Type.Literal('grey')]),
-  layout: Type.Union([Type.Literal('NCHW'), Type.Literal('NHWC')]),
-  mean: PerChannel,
-  std: Type.Array(Type.Number({ exclusiveMinimum: 0 }), { minItems: 1, maxItems: 4 }),
-  resize: Type.Object({
-    fit: Type.Union([Type.Literal('fill'), Type.Literal('cover'), Type.Literal('contain')], {
-      description: 'fill ignores the aspect ratio, cover crops the middle, contain pads with the mean'
-    }),
-    kernel: Type.Union([
-      Type.Literal('area'), Type.Literal('bilinear'), Type.Literal('cubic'), Type.Literal('lanczos3')
-    ])
-  }, strict)
-}
-
-const PreprocessingSchema = Type.Object(preprocessing, strict)
-
-export const ManifestSchema = Type.Object({
+const common = {
   format: Type.Literal(1),
   name: Type.String({ pattern: NAME_PATTERN }),
   title: Type.String({ maxLength: 200 }),
   description: Type.Optional(Type.String({ maxLength: 4000 })),
   licence: Type.Optional(Type.String({ maxLength: 200 })),
   graph: FileName,
+  batchNorms: Type.Optional(Type.Union([
+    Type.Object({ from: Type.Literal('graph') }, strict),
+    Type.Object({ from: Type.Literal('reference-state'), state: FileName }, strict),
+    Type.Object({ from: Type.Literal('inserted') }, strict)
+  ], {
+    description: 'graph (the default): they stand in the ONNX file; reference-state: they were folded away at ' +
+      'export, and this state_dict undoes that; inserted: an identity behind every convolution'
+  })),
+  defaultDomain: Type.String({ pattern: NAME_PATTERN })
+}
+
+function domainsWith<Rules extends TObject> (rules: Rules) {
+  const entry = Type.Object({
+    description: Type.Optional(Type.String({ maxLength: 2000 })),
+    input: Type.Optional(Type.Partial(rules, strict))
+  }, strict)
+  return Type.Optional(Type.Record(Type.String({ pattern: NAME_PATTERN }), entry, strict))
+}
+
+export const ClassificationSchema = Type.Object({
+  ...common,
   task: Type.Literal('classification'),
-  input: Type.Object({ name: Type.String({ minLength: 1 }), ...preprocessing }, strict),
+  input: Type.Object({ name: ValueName, ...PreprocessingSchema.properties }, strict),
   output: Type.Object({
-    name: Type.String({ minLength: 1 }),
+    name: ValueName,
     activation: Type.Union([Type.Literal('softmax'), Type.Literal('sigmoid'), Type.Literal('none')], {
       description: 'what turns the output into scores'
     })
   }, strict),
   labels: FileName,
-  defaultDomain: Type.String({ pattern: NAME_PATTERN }),
-  domains: Type.Optional(Type.Record(
-    Type.String({ pattern: NAME_PATTERN }),
-    Type.Object({
-      description: Type.Optional(Type.String({ maxLength: 2000 })),
-      input: Type.Optional(Type.Partial(PreprocessingSchema, strict))
-    }, strict),
-    strict
-  ))
+  domainFrom: Type.Optional(Type.Literal('inputSize', {
+    description: 'requests that name no domain get the one whose size is nearest to the picture'
+  })),
+  domains: domainsWith(PreprocessingSchema)
 }, strict)
 
-export type Manifest = Static<typeof ManifestSchema>
-export type Preprocessing = Static<typeof PreprocessingSchema>
+const SCALE_MAX = 8
+
+export const ImageToImageSchema = Type.Object({
+  ...common,
+  task: Type.Literal('image-to-image'),
+  input: Type.Object({ name: ValueName, ...ColourRulesSchema.properties }, strict),
+  output: Type.Object({
+    name: ValueName,
+    scale: Type.Integer({ minimum: 1, maximum: SCALE_MAX, description: 'size of the output over that of the input' }),
+    black: Type.Number({ description: 'the value of a pixel 0' }),
+    white: Type.Number({ description: 'the value of a pixel 255' })
+  }, strict),
+  tiling: Type.Object({
+    tile: Type.Integer({ minimum: 1, maximum: 4096, description: 'side of the largest input that runs at once' }),
+    overlap: Type.Integer({
+      minimum: 0, maximum: 2048, description: 'how far an output pixel sees: the radius of the receptive field'
+    }),
+    multipleOf: Type.Integer({
+      minimum: 1, maximum: 1024, description: 'sides that the graph takes; others are padded with their edge'
+    })
+  }, strict),
+  domains: domainsWith(ColourRulesSchema)
+}, strict)
+
+export type ClassificationManifest = Static<typeof ClassificationSchema>
+export type ImageToImageManifest = Static<typeof ImageToImageSchema>
+export type Manifest = ClassificationManifest | ImageToImageManifest
 
 const ajv = new Ajv({ allErrors: true })
-const validate = ajv.compile<Manifest>(ManifestSchema)
+const validateTask = ajv.compile<{ task: Manifest['task'] }>(Type.Object({
+  task: Type.Unsafe<Manifest['task']>({ enum: ['classification', 'image-to-image'] })
+}))
+const validateOf = {
+  classification: ajv.compile(ClassificationSchema), 'image-to-image': ajv.compile(ImageToImageSchema)
+}
 
 /** Throws MANIFEST_INVALID listing every fault. */
 export function parseManifest (text: string, folderName: string): Manifest {
@@ -80,55 +110,79 @@ export function parseManifest (text: string, folderName: string): Manifest {
   } catch (cause) {
     throw refused([`it is not JSON: ${(cause as Error).message}`], cause)
   }
-  if (!validate(parsed)) {
-    throw refused(validate.errors!.map(({ instancePath, message, params }) => {
+  const { errors } = validateTask(parsed) ? { errors: formFaults(parsed) } : validateTask
+  if (errors != null && errors.length > 0) {
+    throw refused(errors.map(({ instancePath, message, params }) => {
       return `${instancePath === '' ? 'it' : instancePath} ${message} ${JSON.stringify(params)}`
     }))
   }
-  const faults = relationFaults(parsed, folderName)
+  const manifest = parsed as Manifest
+  const faults = relationFaults(manifest, folderName)
   if (faults.length > 0) throw refused(faults)
-  return parsed
+  return manifest
+}
+
+function formFaults (parsed: { task: Manifest['task'] }) {
+  const validate = validateOf[parsed.task]
+  return validate(parsed) ? [] : validate.errors
 }
 
 /** What a schema cannot say: relations between fields. */
 function relationFaults (manifest: Manifest, folderName: string): string[] {
   const faults: string[] = []
   if (manifest.name !== folderName) faults.push(`/name must be the folder's name "${folderName}"`)
-  const variants: Array<[string, Partial<Preprocessing>]> = [['/input', manifest.input]]
-  for (const [domain, { input = {} }] of Object.entries(manifest.domains ?? {})) {
-    variants.push([`/domains/${domain}`, input])
+  faults.push(...channelFaults('/input', manifest.input))
+  for (const domain of Object.keys(manifest.domains ?? {})) {
+    faults.push(...channelFaults(`/domains/${domain}`, rulesOf(manifest, domain)))
   }
-  for (const [where, input] of variants) {
-    const { colour, mean, std } = { ...manifest.input, ...input }
-    const channels = colour === 'grey' ? 1 : 3
-    if (mean.length !== channels) faults.push(`${where} mean must have ${channels} values for ${colour}`)
-    if (std.length !== channels) faults.push(`${where} std must have ${channels} values for ${colour}`)
+  return manifest.task === 'image-to-image' ? [...faults, ...tilingFaults(manifest)] : faults
+}
+
+function tilingFaults ({ output: { black, white }, tiling }: ImageToImageManifest): string[] {
+  const { tile, overlap, multipleOf } = tiling
+  const faults: string[] = []
+  if (white <= black) faults.push(`/output white must be above black, ${black}`)
+  if (tile % multipleOf !== 0) faults.push(`/tiling tile must be a multiple of ${multipleOf}`)
+  if (tile - 2 * overlap < multipleOf) {
+    faults.push(`/tiling tile must be at least ${2 * overlap + multipleOf}, twice the overlap and one step`)
   }
   return faults
 }
 
-/** How pictures of a domain are prepared: the model's rules with the domain's overrides. */
-export function preprocessingOf (manifest: Manifest, domain: string): Preprocessing {
-  const { name: _name, ...rules } = manifest.input
-  return { ...rules, ...entryOf(manifest, domain)?.input } as Preprocessing
-}
-
-/** What the manifest says of a domain, if anything. */
-export function entryOf (manifest: Manifest, domain: string): NonNullable<Manifest['domains']>[string] | undefined {
-  const { domains = {} } = manifest
-  return Object.hasOwn(domains, domain) ? domains[domain] : undefined
-}
-
-/** Dimensions of one picture as the model's input, batch axis 1, for each distinct size that domains use. */
+/**
+ * Dimensions of one picture as the model's input, batch axis 1, in the sizes to compile and prove with, the usual one
+ * first: each distinct size that domains use; for a task that takes any size, a square and a small oblong stand for
+ * all.
+ */
 export function inputShapes (manifest: Manifest): number[][] {
-  const domains = [manifest.defaultDomain, ...Object.keys(manifest.domains ?? {})]
-  const shapes = domains.map((domain) => inputShape(preprocessingOf(manifest, domain)))
+  const shapes = manifest.task === 'classification'
+    ? [manifest.defaultDomain, ...Object.keys(manifest.domains ?? {})].map((domain) => usualShape(manifest, domain))
+    : sampleShapes(manifest)
   return [...new Map(shapes.map((shape) => [shape.join(), shape])).values()]
 }
 
-export function inputShape ({ size, colour, layout }: Preprocessing): number[] {
-  const channels = colour === 'grey' ? 1 : 3
-  return layout === 'NCHW' ? [1, channels, size.height, size.width] : [1, size.height, size.width, channels]
+/** The shapes that requests will mostly have: to have everything allocated for. */
+export function usualShapes (manifest: Manifest): number[][] {
+  return manifest.task === 'classification' ? inputShapes(manifest) : [usualShape(manifest, manifest.defaultDomain)]
+}
+
+/** The shape that requests for a domain will mostly have; `registered` comes with the version that answers. */
+export function usualShape (manifest: Manifest, domain: string, registered?: PreprocessingOverrides): number[] {
+  if (manifest.task === 'classification') return inputShape(rulesOf(manifest, domain, registered))
+  const { tile } = manifest.tiling
+  return inputShape({ ...rulesOf(manifest, domain, registered), size: { height: tile, width: tile } })
+}
+
+/** A proof costs several runs on one thread; a larger square would show no more. */
+const SQUARE_SIDE = 64
+
+function sampleShapes (manifest: ImageToImageManifest): number[][] {
+  const { tiling: { tile, overlap, multipleOf } } = manifest
+  const rules: ColourRules = rulesOf(manifest, manifest.defaultDomain)
+  const short = multipleOf * Math.ceil((overlap + 1) / multipleOf)
+  const oblong = { height: Math.min(short, tile), width: Math.min(short + multipleOf, tile) }
+  const side = Math.min(tile, Math.max(short, multipleOf * Math.ceil(SQUARE_SIDE / multipleOf)))
+  return [{ height: side, width: side }, oblong].map((size) => inputShape({ ...rules, size }))
 }
 
 const LABELS_MAX = 1_000_000

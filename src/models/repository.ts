@@ -8,6 +8,7 @@ import { parseManifest, readLabels, type Manifest } from './manifest.js'
 
 export interface ModelEntry {
   readonly manifest: Manifest
+  /** None where the task has no classes. */
   readonly labels: readonly string[]
   readonly folder: string
   readonly graphPath: string
@@ -29,7 +30,8 @@ export async function readRepository (modelsFolder: string): Promise<ModelEntry[
   return await Promise.all(names.map((name) => readModel(modelsFolder, name)))
 }
 
-async function readModel (modelsFolder: string, name: string): Promise<ModelEntry> {
+/** Throws MANIFEST_INVALID or MODEL_FILE_UNREADABLE. */
+export async function readModel (modelsFolder: string, name: string): Promise<ModelEntry> {
   if (!isName(name)) throw modelErrors.MANIFEST_INVALID(`"${name}" is no name for a model`, { received: name })
   const folder = join(modelsFolder, name)
   let text: string
@@ -43,6 +45,6 @@ async function readModel (modelsFolder: string, name: string): Promise<ModelEntr
     throw modelErrors.MODEL_FILE_UNREADABLE(`the manifest of "${name}" cannot be read: ${message}`, {}, cause)
   }
   const manifest = parseManifest(text, name)
-  const labels = await readLabels(join(folder, manifest.labels))
+  const labels = manifest.task === 'classification' ? await readLabels(join(folder, manifest.labels)) : []
   return { manifest, labels, folder, graphPath: join(folder, manifest.graph) }
 }

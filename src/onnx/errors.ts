@@ -5,5 +5,6 @@ export const onnxErrors = defineErrors({
   ONNX_TOO_LARGE: 'too-large',
   ONNX_CYCLIC: 'invalid',
   ONNX_MALFORMED: 'invalid',
-  ONNX_UNSUPPORTED: 'unsupported'
+  ONNX_UNSUPPORTED: 'unsupported',
+  ONNX_EXTERNAL_DATA: 'invalid'
 })

@@ -28,7 +28,7 @@ export function indexGraph (graph: GraphProto): GraphIndex {
       producerOf.set(output, node)
     }
   }
-  for (const node of graph.node) for (const value of readValues(node)) countReader(value)
+  for (const node of graph.node) for (const value of valuesReadBy(node)) countReader(value)
   const initializerOf = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]))
   const outputs = new Set(graph.output.map(({ name }) => name))
   for (const output of outputs) countReader(output)
@@ -36,10 +36,10 @@ export function indexGraph (graph: GraphProto): GraphIndex {
 }
 
 /** Every value that a node reads, as often; what its nested graphs (If, Loop, Scan) read and give out too. */
-function * readValues (node: NodeProto): Generator<string> {
+export function * valuesReadBy (node: NodeProto): Generator<string> {
   for (const input of node.input) if (input !== '') yield input
   for (const nested of nestedGraphs(node)) {
-    for (const inner of nested.node) yield * readValues(inner)
+    for (const inner of nested.node) yield * valuesReadBy(inner)
     for (const { name } of nested.output) yield name
   }
 }
@@ -57,7 +57,7 @@ export function topologicalOrder (index: GraphIndex): NodeProto[] {
   const dependants = new Map<NodeProto, NodeProto[]>()
   for (const node of index.graph.node) {
     const producers = new Set<NodeProto>()
-    for (const value of readValues(node)) {
+    for (const value of valuesReadBy(node)) {
       const producer = index.producerOf.get(value)
       if (producer !== undefined) producers.add(producer)
     }
@@ -89,7 +89,7 @@ function nodeOnCycle (index: GraphIndex, isStuck: (node: NodeProto) => boolean):
   let node = index.graph.node.find(isStuck)!
   while (!seen.has(node)) {
     seen.add(node)
-    for (const value of readValues(node)) {
+    for (const value of valuesReadBy(node)) {
       const producer = index.producerOf.get(value)
       if (producer === undefined || !isStuck(producer)) continue
       node = producer
@@ -102,6 +102,19 @@ function nodeOnCycle (index: GraphIndex, isStuck: (node: NodeProto) => boolean):
 /** A node for a message: its name where it has one, else what it makes. */
 export function describeNode (node: NodeProto): string {
   return `"${node.name === '' ? node.output[0] ?? '?' : node.name}" (${node.opType})`
+}
+
+/**
+ * Renames the values that a node reads and makes, in place; what its nested graphs read and give out too. Values that
+ * only a nested graph has must be left alone by `rename`.
+ */
+export function renameValues (node: NodeProto, rename: (value: string) => string): void {
+  node.input = node.input.map(rename)
+  node.output = node.output.map(rename)
+  for (const nested of nestedGraphs(node)) {
+    for (const inner of nested.node) renameValues(inner, rename)
+    for (const output of nested.output) output.name = rename(output.name)
+  }
 }
 
 /** Hands out names that no value, node or initializer of the graph or of a graph nested in it has. */

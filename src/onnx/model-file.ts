@@ -19,7 +19,7 @@ export async function readModelFile (path: string): Promise<Uint8Array> {
     if (size > MODEL_BYTES_MAX) {
       throw onnxErrors.ONNX_TOO_LARGE('the model file is too large', { expected: MODEL_BYTES_MAX, received: size })
     }
-    const bytes = Buffer.alloc(size)
+    const bytes = Buffer.allocUnsafeSlow(size)
     for (let at = 0; at < size;) {
       const { bytesRead } = await file.read(bytes, at, size - at, at)
       if (bytesRead === 0) throw onnxErrors.ONNX_NOT_A_MODEL('the model file ended while it was read')

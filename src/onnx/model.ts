@@ -14,7 +14,7 @@ export type OnnxModel = ModelProto & { graph: GraphProto }
 export const MODEL_BYTES_MAX = 2 ** 31 - 1
 
 /** Far above any real graph (the largest vision models have some 10,000), and far below what would exhaust memory. */
-const NODES_MAX = 200_000
+export const NODES_MAX = 200_000
 
 /** The default operator set, under both of its names. */
 export function isOnnxDomain (opDomain: string): boolean {

@@ -20,7 +20,8 @@ export class BankCache {
   constructor (bytesMax: number, observer: BankCacheObserver = {}) {
     this.#observer = observer
     this.#banks = new LRUCache<string, Float32Array>({
-      maxSize: bytesMax,
+      // A limit of 0 would mean none.
+      maxSize: Math.max(bytesMax, 1),
       sizeCalculation: ({ byteLength }) => Math.max(1, Math.min(byteLength, bytesMax)),
       dispose: (_bank, _key, reason) => { if (reason === 'evict') observer.onEviction?.() }
     })

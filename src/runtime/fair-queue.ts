@@ -89,7 +89,7 @@ export class FairQueue<Item extends Waiting> {
     })
   }
 
-  /** Puts back what was taken but not served, whatever the limits: it was let in before. */
+  /** Takes what was let in before, whatever the limits: taken but not served, or a later part of what is served. */
   putBack (item: Item): void {
     this.#insert(item)
   }

@@ -10,6 +10,8 @@ export interface ServedModel {
   readonly name: string
   readonly graphPath: string
   readonly bankInputs: readonly BankInput[]
+  /** Its inputs come in more sizes than could be remembered. */
+  readonly takesAnySize?: boolean
 }
 
 export interface LoadRequest {

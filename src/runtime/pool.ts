@@ -85,6 +85,7 @@ export class InferencePool {
   #restartDelayMs = RESTART_DELAY_FIRST_MS
   #isClosed = false
   #running = 0
+  #keptOpen = 0
   #msPerRow = 0
   #onDrained: (() => void) | undefined
 
@@ -110,10 +111,11 @@ export class InferencePool {
   /**
    * Runs the parts of one request, each when its turn comes; lets in all or none. Results are in order.
    * Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the run's own error, or the signal's
-   * reason.
+   * reason. `isLetIn` is for the later parts of work that was let in before: neither a full queue nor closing refuses
+   * them; run it in `keepOpen`.
    */
-  async submit (jobs: readonly Job[], signal?: AbortSignal): Promise<JobResult[]> {
-    if (this.#isClosed) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
+  async submit (jobs: readonly Job[], signal?: AbortSignal, isLetIn = false): Promise<JobResult[]> {
+    if (this.#isClosed && !isLetIn) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
     signal?.throwIfAborted()
     const enqueuedAt = performance.now()
     const queued: QueuedJob[] = []
@@ -121,7 +123,8 @@ export class InferencePool {
       const { turnOf, runKey, rows } = job
       queued.push({ job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject })
     }))
-    this.#queue.add(queued)
+    if (isLetIn) for (const item of queued) this.#queue.putBack(item)
+    else this.#queue.add(queued)
     const drop = () => this.#drop(queued, signal?.reason)
     signal?.addEventListener('abort', drop, { once: true })
     this.#dispatch()
@@ -133,6 +136,18 @@ export class InferencePool {
       throw error
     } finally {
       signal?.removeEventListener('abort', drop)
+    }
+  }
+
+  /** Runs `work`, which submits one part after another; closing waits for it. Throws POOL_CLOSED. */
+  async keepOpen<T> (work: () => Promise<T>): Promise<T> {
+    if (this.#isClosed) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
+    this.#keptOpen++
+    try {
+      return await work()
+    } finally {
+      this.#keptOpen--
+      this.#settleDrain()
     }
   }
 
@@ -149,7 +164,11 @@ export class InferencePool {
   }
 
   #settleDrain (): void {
-    if (this.#running === 0 && this.#queue.rows === 0) this.#onDrained?.()
+    if (!this.#hasWork) this.#onDrained?.()
+  }
+
+  get #hasWork (): boolean {
+    return this.#running > 0 || this.#queue.rows > 0 || this.#keptOpen > 0
   }
 
   /** Rows waiting, domains waiting, and how long the queue will take at the pace of the last runs. */
@@ -171,7 +190,7 @@ export class InferencePool {
   /** Answers what was let in, then ends the threads. */
   async close (): Promise<void> {
     this.#isClosed = true
-    if (this.#queue.rows > 0 || this.#running > 0) {
+    if (this.#hasWork) {
       await new Promise<void>((resolve) => { this.#onDrained = resolve })
     }
     for (const timer of this.#restarts) clearTimeout(timer)
@@ -186,7 +205,7 @@ export class InferencePool {
       onGone: (gone, error) => {
         this.#workers.delete(gone)
         this.#ready.delete(gone)
-        if (!this.#isClosed || this.#queue.rows > 0) this.#replace(error, performance.now() - bornAt)
+        if (!this.#isClosed || this.#hasWork) this.#replace(error, performance.now() - bornAt)
       },
       ...(script === undefined ? {} : { script })
     })

@@ -53,7 +53,8 @@ export class WorkerHandle {
 
   constructor ({ bankBytesMax, onGone, script = INFERENCE_SCRIPT }: WorkerHandleOptions) {
     this.#ledger = new LRUCache<string, number>({
-      maxSize: bankBytesMax,
+      // A limit of 0 would mean none: a single byte lets in the bank that runs, and nothing else.
+      maxSize: Math.max(bankBytesMax, 1),
       sizeCalculation: (bytes) => bytes,
       dispose: (_bytes, key) => this.#evicted.push(key)
     })

@@ -24,7 +24,17 @@ assert(port !== null, 'worker.js must run in a worker thread')
 yieldToOthers(NICENESS)
 
 const models = new Map<string, { session: Session, served: ServedModel }>()
-const banks = new Map<string, Record<string, PlainTensor>>()
+const banks = new Map<string, HeldBank>()
+
+/** Memory of a bank that went, by model: the next one of the model takes it, so that rotation makes no garbage. */
+const spare = new Map<string, HeldBank>()
+
+interface HeldBank {
+  modelId: string
+  flat: Float32Array
+  /** Views of `flat`. */
+  tensors: Record<string, PlainTensor>
+}
 
 port.on('message', (message: ToWorker) => {
   if (message.type === 'load') void load(message)
@@ -34,7 +44,9 @@ port.on('message', (message: ToWorker) => {
 
 async function load ({ model }: LoadRequest): Promise<void> {
   try {
-    const session = await openSession(model.graphPath, { optimization: 'disabled' })
+    // The runtime keeps a plan of its memory for every shape that it has met, and never forgets one.
+    const memoryPattern = model.takesAnySize !== true
+    const session = await openSession(model.graphPath, { optimization: 'disabled', memoryPattern })
     models.set(model.id, { session, served: model })
     send({ type: 'loaded', modelId: model.id })
   } catch (thrown) {
@@ -47,12 +59,12 @@ async function run (request: RunRequest): Promise<void> {
   try {
     const model = models.get(modelId)
     assert(model !== undefined, `model ${modelId} is not loaded`)
-    for (const key of request.evicted) banks.delete(key)
-    if (request.bank !== undefined) banks.set(bankKey, bankTensors(request.bank, model.served))
+    for (const key of request.evicted) forget(key)
+    if (request.bank !== undefined) banks.set(bankKey, keep(request.bank, model.served))
     const bank = banks.get(bankKey)
     assert(bank !== undefined, `bank ${bankKey} is not here`)
     const begin = performance.now()
-    const outputs = await model.session.run({ ...request.feeds, ...bank }, wanted)
+    const outputs = await model.session.run({ ...request.feeds, ...bank.tensors }, wanted)
     const inferMs = performance.now() - begin
     send({ type: 'done', job, outputs, inferMs }, Object.values(outputs).map(({ data }) => (data as Uint8Array).buffer))
   } catch (thrown) {
@@ -61,11 +73,24 @@ async function run (request: RunRequest): Promise<void> {
 }
 
 /** ONNX Runtime refuses tensors over shared memory, so a bank is copied once, when it arrives. */
-function bankTensors (shared: Float32Array, { bankInputs }: ServedModel): Record<string, PlainTensor> {
+function keep (shared: Float32Array, { id, bankInputs }: ServedModel): HeldBank {
+  const reused = spare.get(id)
+  if (reused !== undefined) {
+    spare.delete(id)
+    reused.flat.set(shared)
+    return reused
+  }
   const flat = new Float32Array(shared)
-  return Object.fromEntries(bankInputs.map(({ name, offset, dims }) => {
+  const tensors = Object.fromEntries(bankInputs.map(({ name, offset, dims }): [string, PlainTensor] => {
     return [name, { type: 'float32', dims, data: flat.subarray(offset, offset + elementCount(dims)) }]
   }))
+  return { modelId: id, flat, tensors }
+}
+
+function forget (key: string): void {
+  const held = banks.get(key)
+  banks.delete(key)
+  if (held !== undefined) spare.set(held.modelId, held)
 }
 
 async function close (): Promise<void> {

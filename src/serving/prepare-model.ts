@@ -1,9 +1,12 @@
 /** Brings a model from its folder to the workers: compile or fetch, load, make sure of a default domain, warm up. */
-import { obtainArtefact } from '../models/obtain-artefact.js'
+import { obtainArtefact } from '../compiler/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
-import { inputShapes } from '../models/manifest.js'
+import { compileOptionsOf, sourceOf } from '../models/compilation.js'
+import { usualShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
-import { bankKey, packShared, turnOf, type InferenceParts } from './inference.js'
+import { proveTiling } from './prove-tiling.js'
+import { packShared, type InferenceParts } from './inference.js'
+import { loneRow } from './lone-row.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
 import type { Settings } from '../config/schema.js'
@@ -25,20 +28,29 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
   const { name } = entry.manifest
   const logger = parts.logger.child({ model: name })
   const begin = performance.now()
-  const { artefact, key } = await obtainArtefact(entry, {
+  const { artefact, key } = await obtainArtefact(sourceOf(entry), compileOptionsOf(entry, foldBudget), {
     cacheFolder: cacheDir,
-    foldBudget,
     signal,
+    onWaiting: () => logger.info('another process compiles this model; waiting for it'),
     onProgress: (step, attempt) => logger.info({ step, attempt }, 'compiling'),
     onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
   })
   const model: ReadyModel = {
-    entry, artefact, served: { id: key, name, graphPath: artefact.graphPath, bankInputs: artefact.bankInputs }
+    entry,
+    artefact,
+    served: {
+      id: key,
+      name,
+      graphPath: artefact.graphPath,
+      bankInputs: artefact.bankInputs,
+      takesAnySize: entry.manifest.task === 'image-to-image'
+    }
   }
   checkManifest(model)
   await parts.pool.load(model.served)
   await ensureDefaultDomain(parts, model, logger)
   await warmUp(parts, model)
+  await proveTiling(parts.pool, model)
   logger.info({
     readyMs: Math.round(performance.now() - begin),
     batchNorms: artefact.sites.length,
@@ -60,9 +72,9 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
   }
   const output = artefact.outputs.find(({ name }) => name === manifest.output.name)
   if (output === undefined) faults.push(`it has no output "${manifest.output.name}"`)
-  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores are made from float32`)
+  else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores and pixels are made from float32`)
   const classes = output?.dims.at(-1)
-  if (typeof classes === 'number' && classes !== labels.length) {
+  if (manifest.task === 'classification' && typeof classes === 'number' && classes !== labels.length) {
     faults.push(`it has ${classes} classes, but there are ${labels.length} labels`)
   }
   if (faults.length === 0) return
@@ -80,20 +92,11 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
 
 /** One run per worker and input size, so that the first request finds everything allocated. */
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
-  const { artefact, served, entry } = model
-  const bank = packShared(model, artefact.ownBank)
-  for (const shape of inputShapes(entry.manifest)) {
+  const { artefact, entry } = model
+  const bank = { packed: packShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
+  for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
-    const jobs = Array.from({ length: parts.settings.workers }, () => ({
-      turnOf: turnOf(entry.manifest.name, ''),
-      model: served,
-      bankKey: bankKey(model, bankDigest(artefact.ownBank)),
-      bank,
-      rows: 1,
-      feeds,
-      wanted: artefact.outputs.map(({ name }) => name),
-      runKey: undefined
-    }))
-    await parts.pool.submit(jobs)
+    const job = loneRow(model, '', bank, feeds, artefact.outputs.map(({ name }) => name))
+    await parts.pool.submit(Array.from({ length: parts.settings.workers }, () => job))
   }
 }

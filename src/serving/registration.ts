@@ -8,14 +8,19 @@ import { bankDigest, completeBank, type Bank, type PartialLayer } from '../bank/
 import { bankErrors } from '../bank/errors.js'
 import { parseBankJson } from '../bank/formats/bank-json.js'
 import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
-import { entryOf } from '../models/manifest.js'
+import { parseStrictJson } from '../base/strict-json.js'
+import { entryOf } from '../models/preprocessing.js'
 import { bankKey, packShared, type InferenceParts } from './inference.js'
+import { checkedPreprocessing } from './registered-preprocessing.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
+import type { TensorToWrite } from '../bank/formats/safetensors.js'
 import type { ReadyModel } from './served-models.js'
 
 export interface RegistrationOptions {
   isActivated: boolean
   description?: string
+  /** How pictures for this version are prepared, unchecked; goes before what the bank itself says. */
+  preprocessing?: unknown
   expected?: ExpectedRevision
 }
 
@@ -28,26 +33,36 @@ export interface Registered {
 
 /** What a version's file says about itself, in its safetensors metadata. */
 export const METADATA = {
-  FORMAT: 'bankswitch.format', FINGERPRINT: 'bankswitch.fingerprint', SOURCE: 'bankswitch.source'
+  FORMAT: 'bankswitch.format',
+  FINGERPRINT: 'bankswitch.fingerprint',
+  SOURCE: 'bankswitch.source',
+  /** JSON. */
+  PREPROCESSING: 'bankswitch.preprocessing'
 } as const
 
 const FILE_FORMAT = '1'
 const IGNORED_MAX = 100
 
-type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics'>
+const PREPROCESSING_DEPTH_MAX = 4
 
-/** Throws what `parseBankJson`, `completeBank`, `packBank` and the store throw. */
+type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics' | 'pool'>
+
+/** Throws what `parseBankJson`, `completeBank`, `packBank`, the store and `checkedPreprocessing` throw. */
 export async function registerJson (
   parts: Parts, model: ReadyModel, domain: string, body: Uint8Array, options: RegistrationOptions
 ): Promise<Registered> {
-  const { description, layers } = parseBankJson(body)
-  const described = description === undefined ? options : { ...options, description }
-  return await register(parts, model, domain, completed(model, layers), 'json', described)
+  const { description, preprocessing, layers } = parseBankJson(body)
+  const told = {
+    ...(preprocessing === undefined ? {} : { preprocessing }),
+    ...options,
+    ...(description === undefined ? {} : { description })
+  }
+  return await register(parts, model, domain, completed(model, layers), 'json', told)
 }
 
 /**
- * Throws what `parseBankSafetensors`, `completeBank`, `packBank` and the store throw, and BANK_FINGERPRINT_MISMATCH
- * when the file names another network than this one.
+ * Throws what `parseBankSafetensors`, `completeBank`, `packBank`, the store and `checkedPreprocessing` throw, and
+ * BANK_FINGERPRINT_MISMATCH when the file names another network than this one.
  */
 export async function registerSafetensors (
   parts: Parts, model: ReadyModel, domain: string, body: Uint8Array, options: RegistrationOptions
@@ -59,21 +74,47 @@ export async function registerSafetensors (
       expected: model.artefact.fingerprint, received: fingerprint.slice(0, 100)
     })
   }
-  const registered = await register(parts, model, domain, completed(model, layers), 'safetensors', options)
+  const preprocessing = metadata.get(METADATA.PREPROCESSING)
+  const told = preprocessing === undefined
+    ? options
+    : { preprocessing: parsePreprocessingText(preprocessing), ...options }
+  const registered = await register(parts, model, domain, completed(model, layers), 'safetensors', told)
   return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
+}
+
+/** What a version's file holds besides the bank. */
+export interface FileParts {
+  tensors: readonly TensorToWrite[]
+  metadata: ReadonlyArray<readonly [string, string]>
+}
+
+/** The file that a version is. */
+export function versionFile (
+  { artefact }: ReadyModel, bank: Bank, source: VersionSource, { tensors, metadata }: FileParts
+): Uint8Array<ArrayBuffer> {
+  return serializeBankSafetensors(bank, new Map([
+    [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source], ...metadata
+  ]), tensors)
 }
 
 /** Registers a complete bank that was made here. */
 export async function register (
-  { store, banks, metrics }: Parts, model: ReadyModel, domain: string, bank: Bank, source: VersionSource,
-  { isActivated, description, expected }: RegistrationOptions
+  parts: Parts, model: ReadyModel, domain: string, bank: Bank, source: VersionSource, options: RegistrationOptions,
+  more: FileParts = { tensors: [], metadata: [] }
 ): Promise<Registered> {
+  const { store, banks, metrics } = parts
+  const { isActivated, description, expected } = options
   const { artefact, entry } = model
   const packed = packShared(model, bank)
   const digest = bankDigest(bank)
-  const file = serializeBankSafetensors(bank, new Map([
-    [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source]
-  ]))
+  const preprocessing = options.preprocessing === undefined
+    ? undefined
+    : await checkedPreprocessing(parts, model, domain, options.preprocessing, { packed, digest })
+  const file = versionFile(model, bank, source, preprocessing === undefined
+    ? more
+    : {
+        ...more, metadata: [...more.metadata, [METADATA.PREPROCESSING, JSON.stringify(preprocessing)]]
+      })
   const { name } = entry.manifest
   const isNew = store.domain(name, domain) === undefined
   const told = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
@@ -83,6 +124,7 @@ export async function register (
     fingerprint: artefact.fingerprint,
     source,
     isActivated,
+    ...(preprocessing === undefined ? {} : { preprocessing }),
     ...(told === undefined ? {} : { description: told })
   }, expected)
   banks.put(bankKey(model, digest), packed)
@@ -92,4 +134,9 @@ export async function register (
 
 function completed ({ artefact }: ReadyModel, layers: ReadonlyMap<string, PartialLayer>): Bank {
   return completeBank(artefact.layers, layers, artefact.ownBank)
+}
+
+/** Preprocessing as a query or a file's metadata carries it. Throws what `parseStrictJson` throws. */
+export function parsePreprocessingText (text: string): unknown {
+  return parseStrictJson(Buffer.from(text), { depthMax: PREPROCESSING_DEPTH_MAX })
 }

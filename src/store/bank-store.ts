@@ -9,6 +9,12 @@
 export const VERSION_SOURCES = ['model', 'json', 'safetensors', 'calibration'] as const
 export type VersionSource = typeof VERSION_SOURCES[number]
 
+/** Plain JSON. */
+export type VersionPreprocessing = Readonly<{
+  size?: { width: number, height: number }
+  [rule: string]: unknown
+}>
+
 export interface VersionRecord {
   readonly version: number
   /** SHA-256 of the stored file. */
@@ -19,6 +25,8 @@ export interface VersionRecord {
   /** Of the model that the bank belongs to. */
   readonly fingerprint: string
   readonly source: VersionSource
+  /** How pictures for this bank are prepared, where it differs from the model's rules; of no meaning to the store. */
+  readonly preprocessing?: VersionPreprocessing
   /** ISO 8601, UTC. */
   readonly createdAt: string
 }
@@ -40,6 +48,7 @@ export interface NewVersion {
   readonly digest: string
   readonly fingerprint: string
   readonly source: VersionSource
+  readonly preprocessing?: VersionPreprocessing
   readonly description?: string
   readonly isActivated: boolean
 }

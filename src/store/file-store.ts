@@ -95,6 +95,7 @@ class FileStore implements BankStore {
         digest: added.digest,
         fingerprint: added.fingerprint,
         source: added.source,
+        ...(added.preprocessing === undefined ? {} : { preprocessing: added.preprocessing }),
         createdAt: new Date(this.#now()).toISOString()
       }
       const next = withVersion(domain, pointer, record, added.isActivated, added.description)

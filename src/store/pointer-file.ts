@@ -9,7 +9,7 @@ import { Type, type Static } from 'typebox'
 import { sha256 } from '../base/digest.js'
 import { NAME_PATTERN } from '../base/names.js'
 import { storeErrors } from './errors.js'
-import type { DomainRecord } from './bank-store.js'
+import type { DomainRecord, VersionPreprocessing } from './bank-store.js'
 
 export const POINTER_FILE = 'domain.json'
 
@@ -35,6 +35,7 @@ const PointerSchema = Type.Object({
     source: Type.Union([
       Type.Literal('model'), Type.Literal('json'), Type.Literal('safetensors'), Type.Literal('calibration')
     ]),
+    preprocessing: Type.Optional(Type.Unsafe<VersionPreprocessing>({ type: 'object' })),
     createdAt: Type.String()
   })),
   checksum: Digest

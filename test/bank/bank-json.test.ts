@@ -49,9 +49,15 @@ describe('wrong forms are BANK_FORM_INVALID', () => {
   test('unknown fields of the body', () => {
     for (const field of ['layer', 'Layers', 'activate', '__proto__', '']) {
       assert.throws(() => parse(`{"layers":{},${JSON.stringify(field)}:1}`), hasCode('BANK_FORM_INVALID', {
-        expected: 'description and layers', received: JSON.stringify(field)
+        expected: ['description', 'preprocessing', 'layers'], received: JSON.stringify(field)
       }))
     }
+  })
+
+  test('preprocessing is handed on as it stands', () => {
+    const preprocessing = { mean: [0.5], size: { width: 1 }, anything: null }
+    assert.deepEqual(parse({ preprocessing, layers: {} }).preprocessing, preprocessing)
+    assert.equal('preprocessing' in parse({ layers: {} }), false)
   })
 
   test('layers that are missing or no object', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bfloat16ToNumber, float16ToNumber } from '#src/base/float16.js'
+import { bfloat16ToNumber, float16ToNumber, numberToFloat16 } from '#src/base/float16.js'
 
 const PATTERNS = 0x10000
 
@@ -56,4 +56,21 @@ test('all 65,536 bfloat16 patterns are the upper half of a binary32', () => {
   assert.equal(bfloat16ToNumber(0x3f80), 1)
   assert.equal(bfloat16ToNumber(0xc049), -3.140625)
   assert.equal(bfloat16ToNumber(0x7f7f), 3.3895313892515355e38)
+})
+
+test('narrowing gives back every pattern, and the nearest one to what lies between two, ties to even', () => {
+  for (let bits = 0; bits < 2 ** 16; bits++) {
+    const value = float16ToNumber(bits)
+    if (!Number.isNaN(value)) assert.equal(numberToFloat16(value), bits)
+  }
+  for (let bits = 0; bits < 0x7bff; bits++) {
+    const [below, above] = [float16ToNumber(bits), float16ToNumber(bits + 1)]
+    const middle = (below + above) / 2
+    assert.equal(numberToFloat16(middle), bits % 2 === 0 ? bits : bits + 1)
+    assert.equal(numberToFloat16(middle + (above - below) / 16), bits + 1)
+    assert.equal(numberToFloat16(-middle + (above - below) / 16), 0x8000 + bits)
+  }
+  assert.equal(numberToFloat16(65520), 0x7c00)
+  assert.equal(numberToFloat16(-Infinity), 0xfc00)
+  assert.ok(Number.isNaN(float16ToNumber(numberToFloat16(NaN))))
 })

@@ -131,7 +131,7 @@ describe('artefact.json', () => {
   })
 
   for (const [title, change] of [
-    ['another format', (content) => { content.format = 2 }],
+    ['another format', (content) => { content.format = 1 }],
     ['a missing part', (content) => { delete content.layers }],
     ['a kind that is unknown', (content) => { content.sites[0].kind = 'other' }],
     ['a negative offset', (content) => { content.bank.ports[0].offset = -1 }],

@@ -126,46 +126,71 @@ describe('a corrupt entry is reported and rebuilt', () => {
 })
 
 describe('two at once', () => {
-  /** Resolves everybody when so many have come. */
-  function barrier (count: number): () => Promise<void> {
+  /** A promise and the function that settles it. */
+  function gate () {
     let open = () => {}
-    const all = new Promise<void>((resolve) => { open = resolve })
-    return () => {
-      if (--count === 0) open()
-      return all
-    }
+    const opened = new Promise<void>((resolve) => { open = resolve })
+    return { opened, open }
   }
 
-  test('both fill one key, both succeed, one entry remains', async (t) => {
+  /** Whoever compiles first does so until the other has begun to wait. */
+  function pair (end: () => void = () => {}) {
+    const { opened, open } = gate()
+    const compile = async () => {
+      await opened
+      end()
+    }
+    return { first: { ...hooks(compile), onWaiting: open }, second: { ...hooks(compile), onWaiting: open } }
+  }
+
+  test('one compiles, the other waits and takes what came of it', async (t) => {
     const cache = await temporaryFolder(t)
-    const counted = hooks(barrier(2))
-    const both = await Promise.all([cachedArtefact(cache, KEY, counted), cachedArtefact(cache, KEY, counted)])
-    assert.equal(new Set(counted.folders).size, 2, 'each in a folder of its own')
+    const { first, second } = pair()
+    const both = await Promise.all([cachedArtefact(cache, KEY, first), cachedArtefact(cache, KEY, second)])
+    assert.equal(first.folders.length + second.folders.length, 1)
     assert.deepEqual(both[0], both[1])
     assert.deepEqual(await readdir(cache), [KEY])
   })
 
-  test('both repair one entry', async (t) => {
+  test('a corrupt entry is repaired once', async (t) => {
     const cache = await temporaryFolder(t)
     await mkdir(join(cache, KEY))
-    const counted = hooks(barrier(2))
-    const both = await Promise.all([cachedArtefact(cache, KEY, counted), cachedArtefact(cache, KEY, counted)])
+    const { first, second } = pair()
+    const both = await Promise.all([cachedArtefact(cache, KEY, first), cachedArtefact(cache, KEY, second)])
+    assert.equal(first.folders.length + second.folders.length, 1)
     assert.deepEqual(both[0], both[1])
-    assert.equal(counted.corrupt.length, 2)
     assert.deepEqual(await readdir(cache), [KEY])
   })
 
-  test('one fails, the other succeeds', async (t) => {
+  test('one fails, the other compiles for itself', async (t) => {
     const cache = await temporaryFolder(t)
-    const meet = barrier(2)
-    const failing = hooks(async () => {
-      await meet()
-      throw new Error('cannot be compiled')
+    let isFirst = true
+    const { first, second } = pair(() => {
+      const mustFail = isFirst
+      isFirst = false
+      if (mustFail) throw new Error('cannot be compiled')
     })
-    const [failed, succeeded] = await Promise.allSettled([
-      cachedArtefact(cache, KEY, failing), cachedArtefact(cache, KEY, hooks(meet))
-    ])
-    assert.deepEqual([failed.status, succeeded.status], ['rejected', 'fulfilled'])
+    const both = await Promise.allSettled([cachedArtefact(cache, KEY, first), cachedArtefact(cache, KEY, second)])
+    assert.deepEqual(both.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+    assert.equal(first.folders.length + second.folders.length, 2)
+    assert.deepEqual(await readdir(cache), [KEY])
+  })
+
+  test('who waits can give up', async (t) => {
+    const cache = await temporaryFolder(t)
+    const controller = new AbortController()
+    const [begun, finish] = [gate(), gate()]
+    const first = cachedArtefact(cache, KEY, hooks(async () => {
+      begun.open()
+      await finish.opened
+    }))
+    await begun.opened
+    const second = cachedArtefact(cache, KEY, {
+      ...hooks(), signal: controller.signal, onWaiting: () => controller.abort(new Error('no more time'))
+    })
+    await assert.rejects(second, /no more time/)
+    finish.open()
+    await first
     assert.deepEqual(await readdir(cache), [KEY])
   })
 })
@@ -203,19 +228,20 @@ describe('cacheKey', () => {
   const options: CompileOptions = { foldBudget: 0.05, samples: [{ x: [1, 3, 8, 8] }] }
 
   test('is fit for a folder name, and the same for the same', () => {
-    assert.match(cacheKey('model', options), /^[0-9a-f]{64}$/)
-    assert.equal(cacheKey('model', options), cacheKey('model', structuredClone(options)))
+    assert.match(cacheKey(['model'], options), /^[0-9a-f]{64}$/)
+    assert.equal(cacheKey(['model'], options), cacheKey(['model'], structuredClone(options)))
   })
 
   test('differs by model, budget and samples', () => {
     const keys = [
-      cacheKey('model', options),
-      cacheKey('other', options),
-      ...[0, 0.050001, 1, Infinity].map((foldBudget) => cacheKey('model', { ...options, foldBudget })),
-      cacheKey('model', { ...options, samples: [] }),
-      cacheKey('model', { ...options, samples: [{ x: [1, 3, 8, 9] }] }),
-      cacheKey('model', { ...options, samples: [{ y: [1, 3, 8, 8] }] }),
-      cacheKey('model', { ...options, samples: [...options.samples, ...options.samples] })
+      cacheKey(['model'], options),
+      cacheKey(['other'], options),
+      cacheKey(['model', 'data'], options),
+      ...[0, 0.050001, 1, Infinity].map((foldBudget) => cacheKey(['model'], { ...options, foldBudget })),
+      cacheKey(['model'], { ...options, samples: [] }),
+      cacheKey(['model'], { ...options, samples: [{ x: [1, 3, 8, 9] }] }),
+      cacheKey(['model'], { ...options, samples: [{ y: [1, 3, 8, 8] }] }),
+      cacheKey(['model'], { ...options, samples: [...options.samples, ...options.samples] })
     ]
     assert.equal(new Set(keys).size, keys.length)
   })

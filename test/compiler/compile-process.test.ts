@@ -20,9 +20,9 @@ function network (): GraphBuilder {
 }
 
 async function requestFor (t: TestContext, bytes: Uint8Array): Promise<CompileRequest> {
-  const modelPath = join(await temporaryFolder(t), 'model.onnx')
-  await writeFile(modelPath, bytes)
-  return { modelPath, folder: await temporaryFolder(t), options: { foldBudget: Infinity, samples: [] } }
+  const path = join(await temporaryFolder(t), 'model.onnx')
+  await writeFile(path, bytes)
+  return { source: { path, origin: 'graph' }, folder: await temporaryFolder(t), options: { foldBudget: Infinity, samples: [] } }
 }
 
 /** The processes that are started while a test runs. */
@@ -48,7 +48,7 @@ test('compiles, tells its progress, and leaves no process', async (t) => {
   const request = await requestFor(t, bytes)
   const steps: string[] = []
   await compileInProcess(request, (step, attempt) => { steps.push(`${step} ${attempt}`) })
-  assert.deepEqual(steps, ['read 1', 'probe 1', 'lower 1', 'optimise 1', 'promote 1', 'prove 1', 'write 1'])
+  assert.deepEqual(steps, ['prepare', 'read', 'probe', 'lower', 'optimise', 'promote', 'prove', 'write'].map((step) => `${step} 1`))
   const artefact = await readArtefact(request.folder)
   assert.equal(artefact.sites[0]!.kind, 'fold', 'a budget of Infinity survives the way')
   assert.ok(await errorAgainstOriginal(bytes, artefact) <= TOLERANCE)
@@ -79,7 +79,8 @@ describe('a refused model gives the compiler\'s own error', () => {
   })
 
   test('a file that is not there', async (t) => {
-    const request = { ...await requestFor(t, network().bytes()), modelPath: join(await temporaryFolder(t), 'no.onnx') }
+    const request = await requestFor(t, network().bytes())
+    request.source.path = join(await temporaryFolder(t), 'no.onnx')
     await assert.rejects(compileInProcess(request, ignore), /ENOENT/)
   })
 })

@@ -7,7 +7,7 @@ import { compileExactly, countKinds } from '../support/compile.js'
 import { anyNetwork, buildNetwork } from '../support/random-network.js'
 import { runSeed } from '../support/run-seed.js'
 
-const GRAPHS = Number(process.env.RANDOM_GRAPHS ?? 40)
+const GRAPHS = Number(process.env.RANDOM_GRAPHS ?? 500)
 
 /** What may be refused: networks in which no batch norm is alive. */
 const REFUSALS = ['COMPILE_NO_BATCH_NORM']

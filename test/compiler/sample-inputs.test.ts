@@ -105,7 +105,7 @@ describe('sampleFeeds', () => {
 
   for (const [type, ArrayType] of [
     ['float32', Float32Array], ['float64', Float64Array], ['uint8', Uint8Array], ['int32', Int32Array],
-    ['int64', BigInt64Array], ['bool', Uint8Array]
+    ['int64', BigInt64Array], ['bool', Uint8Array], ['float16', Uint16Array]
   ] as const) {
     test(`gives different ${type} values, small ones for integers`, () => {
       const { x } = sampleFeeds([input([null, 50], type)], { x: [1, 50] }, 1, 1)
@@ -118,7 +118,7 @@ describe('sampleFeeds', () => {
     })
   }
 
-  for (const type of ['float16', 'string', 'int8'] as const) {
+  for (const type of ['string', 'int8'] as const) {
     test(`refuses ${type}`, () => {
       assert.throws(
         () => sampleFeeds([input([null, 3], type)], { x: [1, 3] }, 1, 1),

@@ -27,6 +27,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   modelsDir: ['/srv/models', '/srv/models'],
   domainsDir: ['/srv/domains', '/srv/domains'],
   cacheDir: ['/tmp/cache', '/tmp/cache'],
+  jobsDir: ['/tmp/jobs', '/tmp/jobs'],
   adminKey: ['0123456789abcdef', '0123456789abcdef'],
   adminKeyFile: ['/run/key', '/run/key'],
   workers: ['3', 3],
@@ -40,6 +41,8 @@ const texts: Record<string, [text: string, value: unknown]> = {
   connections: ['10', 10],
   refusalHoldMs: ['5', 5],
   imagePixels: ['100', 100],
+  calibrationBytes: ['1048576', 1048576],
+  pictureBytes: ['1048576', 1048576],
   shutdownMs: ['0', 0],
   logLevel: ['debug', 'debug']
 }
@@ -53,6 +56,7 @@ describe('where settings come from', () => {
       modelsDir: 'models',
       domainsDir: 'domains',
       cacheDir: '.bankswitch/cache',
+      jobsDir: '.bankswitch/jobs',
       adminKeyFile: '.bankswitch/admin.key',
       foldBudget: 0.05,
       queueRows: 1024,
@@ -64,6 +68,8 @@ describe('where settings come from', () => {
       connections: 4096,
       refusalHoldMs: 1000,
       imagePixels: 50000000,
+      calibrationBytes: 1073741824,
+      pictureBytes: 1610612736,
       shutdownMs: 30000,
       logLevel: 'info'
     })

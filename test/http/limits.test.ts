@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict'
 import { EventEmitter, once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
-import { after, before, describe, it } from 'node:test'
+import { after, before, describe, it, type TestContext } from 'node:test'
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
-import { BodyBudget } from '#src/http/limits/body-budget.js'
+import { BodyBudget, type BodyShare } from '#src/http/limits/body-budget.js'
 import { HeldRefusals } from '#src/http/limits/held-refusals.js'
 import { RowEstimates } from '#src/http/limits/row-estimates.js'
 import { runtimeErrors } from '#src/runtime/errors.js'
 import { hasCode } from '../support/errors.js'
+import { formOf } from '../support/form.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
 import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 
 const URL_INFER = '/v2/models/traffic-signs/infer'
 
@@ -91,6 +92,23 @@ describe('RowEstimates', () => {
   })
 })
 
+/** Settles when the bodies to come have been counted with so many bytes. */
+function bytesCounted (t: TestContext, expected: number): Promise<void> {
+  const { shareOf } = BodyBudget.prototype
+  let counted = 0
+  return new Promise((resolve) => {
+    t.mock.method(BodyBudget.prototype, 'shareOf', function (this: BodyBudget, request: IncomingMessage): BodyShare {
+      const share = shareOf.call(this, request)
+      const add = (bytes: number): void => {
+        share.add(bytes)
+        counted += bytes
+        if (counted >= expected) resolve()
+      }
+      return { add }
+    })
+  })
+}
+
 describe('load', () => {
   let service: Service
   let port: number
@@ -161,21 +179,23 @@ describe('load', () => {
   it('gives a body\'s room back when its client leaves, and refuses bodies beyond the room', async (t) => {
     const hold = t.mock.method(HeldRefusals.prototype, 'hold', async () => true)
     const half = await open()
+    const received = bytesCounted(t, 80_000)
+    const begun = once(service.app.server, 'request')
     half.write(`POST ${URL_INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n`)
     half.write(Buffer.alloc(80_000))
-    // A refusal shows that the bytes have arrived; until then the second body fits.
+    const [, response] = await begun as [IncomingMessage, ServerResponse]
+    await received
     const large = Buffer.alloc(60_000)
-    let refused
-    do refused = await post(large); while (refused.statusCode === 400)
+    const refused = await post(large)
     assert.equal(refused.statusCode, 429)
     assert.equal(refused.json().code, 'BODIES_FULL')
     assert.ok(Number(refused.headers['retry-after']) >= 1)
     assert.equal(hold.mock.callCount(), 1)
     assert.equal((await post(payload)).statusCode, 200, 'a small one still fits')
+    const gone = once(response, 'close')
     half.destroy()
-    let accepted
-    do accepted = await post(large); while (accepted.statusCode === 429)
-    assert.equal(accepted.json().code, 'PROTOCOL_INVALID')
+    await gone
+    assert.equal((await post(large)).json().code, 'PROTOCOL_INVALID')
   })
 
   it('holds refusals, lets them go when it stops, and answers them', async (t) => {
@@ -238,6 +258,20 @@ describe('load', () => {
     for (const wrong of ['soon', '-1', '', 'NaN']) {
       assert.equal((await post(payload, { 'x-timeout-ms': wrong })).json().code, 'REQUEST_INVALID', `"${wrong}"`)
     }
+  })
+
+  it('counts the files of a form, too', async (t) => {
+    t.mock.method(HeldRefusals.prototype, 'hold', async () => true)
+    const files = [90_000, 40_000].map((bytes) => ({ field: 'images', name: 'x.png', bytes: Buffer.alloc(bytes) }))
+    const { payload: form, headers: type } = formOf({}, files)
+    const response = await service.app.inject({
+      method: 'POST',
+      url: '/admin/models/traffic-signs/domains/fog/calibrations',
+      payload: form,
+      headers: { ...ADMIN, ...type }
+    })
+    assert.equal(response.statusCode, 429, response.payload)
+    assert.equal(response.json().code, 'BODIES_FULL')
   })
 
   it('inflates a bank, too', async () => {

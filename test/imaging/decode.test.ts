@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import sharp from 'sharp'
-import { decodeImage, type DecodeOptions, type Pixels } from '#src/imaging/decode.js'
+import { decodeImage, decodeRaster, readPictureHeader, type DecodeOptions, type Pixels } from '#src/imaging/decode.js'
 import { BankswitchError } from '#src/base/errors.js'
 import { hasCode } from '../support/errors.js'
 import { runSeed } from '../support/run-seed.js'
@@ -95,6 +95,54 @@ test('what is transparent lies over black', async () => {
   assertPixels(await decodeImage(grey, GREY), 3, 1, (x) => [0, 100, 200][x]!, 1)
 })
 
+test('a raster keeps alpha where that is wanted, not multiplied in', async () => {
+  const paint = (x: number, y: number, channel: number) => channel === 3 ? [0, 128, 255][x]! : 40 + 60 * channel + y
+  const bytes = await painted(3, 2, 4, paint).png().toBuffer()
+  const options = { pixelsMax: 1000, isGrey: false, isAlphaKept: true }
+  const kept = await decodeRaster(bytes, options)
+  assert.deepEqual([kept.width, kept.height, kept.channels], [3, 2, 4])
+  for (const [x, y] of [[0, 0], [1, 1], [2, 0]] as const) {
+    assert.deepEqual(pixelAt(kept, x, y), [0, 1, 2, 3].map((channel) => paint(x, y, channel)))
+  }
+  const flat = await decodeRaster(bytes, { ...options, isAlphaKept: false })
+  assert.equal(flat.channels, 3)
+  assert.deepEqual([pixelAt(flat, 0, 0), pixelAt(flat, 2, 0)], [[0, 0, 0], [40, 100, 160]])
+  const grey = await decodeRaster(bytes, { ...options, isGrey: true })
+  assert.deepEqual([grey.channels, pixelAt(grey, 0, 0), pixelAt(grey, 1, 0)], [2, [89, 0], [89, 128]])
+  const opaque = await decodeRaster(await painted(3, 2, 3, ramp).jpeg().toBuffer(), options)
+  assert.equal(opaque.channels, 3)
+})
+
+test('a grey picture is a grey raster, with and without alpha, in 8 and 16 bits', async () => {
+  const options = { pixelsMax: 1000, isGrey: false, isAlphaKept: true }
+  const value = (x: number, y: number) => 30 * x + 7 * y
+  const grey = await painted(6, 4, 1, value).toColourspace('b-w').png().toBuffer()
+  assert.deepEqual(await readPictureHeader(grey, 1000), { width: 6, height: 4, isGrey: true, hasAlpha: false })
+  const raster = await decodeRaster(grey, options)
+  assert.deepEqual([raster.channels, at(raster, 5, 3)], [1, value(5, 3)])
+  const withAlpha = await painted(2, 1, 2, (x, _y, channel) => channel === 1 ? 100 * x : 77).toColourspace('b-w').png().toBuffer()
+  assert.deepEqual(await readPictureHeader(withAlpha, 1000), { width: 2, height: 1, isGrey: true, hasAlpha: true })
+  assert.deepEqual([...(await decodeRaster(withAlpha, options)).data], [77, 0, 77, 100])
+  assert.deepEqual([...(await decodeRaster(withAlpha, { ...options, isAlphaKept: false })).data], [0, 30])
+  const deep = sharp(Uint16Array.of(0, 32896, 65535), { raw: { width: 3, height: 1, channels: 1 } }).toColourspace('grey16')
+  const sixteen = await decodeRaster(await deep.png().toBuffer(), options)
+  assert.deepEqual([sixteen.channels, [...sixteen.data]], [1, [0, 128, 255]])
+})
+
+test('a colour profile is heeded: the same numbers in a wider space are other colours in sRGB', async () => {
+  const red = painted(8, 8, 3, (_x, _y, channel) => [200, 80, 60][channel]!)
+  const plain = await red.clone().png().toBuffer()
+  // keepIccProfile would change the pixels too: the profile is only attached.
+  const tagged = await red.clone().withIccProfile('p3', { attach: true }).png().toBuffer()
+  assert.ok((await sharp(tagged).metadata()).icc !== undefined)
+  const options = { pixelsMax: 1000, isGrey: false, isAlphaKept: true }
+  const original = pixelAt(await decodeRaster(plain, options), 0, 0)
+  const back = pixelAt(await decodeRaster(tagged, options), 0, 0)
+  const raw = await sharp(tagged, { ignoreIcc: true }).raw().toBuffer()
+  assert.notDeepEqual([...raw.subarray(0, 3)], original, 'other numbers stand in the file')
+  assert.ok(back.every((value, channel) => Math.abs(value - original[channel]!) <= 2), `${back} for ${original}`)
+})
+
 test('CMYK is converted', async () => {
   const bytes = await painted(16, 16, 3, (_x, _y, channel) => [200, 60, 20][channel]!).toColourspace('cmyk')
     .jpeg({ quality: 100 }).toBuffer()
@@ -126,7 +174,7 @@ for (const [index, stored] of STORED.entries()) {
     const [width, height] = orientation < 5 ? [w, h] : [h, w]
     let told
     const pixels = await decodeImage(bytes, { ...RGB, shrinkTo: (size) => { told = size; return size } })
-    assert.deepEqual(told, { width, height })
+    assert.deepEqual(told, { width, height, isGrey: false, hasAlpha: false })
     assertPixels(pixels, width, height, (x, y, channel) => ramp(...stored(x, y, w, h), channel))
   })
 

@@ -3,10 +3,10 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { BankswitchError } from '#src/base/errors.js'
-import {
-  entryOf, inputShape, inputShapes, parseManifest, preprocessingOf, readLabels, type Manifest
-} from '#src/models/manifest.js'
+import { inputShapes, parseManifest, readLabels, usualShapes, type ClassificationManifest as Manifest } from '#src/models/manifest.js'
+import { entryOf, inputShape, parsePreprocessing, rulesOf } from '#src/models/preprocessing.js'
 import { hasCode } from '../support/errors.js'
+import { DOUBLER } from '../support/models-folder.js'
 import { ROOT, temporaryFolder } from '../support/folders.js'
 import { MANIFEST } from './fixtures/manifests.js'
 
@@ -33,7 +33,7 @@ test('a manifest is returned as it stands', () => {
 
 test('the shipped manifest is accepted', async () => {
   const text = await readFile(join(ROOT, 'models/traffic-signs/manifest.json'), 'utf8')
-  const manifest = parseManifest(text, 'traffic-signs')
+  const manifest = parseManifest(text, 'traffic-signs') as Manifest
   const labels = await readLabels(join(ROOT, 'models/traffic-signs', manifest.labels))
   assert.ok(labels.length > 0)
 })
@@ -95,6 +95,66 @@ for (const [where, changes] of [
   })
 }
 
+const image = (changes: Record<string, unknown>) => ({ ...DOUBLER, name: 'signs', labels: undefined, ...changes })
+
+test('an image-to-image manifest is accepted as it stands, with other colours for a domain', () => {
+  assert.deepEqual(faultsOf(image({})), [])
+  assert.deepEqual(faultsOf(image({ domains: { dark: { input: { mean: [0.1, 0.1, 0.1] } } } })), [])
+})
+
+for (const [where, changes] of [
+  ['it', image({ labels: 'labels.json' })],
+  ['it', image({ domainFrom: 'inputSize' })],
+  ['/input', image({ input: { ...DOUBLER.input, size: { width: 8, height: 8 } } })],
+  ['/output', image({ output: { name: 'y', activation: 'none' } })],
+  ['/output/scale', image({ output: { ...DOUBLER.output, scale: 1.5 } })],
+  ['/output/scale', image({ output: { ...DOUBLER.output, scale: 9 } })],
+  ['/output', image({ output: { ...DOUBLER.output, white: 0 } })],
+  ['/tiling', image({ tiling: { tile: 32, overlap: 16, multipleOf: 1 } })],
+  ['/tiling', image({ tiling: { tile: 33, overlap: 5, multipleOf: 2 } })],
+  ['/tiling/tile', image({ tiling: { tile: 5000, overlap: 5, multipleOf: 1 } })],
+  ['/domains/dark/input', image({ domains: { dark: { input: { size: { width: 8, height: 8 } } } } })],
+  ['/domains/dark', image({ domains: { dark: { input: { mean: [0] } } } })],
+  ['/domainFrom', { domainFrom: 'header' }]
+] as const) {
+  test(`a manifest with ${JSON.stringify(changes).slice(-60)} is refused at ${where}`, () => {
+    const faults = faultsOf(changes)
+    assert.ok(faults.some((fault) => fault.startsWith(`${where} `)), faults.join('\n'))
+  })
+}
+
+test('an image-to-image model is compiled for a square and a small oblong, and made warm for whole tiles', () => {
+  const shapes = (tiling: object) => inputShapes(parseManifest(JSON.stringify(image({ tiling })), 'signs'))
+  assert.deepEqual(shapes({ tile: 32, overlap: 5, multipleOf: 1 }), [[1, 3, 32, 32], [1, 3, 6, 7]])
+  assert.deepEqual(shapes({ tile: 64, overlap: 5, multipleOf: 4 }), [[1, 3, 64, 64], [1, 3, 8, 12]])
+  assert.deepEqual(shapes({ tile: 1, overlap: 0, multipleOf: 1 }), [[1, 3, 1, 1]])
+  assert.deepEqual(shapes({ tile: 192, overlap: 19, multipleOf: 1 }), [[1, 3, 64, 64], [1, 3, 20, 21]])
+  assert.deepEqual(shapes({ tile: 800, overlap: 90, multipleOf: 20 }), [[1, 3, 100, 100], [1, 3, 100, 120]])
+  const large = parseManifest(JSON.stringify(image({ tiling: { tile: 192, overlap: 19, multipleOf: 1 } })), 'signs')
+  assert.deepEqual(usualShapes(large), [[1, 3, 192, 192]])
+  assert.deepEqual(usualShapes(MANIFEST), inputShapes(MANIFEST))
+})
+
+test('registered preprocessing is checked against the task and goes before the manifest\'s', () => {
+  const manifest = parseManifest(JSON.stringify({ ...MANIFEST, domains: { low: { input: { size: { width: 16, height: 16 } } } } }), 'signs')
+  const given = { mean: [0, 0, 0], size: { width: 8, height: 8 } }
+  assert.deepEqual(parsePreprocessing(manifest, 'low', given), given)
+  assert.deepEqual(rulesOf(manifest as Manifest, 'low', given).size, given.size)
+  assert.deepEqual(rulesOf(manifest as Manifest, 'low').size, { width: 16, height: 16 })
+  for (const [wrong, fault] of [
+    [null, /must be object/], [[], /must be object/], ['x', /must be object/], [{ means: [] }, /additional/], [{ mean: [0] }, /3 values for rgb/],
+    [{ colour: 'grey' }, /1 values for grey/], [{ std: [0, 1, 1] }, />/], [{ size: { width: 8 } }, /height/], [{ mean: [1, '2', 3] }, /number/]
+  ] as const) {
+    assert.throws(() => parsePreprocessing(manifest, 'low', wrong), (error: BankswitchError) => {
+      assert.match(error.message, fault)
+      return hasCode('PREPROCESSING_INVALID')(error)
+    })
+  }
+  const images = parseManifest(JSON.stringify(image({})), 'signs')
+  assert.deepEqual(parsePreprocessing(images, 'low', { mean: [1, 1, 1] }), { mean: [1, 1, 1] })
+  assert.throws(() => parsePreprocessing(images, 'low', { size: { width: 8, height: 8 } }), hasCode('PREPROCESSING_INVALID'))
+})
+
 test('overrides for a domain that can have no such name are refused, not ignored', () => {
   for (const name of ['low res', '../lowres', '.lowres', '', 'low:res']) {
     for (const value of [null, {}, { anything: 1 }]) {
@@ -136,19 +196,19 @@ test('a domain overrides what it names and nothing else', () => {
   const lowres = { size: { width: 16, height: 16 }, resize: { fit: 'contain', kernel: 'cubic' } } as const
   const told = { description: 'told' }
   const manifest: Manifest = { ...MANIFEST, domains: { lowres: { input: lowres }, empty: { input: {} }, told } }
-  assert.deepEqual(preprocessingOf(manifest, 'lowres'), { ...rules, ...lowres })
+  assert.deepEqual(rulesOf(manifest, 'lowres'), { ...rules, ...lowres })
   assert.deepEqual(entryOf(manifest, 'told'), told)
   assert.equal(entryOf(manifest, 'toString'), undefined)
   assert.equal(entryOf(MANIFEST, 'told'), undefined)
   for (const domain of ['empty', 'told', 'unheard', 'constructor', 'toString']) {
-    assert.deepEqual(preprocessingOf(manifest, domain), rules)
-    assert.deepEqual(preprocessingOf(MANIFEST, domain), rules)
+    assert.deepEqual(rulesOf(manifest, domain), rules)
+    assert.deepEqual(rulesOf(MANIFEST, domain), rules)
   }
-  assert.equal('name' in preprocessingOf(manifest, 'lowres'), false)
+  assert.equal('name' in rulesOf(manifest, 'lowres'), false)
 })
 
 test('an input shape follows layout and colour', () => {
-  const rules = preprocessingOf({ ...MANIFEST, ...input({ size: { width: 5, height: 7 } }) } as Manifest, 'day')
+  const rules = rulesOf({ ...MANIFEST, ...input({ size: { width: 5, height: 7 } }) } as Manifest, 'day')
   assert.deepEqual(inputShape(rules), [1, 3, 7, 5])
   assert.deepEqual(inputShape({ ...rules, layout: 'NHWC' }), [1, 7, 5, 3])
   assert.deepEqual(inputShape({ ...rules, colour: 'grey' }), [1, 1, 7, 5])

@@ -30,6 +30,12 @@ describe('BankCache', () => {
     assert.equal(loads, 1)
   })
 
+  it('with a limit of 0 keeps next to nothing', async () => {
+    const cache = new BankCache(0)
+    for (const key of ['a', 'b']) await cache.get(key, async () => bank(1))
+    assert.equal(cache.size.count, 1)
+  })
+
   it('forgets a load that failed', async () => {
     const cache = new BankCache(1000)
     await assert.rejects(cache.get('a', async () => { throw new Error('disk') }), /disk/)

@@ -189,6 +189,26 @@ describe('InferencePool', () => {
     assert.deepEqual(await Promise.all(answers), [[0], [1], [2], [3], [4]])
     await closing
   })
+
+  it('lets in later parts of work that was let in, past a full queue and while closing, and closes after it', async (t) => {
+    const h = await harness(t, { queueRows: 1 })
+    const running = submit(h, 'a', job([1], 0, { runKey: undefined }))
+    const waiting = submit(h, 'a', job([2], 0, { runKey: undefined }))
+    await assert.rejects(submit(h, 'b', job([3])), hasCode('QUEUE_FULL'))
+    let closed: Promise<void> | undefined
+    const work = h.pool.keepOpen(async () => {
+      const first = await h.pool.submit([job([4], 0, { turnOf: 'b', runKey: undefined })], undefined, true)
+      closed = h.pool.close()
+      await assert.rejects(submit(h, 'b', job([5])), hasCode('POOL_CLOSED'))
+      await assert.rejects(h.pool.keepOpen(async () => {}), hasCode('POOL_CLOSED'))
+      const second = await h.pool.submit([job([6], 0, { turnOf: 'b' })], undefined, true)
+      return [...first, ...second].map(({ outputs }) => (outputs.y!.data as Float32Array)[0])
+    })
+    h.open(10)
+    assert.deepEqual(await work, [4, 6])
+    assert.deepEqual([await running, await waiting], [[1], [2]])
+    await closed
+  })
 })
 
 /** Lets the event loop turn until the condition holds; the test runner's time limit bounds it. */

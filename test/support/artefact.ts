@@ -16,6 +16,7 @@ export function artefactParts (): CompiledParts {
   return {
     description: {
       fingerprint: 'f'.repeat(64),
+      origin: 'inserted',
       layers: LAYERS,
       sites: [
         { layerKey: FIRST, node: 'first', kind: 'fold', bankBytes: 24, savedBytes: 100.5 },
@@ -23,6 +24,7 @@ export function artefactParts (): CompiledParts {
       ],
       inputs: [{ name: 'x', type: 'float32', dims: [null, 3, 8, 8] }],
       outputs: [{ name: 'y', type: 'int64', dims: [] }],
+      samples: [{ x: [1, 3, 8, 8] }, { x: [1, 3, 4, 4] }],
       weightBytes: 1234,
       proof: { maxRelativeError: 1.2345678901234567e-6, isRowInvariant: true }
     },

@@ -175,6 +175,12 @@ export class GraphBuilder {
     })
   }
 
+  averagePool (x: string, kernel: number, stride: number): string {
+    return this.node('AveragePool', [x], {
+      kernel_shape: { ints: [kernel, kernel] }, strides: { ints: [stride, stride] }
+    })
+  }
+
   /** Global average pool, flatten, linear layer: the usual head. */
   head (x: string, channels: number, classes: number): string {
     const pooled = this.node('Flatten', [this.node('GlobalAveragePool', [x])])

@@ -7,7 +7,7 @@ export interface Network {
   inputDims: number[]
 }
 
-interface ImageOptions {
+export interface ImageOptions {
   size?: number
   classes?: number
 }
@@ -92,4 +92,50 @@ export function mobilenetV2 ({ size = 224, classes = 1000 }: ImageOptions = {}):
   x = g.relu6(g.batchNorm(g.conv(x, { inputs, outputs: 1280, name: 'features.18.0' }), 1280, 'features.18.1'))
   g.output(g.head(x, 1280, classes), ['batch', classes])
   return { bytes: g.bytes(), inputDims: [1, 3, size, size] }
+}
+
+export interface SuperResolverOptions {
+  channels?: number
+  blocks?: number
+  /** Strength of what the convolutions add to the interpolation. */
+  gain?: number
+}
+
+/**
+ * Doubles a picture: residual blocks beside a bicubic interpolation, input `x`, output `doubled`, values 0 to 1. An output
+ * pixel sees `2 * blocks + 3` pixels far, and the interpolation sees 2.
+ */
+export function superResolver ({ channels = 8, blocks = 1, gain = 0.1 }: SuperResolverOptions = {}): Network {
+  const g = new GraphBuilder()
+  const x = g.input('x', ['batch', 3, 'height', 'width'])
+  let h = g.conv(x, { inputs: 3, outputs: channels, kernel: 3, bias: true, name: 'head' })
+  const head = h
+  for (let block = 0; block < blocks; block++) {
+    const name = `body.${block}`
+    let y = g.conv(h, { inputs: channels, outputs: channels, kernel: 3, name: `${name}.conv1` })
+    y = g.relu(g.batchNorm(y, channels, `${name}.bn1`))
+    y = g.conv(y, { inputs: channels, outputs: channels, kernel: 3, name: `${name}.conv2` })
+    h = g.add(h, g.batchNorm(y, channels, `${name}.bn2`))
+  }
+  h = g.conv(h, { inputs: channels, outputs: channels, kernel: 3, name: 'conv' })
+  h = g.add(head, g.batchNorm(h, channels, 'bn'))
+  h = g.conv(h, { inputs: channels, outputs: 12, kernel: 3, bias: true, name: 'tail' })
+  const detail = g.node('DepthToSpace', [h], { blocksize: { int: 2 } })
+  const skip = g.nodeWithText('Resize', [x, '', g.floats('scales', [4], (axis) => axis < 2 ? 1 : 2)], 'mode', 'cubic')
+  const added = g.node('Mul', [detail, g.scalar(gain)])
+  g.node('Add', [added, skip], {}, ['doubled'])
+  g.output('doubled', ['batch', 3, 'height2', 'width2'])
+  return { bytes: g.bytes(), inputDims: [1, 3, 48, 48] }
+}
+
+/** Halves and doubles again, so that it takes even sides only; the size stays. Output pixels see 6 pixels far. */
+export function hourglass (colours: 1 | 3 = 3): Network {
+  const g = new GraphBuilder()
+  let x = g.input('x', ['batch', colours, 'height', 'width'])
+  x = g.conv(x, { inputs: colours, outputs: 8, kernel: 3, stride: 2, name: 'down' })
+  x = g.relu(g.batchNorm(x, 8, 'bn'))
+  x = g.conv(x, { inputs: 8, outputs: 4 * colours, kernel: 3, bias: true, name: 'up' })
+  g.node('DepthToSpace', [x], { blocksize: { int: 2 } }, ['same'])
+  g.output('same', ['batch', colours, 'height', 'width'])
+  return { bytes: g.bytes(), inputDims: [1, colours, 32, 32] }
 }

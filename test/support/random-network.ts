@@ -5,7 +5,7 @@ import { GraphBuilder } from './graph-builder.js'
 const KINDS = [
   'conv', 'conv', 'convBn', 'convBn', 'convBn', 'depthwise', 'grouped', 'batchNorm', 'batchNorm', 'batchNorm',
   'sharedBatchNorm', 'relu', 'relu', 'activation', 'add', 'add', 'concat', 'maxPool', 'averagePool', 'scale', 'shift',
-  'gate', 'upsample', 'output'
+  'gate', 'upsample', 'transposed', 'sequence', 'volume', 'output'
 ] as const
 
 /** One operator: what it is, which earlier values it reads, and numbers that its sizes are drawn from. */
@@ -117,6 +117,9 @@ function apply (g: GraphBuilder, { kind, size: number, flags }: Step, from: Valu
     case 'averagePool': {
       return from.size < 2 ? from : { ...from, name: averagePool(g, from.name), size: Math.floor(from.size / 2) }
     }
+    case 'transposed': return from.size > SIZE ? from : transposed(g, from, number)
+    case 'sequence': return same(reshaped(g, from, [from.size * from.size]))
+    case 'volume': return same(reshaped(g, from, [1, from.size, from.size]))
     case 'upsample': return from.size > SIZE ? from : upsample(g, from)
     default: return from
   }
@@ -159,6 +162,20 @@ function upsample (g: GraphBuilder, value: Value): Value {
   const scales = g.floats(g.fresh('scales'), [4], (axis) => axis < 2 ? 1 : 2)
   const region = g.floats(g.fresh('region'), [0], () => 0)
   return { ...value, name: g.node('Resize', [value.name, region, scales]), size: 2 * value.size }
+}
+
+function transposed (g: GraphBuilder, { name, channels, size }: Value, number: number): Value {
+  const outputs = CHANNELS[number % CHANNELS.length]!
+  const weight = g.floats(g.fresh('transposed'), [channels, outputs, 2, 2], () => g.uniform() - 0.5)
+  const made = g.node('ConvTranspose', [name, weight], { kernel_shape: { ints: [2, 2] }, strides: { ints: [2, 2] } })
+  return { name: g.batchNorm(made, outputs), channels: outputs, size: 2 * size }
+}
+
+/** Normalised with other spatial axes than two. */
+function reshaped (g: GraphBuilder, { name, channels, size }: Value, spatial: number[]): string {
+  const to = (dims: number[]) => g.ints(g.fresh('dims'), [-1, channels, ...dims])
+  const normalised = g.batchNorm(g.node('Reshape', [name, to(spatial)]), channels)
+  return g.node('Reshape', [normalised, to([size, size])])
 }
 
 /** Size behind a stride of 2, with padding that would keep it at stride 1. */

@@ -31,6 +31,7 @@ export async function startService (environment: Record<string, string> = {}): P
   const settings = loadSettings({
     BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
     BANKSWITCH_DOMAINS_DIR: domainsDir,
+    BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
     BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
     BANKSWITCH_WORKERS: '2',
     BANKSWITCH_LOG_LEVEL: 'debug',
@@ -49,16 +50,20 @@ export async function startService (environment: Record<string, string> = {}): P
   const engine = await createEngine({ settings, logger, metrics })
   const app = await buildApp({ engine, settings, logger, metrics, adminKey: ADMIN_KEY, version: '0.0.0-test' })
   await engine.prepared
-  if (!engine.isReady) throw new Error(`not ready: ${JSON.stringify(log.at(-1))}`)
+  const close = async () => {
+    await app.close()
+    await engine.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+  if (!engine.isReady) {
+    await close()
+    throw new Error(`not ready: ${JSON.stringify(log.at(-1))}`)
+  }
   return {
     app,
     engine,
     domainsDir,
     log,
-    async close () {
-      await app.close()
-      await engine.close()
-      await rm(folder, { recursive: true, force: true })
-    }
+    close
   }
 }

@@ -3,17 +3,19 @@
 export interface WireTensor {
   shape: readonly number[]
   values: Float32Array
+  /** Of the input; `input` if not given. */
+  name?: string
 }
 
 const HEADER_LENGTH = 'inference-header-content-length'
 
 /** A binary request as the protocol's clients send it: no Content-Type. */
 export function binaryRequest (
-  { shape, values }: WireTensor, extra: Record<string, unknown> = {}
+  { shape, values, name = 'input' }: WireTensor, extra: Record<string, unknown> = {}
 ): { payload: Buffer, headers: Record<string, string> } {
   const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
   const header = Buffer.from(JSON.stringify({
-    inputs: [{ name: 'input', shape, datatype: 'FP32', parameters: { binary_data_size: bytes.length } }],
+    inputs: [{ name, shape, datatype: 'FP32', parameters: { binary_data_size: bytes.length } }],
     parameters: { binary_data_output: true },
     ...extra
   }))

@@ -1,4 +1,4 @@
-/** A bank as JSON: {"description"?, "layers": {"<key>": {"mean", "variance", "gamma"?, "beta"?}}}. */
+/** A bank as JSON: {"description"?, "preprocessing"?, "layers": {"<key>": {"mean", "variance", "gamma"?, "beta"?}}}. */
 import { BankswitchError } from '../../base/errors.js'
 import { parseStrictJson, type JsonValue } from '../../base/strict-json.js'
 import { bankErrors } from '../errors.js'
@@ -9,8 +9,12 @@ const DEPTH_MAX = 4
 
 const DESCRIPTION_LENGTH_MAX = 2000
 
+const FIELDS: readonly string[] = ['description', 'preprocessing', 'layers']
+
 export interface JsonBank {
   description?: string
+  /** Any JSON; what it may say depends on the model. */
+  preprocessing?: JsonValue
   layers: Map<string, PartialLayer>
 }
 
@@ -22,15 +26,16 @@ export function parseBankJson (body: Uint8Array): JsonBank {
   const root = parseRoot(body)
   if (!isRecord(root)) return wrongForm('the body', 'an object', root)
   for (const field of Object.keys(root)) {
-    if (field !== 'layers' && field !== 'description') return wrongForm('the body', 'description and layers', field)
+    if (!FIELDS.includes(field)) return wrongForm('the body', FIELDS, field)
   }
-  const { layers, description } = root
+  const { layers, description, preprocessing } = root
   if (description !== undefined && (typeof description !== 'string' || description.length > DESCRIPTION_LENGTH_MAX)) {
     return wrongForm('"description"', `a string of at most ${DESCRIPTION_LENGTH_MAX} characters`, description)
   }
   if (layers === undefined || !isRecord(layers)) return wrongForm('"layers"', 'an object of layers', layers)
   return {
     ...(description === undefined ? {} : { description }),
+    ...(preprocessing === undefined ? {} : { preprocessing }),
     layers: new Map(Object.entries(layers).map(([key, layer]) => [key, parseLayer(key, layer)]))
   }
 }

@@ -69,9 +69,11 @@ function wrapperPrefix (names: readonly string[], layers: readonly BatchNormLaye
   return candidates.find(covers) ?? ''
 }
 
-/** The bank as a safetensors file, all four statistics of every layer in float32. */
-export function serializeBankSafetensors (bank: Bank, metadata: ReadonlyMap<string, string>): Uint8Array<ArrayBuffer> {
-  const tensors: TensorToWrite[] = []
+/** The bank as a safetensors file, all four statistics of every layer in float32, and what else is to lie in it. */
+export function serializeBankSafetensors (
+  bank: Bank, metadata: ReadonlyMap<string, string>, others: readonly TensorToWrite[] = []
+): Uint8Array<ArrayBuffer> {
+  const tensors = [...others]
   for (const [key, layer] of bank) {
     for (const [statistic, suffix] of Object.entries(SUFFIX_OF) as Array<[Statistic, string]>) {
       const values = layer[statistic]

@@ -25,6 +25,14 @@ const FIRST_BYTES_MAX = 2 ** 20
 /** Reads the body of a request; a content type parser of Fastify. */
 export type BodyReader = (request: FastifyRequest, payload: Readable) => Promise<Buffer>
 
+/** What routes that take large bodies share. */
+export interface BodyLimits {
+  bodies: BodyBudget
+  /** Of one body, or of one file of a form. */
+  bodyBytesMax: number
+  readBody: BodyReader
+}
+
 /**
  * The reader rejects with CONTENT_ENCODING_UNSUPPORTED, CONTENT_ENCODING_INVALID for what does not inflate,
  * REQUEST_TOO_LARGE above `bytesMax`, BODIES_FULL, REQUEST_ABORTED.

@@ -7,6 +7,7 @@ import {
   ActivateBody, BinaryBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery, VersionParameter,
   VersionSchema
 } from '../schemas.js'
+import { parsePreprocessingText } from '../../serving/registration.js'
 import { describeDomain, etagOf } from './models.js'
 import type { App } from '../app-type.js'
 import type { BodyReader } from '../limits/request-body.js'
@@ -42,7 +43,8 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
     schema: {
       tags: ['admin'],
       summary: 'Register a new version of a domain, or a new domain',
-      description: 'JSON {"description"?, "layers": {"<key>": {"mean", "variance", "gamma"?, "beta"?}}}, or a ' +
+      description: 'JSON {"description"?, "preprocessing"?, "layers": {"<key>": {"mean", "variance", "gamma"?, ' +
+        '"beta"?}}}, or a ' +
         'safetensors file with PyTorch names (<key>.running_mean, .running_var, .weight, .bias). Missing gamma and ' +
         'beta come from the model.',
       consumes: ['application/json', 'application/octet-stream'],
@@ -51,7 +53,7 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
       params: DomainParams,
       body: BinaryBody,
       querystring: RegisterQuery,
-      response: { 201: RegisteredSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 500, 503) }
+      response: { 201: RegisteredSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 429, 500, 503) }
     }
   }, async (request, reply) => {
     const { model, domain } = request.params
@@ -61,7 +63,7 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
     const isJson = request.headers['content-type']?.startsWith('application/json') === true
     const { record, version, ignored } = await engine.admin.register(
       model, domain, isJson ? 'json' : 'safetensors', request.body,
-      { isActivated: request.query.activate, expected: expectedRevision(request) }
+      { isActivated: request.query.activate, expected: expectedRevision(request), ...preprocessingOf(request.query) }
     )
     reply.code(201).header('etag', etagOf(record))
     reply.header('location', `/admin/models/${model}/domains/${domain}/versions/${version.version}`)
@@ -170,6 +172,10 @@ function describe (engine: Engine, model: string, record: DomainRecord) {
 function changed (engine: Engine, reply: FastifyReply, model: string, record: DomainRecord) {
   reply.header('etag', etagOf(record))
   return describe(engine, model, record)
+}
+
+function preprocessingOf ({ preprocessing }: { preprocessing?: string }): { preprocessing?: unknown } {
+  return preprocessing === undefined ? {} : { preprocessing: parsePreprocessingText(preprocessing) }
 }
 
 /** Throws PRECONDITION_INVALID for a header that is no ETag of ours. */

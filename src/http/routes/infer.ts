@@ -1,7 +1,7 @@
 /** Open Inference Protocol v2: inference. */
 import { Type } from 'typebox'
-import { inputShape, preprocessingOf } from '../../models/manifest.js'
-import { parseDomainReference } from '../../serving/domain-reference.js'
+import { usualShape } from '../../models/manifest.js'
+import { parseDomainReference, resolveIn } from '../../serving/domain-reference.js'
 import { setAnswerHeaders } from '../answer.js'
 import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
@@ -98,8 +98,7 @@ async function run (
       expected: 'BYTES of shape [rows]', received: `${domains.type} of shape [${domains.dims.join()}]`
     })
   }
-  const otherwise = reference ?? { domain: engine.model(model).entry.manifest.defaultDomain }
-  const references = (domains.data as string[]).map((text) => text === '' ? otherwise : parseDomainReference(text))
+  const references = (domains.data as string[]).map((text) => text === '' ? reference : parseDomainReference(text))
   return await engine.inferMixed(model, references, feeds, options)
 }
 
@@ -109,11 +108,13 @@ function readMessage (
   const header = request.headers[HEADER_LENGTH]
   const headerLength = typeof header === 'string' ? header.trim() : undefined
   if (headerLength !== RAW) return parseInferenceRequest(body, headerLength)
-  const { model, reference } = requestedModel(engine, request, path, version)
-  const { artefact, entry: { manifest } } = engine.readyModel(model)
-  const rules = preprocessingOf(manifest, reference?.domain ?? manifest.defaultDomain)
+  const requested = requestedModel(engine, request, path, version)
+  const { artefact, entry: { manifest } } = engine.readyModel(requested.model)
+  const { reference = { domain: manifest.defaultDomain } } = requested
+  const { version: { preprocessing } } = resolveIn(engine.domain(manifest.name, reference.domain), reference)
+  const usual = usualShape(manifest, reference.domain, preprocessing)
   const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
-  return parseRawRequest(body, artefact.inputs, inputShape(rules), isJsonWanted !== true)
+  return parseRawRequest(body, artefact.inputs, usual, isJsonWanted !== true)
 }
 
 async function compressed (

@@ -64,14 +64,16 @@ export function describeDomain (record: DomainRecord, defaultDomain: string): St
     active,
     revision,
     default: domain === defaultDomain,
-    versions: versions.map(({ version, digest, fingerprint, source, bytes, createdAt }) => {
-      return { version, digest, fingerprint, source, bytes, createdAt, active: version === active }
+    versions: versions.map(({ version, digest, fingerprint, source, bytes, preprocessing, createdAt }) => {
+      const told = preprocessing === undefined ? {} : { preprocessing }
+      return { version, digest, fingerprint, source, bytes, ...told, createdAt, active: version === active }
     })
   }
 }
 
 function describeModel (engine: Engine, model: ModelState): Static<typeof ModelSchema> {
-  const { name, title, description, licence, task, defaultDomain, input } = model.entry.manifest
+  const { manifest } = model.entry
+  const { name, title, description, licence, task, defaultDomain, input, output } = manifest
   return {
     name,
     title,
@@ -82,7 +84,9 @@ function describeModel (engine: Engine, model: ModelState): Static<typeof ModelS
     defaultDomain,
     domains: engine.domains(name).map(({ domain }) => domain),
     input,
-    labels: model.entry.labels.length,
+    output,
+    ...(manifest.task === 'classification' ? { labels: model.entry.labels.length } : { tiling: manifest.tiling }),
+    ...('domainFrom' in manifest ? { domainFrom: manifest.domainFrom } : {}),
     ...(model.state === 'ready' ? { compiled: describeCompiled(model.artefact) } : {})
   }
 }

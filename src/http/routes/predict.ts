@@ -1,46 +1,113 @@
-/** Pictures in, labels out. */
+/** Pictures in, labels or pictures out; the model's task decides. */
 import multipart from '@fastify/multipart'
 import { Type } from 'typebox'
-import { setAnswerHeaders } from '../answer.js'
+import { acceptedType, setAnswerHeaders } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
-import { refuseEarly, requestedModel } from '../request-domain.js'
-import { BinaryBody, InferenceHeaders, errorsOf, ModelParameter, PredictionsSchema, PredictQuery } from '../schemas.js'
+import { readFormFile } from '../limits/form-file.js'
+import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
+import {
+  BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
+} from '../schemas.js'
 import type { App } from '../app-type.js'
-import type { BodyBudget, BodyShare } from '../limits/body-budget.js'
-import type { BodyReader } from '../limits/request-body.js'
+import type { BodyShare } from '../limits/body-budget.js'
+import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { EncodedFormat } from '../../imaging/encode.js'
+import type { PictureRequest } from '../../serving/classify.js'
+import type { Static } from 'typebox'
 
 const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp']
 
-export async function registerPredictRoutes (
-  app: App, engine: Engine, bodies: BodyBudget, bodyBytesMax: number, readBody: BodyReader
-): Promise<void> {
+/** The first is the answer to whoever takes any. */
+const ANSWER_TYPES = {
+  classification: ['application/json'],
+  'image-to-image': ['image/png', 'image/jpeg', 'image/webp']
+} as const
+
+const TOP_DEFAULT = 5
+const QUALITY_DEFAULT = 92
+
+type Query = Static<typeof PredictQuery>
+
+export async function registerPredictRoutes (app: App, engine: Engine, limits: BodyLimits): Promise<void> {
+  const { bodies, bodyBytesMax, readBody } = limits
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(IMAGE_TYPES, readBody)
   await app.register(multipart, {
     limits: { files: 1, fields: 16, fieldSize: 1024, fileSize: bodyBytesMax, parts: 17, headerPairs: 64 }
   })
   app.post('/v1/models/:model/predict', {
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model),
+    onRequest: async (request) => {
+      refuseEarly(engine, request, request.params.model)
+      answerType(engine, request, modelOf(request.params.model))
+    },
     schema: {
       tags: ['inference'],
-      summary: 'Classify a picture',
-      description: 'The picture is the body (image/jpeg, image/png, image/webp) or the one file of a multipart form.',
+      summary: 'Classify a picture, or turn it into another',
+      description: 'The picture is the body (image/jpeg, image/png, image/webp) or the one file of a multipart form. ' +
+        'Models for classification answer JSON; those for image-to-image a picture in the format that Accept names.',
       consumes: [...IMAGE_TYPES, 'multipart/form-data'],
-      headers: InferenceHeaders,
+      produces: Object.values(ANSWER_TYPES).flat(),
+      headers: PredictHeaders,
       params: Type.Object({ model: ModelParameter }),
       body: BinaryBody,
       querystring: PredictQuery,
-      response: { 200: PredictionsSchema, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 503, 504) }
+      response: { 200: PredictionsSchema, ...errorsOf(400, 404, 406, 409, 413, 415, 429, 500, 503, 504) }
     }
   }, async (request, reply) => {
     const { model, reference } = requestedModel(engine, request, request.params.model)
     const image = await readImage(request, bodies.shareOf(request.raw))
-    const result = await engine.predict(model, reference, image, request.query.top, patienceOf(request, reply))
+    const picture = { reference, image, signal: patienceOf(request, reply) }
+    const type = answerType(engine, request, model)
+    if (type !== 'application/json') {
+      const progressKey = request.headers['x-progress-key']
+      return await transform(engine, reply as FastifyReply, model, picture, type, request.query, progressKey)
+    }
+    const { top = TOP_DEFAULT } = requireWithout(request.query, 'quality')
+    const result = await engine.classify(model, picture, top)
     setAnswerHeaders(reply, result)
     return { model, domain: result.domain, version: result.version, predictions: result.predictions }
+  })
+
+  app.get('/v1/progress/:key', {
+    schema: {
+      tags: ['inference'],
+      summary: 'How far a picture has got',
+      description: 'Of a predict request under way that has the key in X-Progress-Key.',
+      params: Type.Object({ key: NameParameter }),
+      response: { 200: ProgressSchema, ...errorsOf(400, 404) }
+    }
+  }, async ({ params: { key } }) => engine.progress(key))
+}
+
+/** Throws NOT_ACCEPTABLE and what `readyModel` throws. */
+function answerType (engine: Engine, request: FastifyRequest, model: string) {
+  const { entry: { manifest: { task } } } = engine.readyModel(model)
+  return acceptedType(request, ANSWER_TYPES[task])
+}
+
+async function transform (
+  engine: Engine, reply: FastifyReply, model: string, picture: PictureRequest, type: string, query: Query,
+  progressKey: string | undefined
+): Promise<FastifyReply> {
+  const { quality = QUALITY_DEFAULT } = requireWithout(query, 'top')
+  const result = await engine.transform(model, {
+    ...picture,
+    format: type.replace('image/', '') as EncodedFormat,
+    quality,
+    ...(progressKey === undefined ? {} : { progressKey })
+  })
+  setAnswerHeaders(reply, result)
+  return reply.header('content-type', type).header('vary', 'accept').send(result.picture)
+}
+
+/** Throws REQUEST_INVALID for a parameter that means nothing to the model's task. */
+function requireWithout (query: Query, parameter: keyof Query): Query {
+  if (query[parameter] === undefined) return query
+  throw httpErrors.REQUEST_INVALID(`"${parameter}" means nothing to this model`, {
+    expected: 'no such parameter', received: query[parameter]
   })
 }
 
@@ -50,13 +117,7 @@ async function readImage (request: FastifyRequest, share: BodyShare): Promise<Ui
     if (file === undefined) {
       throw httpErrors.REQUEST_INVALID('the form holds no file', { expected: 'one file', received: 'none' })
     }
-    const chunks: Buffer[] = []
-    for await (const chunk of file.file as AsyncIterable<Buffer>) {
-      share.add(chunk.length)
-      chunks.push(chunk)
-    }
-    if (file.file.truncated) throw httpErrors.REQUEST_TOO_LARGE('the file is too large')
-    return Buffer.concat(chunks)
+    return await readFormFile(file, share)
   }
   if (request.body instanceof Uint8Array && request.body.length > 0) return request.body
   throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a picture', received: 'nothing' })

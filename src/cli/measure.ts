@@ -12,6 +12,8 @@ export interface Timing {
   spread: number
   /** Median over the rounds of this contender's time over the first one's in the same round. */
   ratio: number
+  /** Those of the single rounds. */
+  ratios: number[]
 }
 
 /** The first contender is the baseline. The first `warmUp` rounds do not count. */
@@ -34,7 +36,8 @@ export async function measure (contenders: readonly Contender[], rounds: number,
       name,
       medianMs: median,
       spread: (quantile(own, 0.75) - quantile(own, 0.25)) / 2 / median,
-      ratio: quantile(ratios, 0.5)
+      ratio: quantile(ratios, 0.5),
+      ratios
     }
   })
 }

@@ -1,0 +1,110 @@
+/**
+ * What switching costs: the compiled graph under a bank, against
+ *
+ *   fused      ONNX Runtime's own session of the same model, batch norms fused away: the fastest thing per domain
+ *   BN inputs  the same model with the parameters of its batch norms as graph inputs
+ *   Mul + Add  the same model with a Mul and an Add by graph inputs for every batch norm
+ *
+ * One thread, interleaved, medians. Writes the table into bench/README.md when all networks ran.
+ *
+ *   npm run bench [-- --rounds 20 --batch 1,8 --budget 0.05 --only ResNet-18]
+ */
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cpus, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { packBank } from '#src/bank/pack.js'
+import { markdownTable, measure, quantile } from '#src/cli/measure.js'
+import { readArtefact } from '#src/compiler/artefact.js'
+import { compileModel } from '#src/compiler/pipeline.js'
+import { bankFeeds } from '#src/compiler/prove.js'
+import { sampleFeeds } from '#src/compiler/sample-inputs.js'
+import { openSession } from '#src/ort/session.js'
+import { densenet121, efficientnetB0, shufflenetV2, superResolution } from '../test/support/more-networks.js'
+import { mobilenetV2, resnet18, resnet50, type Network } from '../test/support/networks.js'
+import { mulAndAdd, parametersAsInputs } from './alternatives.js'
+import { writeSection } from './report.js'
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: 'string', default: '20' },
+    batch: { type: 'string', default: '1,8' },
+    budget: { type: 'string', default: '0.05' },
+    only: { type: 'string' }
+  }
+})
+
+const ROOT = new URL('../../', import.meta.url).pathname
+
+const NETWORKS: Record<string, () => Promise<Network> | Network> = {
+  'ResNet-50': resnet50,
+  'ResNet-18': resnet18,
+  MobileNetV2: mobilenetV2,
+  'DenseNet-121': densenet121,
+  'EfficientNet-B0': efficientnetB0,
+  ShuffleNetV2: shufflenetV2,
+  'SR-x2': superResolution,
+  'traffic-signs': async () => ({
+    bytes: await readFile(join(ROOT, 'models/traffic-signs/model.onnx')), inputDims: [1, 3, 32, 32]
+  })
+}
+
+/** Small nets are measured more often: a round of theirs is over before the machine has settled. */
+const SHORT_MS = 15
+const SHORT_FACTOR = 8
+
+const budget = Number(values.budget)
+const rows: string[][] = []
+for (const [name, make] of Object.entries(NETWORKS)) {
+  if (values.only !== undefined && !values.only.split(',').includes(name)) continue
+  rows.push(...await benchNetwork(name, await make(), values.batch.split(',').map(Number)))
+}
+const table = markdownTable([
+  'model', 'batch', 'fused ms', 'switched / fused', 'quartiles', 'BN inputs / fused', 'Mul + Add / fused', 'bytes per domain',
+  'share of weights', 'max relative error'
+], rows)
+const text = `${cpus()[0]?.model}, Node ${process.version}, one thread, fold budget ${values.budget}, ` +
+  `${values.rounds} rounds (${SHORT_FACTOR} times as many below ${SHORT_MS} ms):\n\n${table}\n`
+console.log(text)
+if (values.only === undefined) await writeSection('switch', text)
+
+async function benchNetwork (name: string, { bytes, inputDims }: Network, batches: number[]): Promise<string[][]> {
+  const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-'))
+  try {
+    await compileModel(bytes, folder, { foldBudget: budget, samples: [{ '': inputDims }] })
+    const artefact = await readArtefact(folder)
+    const alternatives = [parametersAsInputs(bytes), mulAndAdd(bytes)]
+    const sessions = [
+      await openSession(bytes, { optimization: 'all' }),
+      await openSession(artefact.graphPath, { optimization: 'disabled' }),
+      ...await Promise.all(alternatives.map((other) => openSession(other.bytes, { optimization: 'all' })))
+    ]
+    const bank = bankFeeds(artefact.bankInputs, packBank(artefact.layout, artefact.ownBank))
+    const further = [{}, bank, ...alternatives.map(({ feeds }) => feeds)]
+    const result: string[][] = []
+    for (const batch of batches) {
+      const feeds = sampleFeeds(artefact.inputs, artefact.samples[0]!, batch, 1)
+      const contenders = sessions.map((session, at) => ({
+        name: String(at), run: () => session.run({ ...feeds, ...further[at] })
+      }))
+      const begin = performance.now()
+      await contenders[0]!.run()
+      const isShort = performance.now() - begin < SHORT_MS
+      const timings = await measure(contenders, Number(values.rounds) * (isShort ? SHORT_FACTOR : 1), 3)
+      const [fused, switched, inputs, mulAdd] = timings
+      const bankBytes = artefact.layout.length * 4
+      const quartiles = [0.25, 0.75].map((share) => quantile(switched!.ratios, share).toFixed(3))
+      const row = [
+        name, String(batch), fused!.medianMs.toFixed(2), `${switched!.ratio.toFixed(3)}x`, quartiles.join('–'),
+        `${inputs!.ratio.toFixed(2)}x`, `${mulAdd!.ratio.toFixed(2)}x`, bankBytes.toLocaleString('en'),
+        `${(100 * bankBytes / artefact.weightBytes).toFixed(2)} %`, artefact.proof.maxRelativeError.toExponential(1)
+      ]
+      console.error(row.join('  '))
+      result.push(row)
+    }
+    for (const session of sessions) await session.release()
+    return result
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,280 @@
+/**
+ * Long work behind a short answer: one job at a time, a few waiting, each with a small file that says how it stands.
+ *
+ * Always true, at every system call:
+ *  - a job whose file says `succeeded` has committed, one whose file says `failed` or `cancelled` has not
+ *  - a job that was cut off is told after the next start: as succeeded if its commit is found, else as lost
+ *  - a job that has begun to commit can no longer be cancelled
+ */
+import { randomUUID } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { makeFolderDurably, removeDurably, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
+import { toErrorRecord, type ErrorRecord } from '../base/errors.js'
+import { calibrationErrors } from './errors.js'
+
+export const JOB_STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const
+export type JobState = typeof JOB_STATES[number]
+
+export interface JobRecord {
+  readonly id: string
+  readonly state: JobState
+  /** Share of the work that is done, 0 to 1. */
+  readonly progress: number
+  /** What the job is about; names and numbers only. */
+  readonly subject: Readonly<Record<string, string | number>>
+  readonly createdAt: string
+  readonly startedAt?: string
+  readonly endedAt?: string
+  /** What the commit will leave behind, noted before it happens, to find it after a crash. */
+  readonly commit?: Readonly<Record<string, string | number>>
+  readonly result?: unknown
+  readonly error?: Pick<ErrorRecord, 'code' | 'kind' | 'message' | 'details'>
+}
+
+export interface JobContext {
+  signal: AbortSignal
+  onProgress (share: number): void
+  /** From here on the job cannot be cancelled; `note` is on disk before this resolves. Throws JOB_CANCELLED. */
+  beginCommit (note: Readonly<Record<string, string | number>>): Promise<void>
+}
+
+export type JobWork = (context: JobContext) => Promise<unknown>
+
+export interface JobsOptions {
+  folder: string
+  /** False leaves alone what is there: another process may be working on it. */
+  recovers?: boolean
+  waitingMax?: number
+  /** Asked after a restart of a job that had begun to commit: its result if the commit is there. */
+  findCommit (record: JobRecord): unknown
+  /** Told of jobs that a restart cut off. */
+  onLost? (record: JobRecord): void
+  /** Told of what went wrong with the files of jobs. */
+  onFault? (error: unknown): void
+}
+
+interface LiveJob {
+  record: JobRecord
+  work: JobWork
+  controller: AbortController
+  /** Its first file; nothing else is written of it before. */
+  written: Promise<void>
+  isCommitting: boolean
+}
+
+const WAITING_MAX = 8
+
+/** Files of ended jobs beyond this many go, the oldest first. */
+const KEPT_MAX = 1000
+
+export class Jobs {
+  readonly #options: JobsOptions
+  readonly #records = new Map<string, JobRecord>()
+  readonly #watchers = new Map<string, Array<() => void>>()
+  readonly #waiting: LiveJob[] = []
+  #running: LiveJob | undefined
+  #ended: Promise<void> = Promise.resolve()
+  #isClosed = false
+
+  private constructor (options: JobsOptions) {
+    this.#options = options
+  }
+
+  /** Reads what an earlier process has left. Throws the errno error when the folder cannot be used. */
+  static async open (options: JobsOptions): Promise<Jobs> {
+    const jobs = new Jobs(options)
+    await makeFolderDurably(options.folder)
+    if (options.recovers !== false) await jobs.#recover()
+    return jobs
+  }
+
+  /** Newest first. */
+  list (): JobRecord[] {
+    return [...this.#records.values()].reverse()
+  }
+
+  /** Throws JOB_NOT_FOUND. */
+  get (id: string): JobRecord {
+    const record = this.#records.get(id)
+    if (record !== undefined) return record
+    throw calibrationErrors.JOB_NOT_FOUND('there is no such job', { received: id.slice(0, 100) })
+  }
+
+  /** Resolves when the job has ended, however; at once for one that has. Throws JOB_NOT_FOUND. */
+  async ended (id: string): Promise<JobRecord> {
+    if (this.get(id).endedAt === undefined) {
+      await new Promise<void>((resolve) => this.#watchers.set(id, [...this.#watchers.get(id) ?? [], resolve]))
+    }
+    return this.get(id)
+  }
+
+  /** Resolves when the job is on disk. Rejects with JOB_QUEUE_FULL, or the errno error. */
+  async submit (subject: JobRecord['subject'], work: JobWork): Promise<JobRecord> {
+    this.requireRoom()
+    const record: JobRecord = { id: randomUUID(), state: 'queued', progress: 0, subject, createdAt: now() }
+    const written = this.#write(record)
+    const job: LiveJob = { record, work, controller: new AbortController(), written, isCommitting: false }
+    // It takes its place in the line before the file is written, or the line could outgrow its limit meanwhile.
+    this.#waiting.push(job)
+    this.#records.set(record.id, record)
+    try {
+      await written
+    } catch (error) {
+      if (this.#waiting.includes(job)) this.#waiting.splice(this.#waiting.indexOf(job), 1)
+      this.#records.delete(record.id)
+      throw error
+    }
+    this.#next()
+    return this.get(record.id)
+  }
+
+  /** Throws JOB_QUEUE_FULL: before a body is read, what would be refused after it. */
+  requireRoom (): void {
+    const expected = this.#options.waitingMax ?? WAITING_MAX
+    if (this.#waiting.length >= expected || this.#isClosed) {
+      throw calibrationErrors.JOB_QUEUE_FULL('too many calibrations are waiting', {
+        expected: `at most ${expected} waiting`, received: this.#waiting.length + 1
+      })
+    }
+  }
+
+  /** Cancels a job that waits or runs; one that has ended, or is about to, stays what it is. Throws JOB_NOT_FOUND. */
+  async cancel (id: string): Promise<JobRecord> {
+    this.get(id)
+    const reason = calibrationErrors.JOB_CANCELLED('the job was cancelled')
+    const at = this.#waiting.findIndex(({ record }) => record.id === id)
+    if (at >= 0) {
+      const [job] = this.#waiting.splice(at, 1) as [LiveJob]
+      await job.written
+      await this.#end(job, { state: 'cancelled', error: toPublic(reason) })
+    } else if (this.#running?.record.id === id && !this.#running.isCommitting) {
+      this.#running.controller.abort(reason)
+      await this.#ended
+    }
+    return this.get(id)
+  }
+
+  /** Ends what runs and forgets what waits; both are told as lost. */
+  async close (): Promise<void> {
+    this.#isClosed = true
+    const lost = calibrationErrors.JOB_LOST('the server was stopped before the job had ended; start it again')
+    for (const job of this.#waiting.splice(0)) await this.#end(job, { state: 'failed', error: toPublic(lost) })
+    if (this.#running?.isCommitting === false) this.#running.controller.abort(lost)
+    await this.#ended
+  }
+
+  #next (): void {
+    if (this.#running !== undefined || this.#isClosed) return
+    const job = this.#waiting.shift()
+    if (job === undefined) return
+    this.#running = job
+    this.#ended = this.#run(job).finally(() => {
+      this.#running = undefined
+      this.#next()
+    })
+  }
+
+  async #run (job: LiveJob): Promise<void> {
+    const { controller: { signal } } = job
+    try {
+      await job.written
+      await this.#change(job, { state: 'running', startedAt: now() })
+      const result = await job.work({
+        signal,
+        onProgress: (share) => {
+          this.#remember(job, { progress: Math.max(job.record.progress, Math.min(share, 1)) })
+        },
+        beginCommit: async (commit) => {
+          signal.throwIfAborted()
+          job.isCommitting = true
+          await this.#change(job, { commit })
+        }
+      })
+      await this.#end(job, { state: 'succeeded', progress: 1, result })
+    } catch (thrown) {
+      const error = toPublic(thrown)
+      const state = error.code === 'JOB_CANCELLED' ? 'cancelled' : 'failed'
+      if (error.kind === 'internal') this.#options.onFault?.(thrown)
+      await this.#end(job, { state, error })
+    }
+  }
+
+  /** Memory tells how a job ended even if its file cannot: the next start then finds it cut off. */
+  async #end (job: LiveJob, change: Partial<JobRecord>): Promise<void> {
+    this.#remember(job, { ...change, endedAt: now() })
+    try {
+      await this.#write(job.record)
+      await this.#prune()
+    } catch (error) {
+      this.#options.onFault?.(error)
+    }
+    for (const resolve of this.#watchers.get(job.record.id) ?? []) resolve()
+    this.#watchers.delete(job.record.id)
+  }
+
+  async #change (job: LiveJob, change: Partial<JobRecord>): Promise<void> {
+    this.#remember(job, change)
+    await this.#write(job.record)
+  }
+
+  #remember (job: LiveJob, change: Partial<JobRecord>): void {
+    job.record = { ...job.record, ...change }
+    this.#records.set(job.record.id, job.record)
+  }
+
+  #write (record: JobRecord): Promise<void> {
+    return writeDurably(this.#path(record.id), Buffer.from(JSON.stringify(record)))
+  }
+
+  #path (id: string): string {
+    return join(this.#options.folder, `${id}.json`)
+  }
+
+  async #prune (): Promise<void> {
+    const ended = [...this.#records.values()].filter(({ endedAt }) => endedAt !== undefined)
+    for (const { id } of ended.slice(0, Math.max(0, ended.length - KEPT_MAX))) {
+      this.#records.delete(id)
+      await removeDurably(this.#path(id))
+    }
+  }
+
+  async #recover (): Promise<void> {
+    const found: JobRecord[] = []
+    for (const name of await readdir(this.#options.folder)) {
+      if (name.startsWith(TEMPORARY_PREFIX)) await removeDurably(join(this.#options.folder, name))
+      if (!/^[0-9a-f-]{36}\.json$/.test(name)) continue
+      try {
+        found.push(JSON.parse(await readFile(join(this.#options.folder, name), 'utf8')) as JobRecord)
+      } catch (error) {
+        this.#options.onFault?.(error)
+      }
+    }
+    for (const record of found.sort((a, b) => a.createdAt < b.createdAt ? -1 : 1)) {
+      this.#records.set(record.id, record)
+      if (record.state === 'queued' || record.state === 'running') await this.#settle(record)
+    }
+  }
+
+  async #settle (record: JobRecord): Promise<void> {
+    const result = record.commit === undefined ? undefined : this.#options.findCommit(record)
+    const lost = calibrationErrors.JOB_LOST('the server ended before the job had; nothing was registered')
+    const settled: JobRecord = result === undefined
+      ? { ...record, state: 'failed', endedAt: now(), error: toPublic(lost) }
+      : { ...record, state: 'succeeded', progress: 1, endedAt: now(), result }
+    this.#records.set(record.id, settled)
+    await this.#write(settled)
+    if (result === undefined) this.#options.onLost?.(settled)
+  }
+}
+
+/** An error as it may be shown: what is internal keeps its reason for the log. */
+function toPublic (thrown: unknown): NonNullable<JobRecord['error']> {
+  const { code, kind, message, details } = toErrorRecord(thrown)
+  if (kind !== 'internal' && kind !== 'corrupt') return { code, kind, message, details }
+  return { code, kind, message: 'the job failed; the server\'s log has the reason', details: {} }
+}
+
+function now (): string {
+  return new Date().toISOString()
+}

@@ -1,0 +1,108 @@
+/**
+ * How a picture becomes the input tensor, as manifests and registrations say it:
+ *
+ *   decode -> resize to `size` (classification) -> value / 255 -> (value - mean) / std -> `layout`
+ *
+ * The rules of a request are the model's, overlaid by the domain's in the manifest, overlaid by those registered with
+ * the version that answers.
+ */
+import { Ajv } from 'ajv'
+import { Type, type Static } from 'typebox'
+import { modelErrors } from './errors.js'
+import type { Manifest } from './manifest.js'
+
+const strict = { additionalProperties: false }
+
+const Side = Type.Integer({ minimum: 1, maximum: 4096 })
+
+const colourRules = {
+  colour: Type.Union([Type.Literal('rgb'), Type.Literal('bgr'), Type.Literal('grey')]),
+  layout: Type.Union([Type.Literal('NCHW'), Type.Literal('NHWC')]),
+  mean: Type.Array(Type.Number(), { minItems: 1, maxItems: 4 }),
+  std: Type.Array(Type.Number({ exclusiveMinimum: 0 }), { minItems: 1, maxItems: 4 })
+}
+
+const sizeRules = {
+  size: Type.Object({ height: Side, width: Side }, strict),
+  resize: Type.Object({
+    fit: Type.Union([Type.Literal('fill'), Type.Literal('cover'), Type.Literal('contain')], {
+      description: 'fill ignores the aspect ratio, cover crops the middle, contain pads with the mean'
+    }),
+    kernel: Type.Union([
+      Type.Literal('area'), Type.Literal('bilinear'), Type.Literal('cubic'), Type.Literal('lanczos3')
+    ])
+  }, strict)
+}
+
+/** Of models that keep the picture's size. */
+export const ColourRulesSchema = Type.Object(colourRules, strict)
+/** Of models that see every picture in a fixed size. */
+export const PreprocessingSchema = Type.Object({ ...colourRules, ...sizeRules }, strict)
+
+export type ColourRules = Static<typeof ColourRulesSchema>
+export type Preprocessing = Static<typeof PreprocessingSchema>
+export type PreprocessingOverrides = Partial<Preprocessing>
+
+const ajv = new Ajv({ allErrors: true })
+const validateOf = {
+  classification: ajv.compile(Type.Partial(PreprocessingSchema, strict)),
+  'image-to-image': ajv.compile(Type.Partial(ColourRulesSchema, strict))
+}
+
+export function channelsOf ({ colour }: Pick<ColourRules, 'colour'>): 1 | 3 {
+  return colour === 'grey' ? 1 : 3
+}
+
+/** What a schema cannot say: mean and std belong to the channels of the colour. */
+export function channelFaults (where: string, { colour, mean, std }: ColourRules): string[] {
+  const channels = channelsOf({ colour })
+  return Object.entries({ mean, std }).flatMap(([name, { length }]) => {
+    return length === channels ? [] : [`${where} ${name} must have ${channels} values for ${colour}`]
+  })
+}
+
+/**
+ * The preprocessing that a client registers with a bank, checked against the model's task and other rules.
+ * Throws PREPROCESSING_INVALID listing every fault.
+ */
+export function parsePreprocessing (manifest: Manifest, domain: string, given: unknown): PreprocessingOverrides {
+  const validate = validateOf[manifest.task]
+  const faults = validate(given)
+    ? channelFaults('/preprocessing', rulesOf(manifest, domain, given as PreprocessingOverrides))
+    : validate.errors!.map(({ instancePath, message, params }) => {
+      return `/preprocessing${instancePath} ${message} ${JSON.stringify(params)}`
+    })
+  if (faults.length === 0) return given as PreprocessingOverrides
+  throw modelErrors.PREPROCESSING_INVALID(`the preprocessing is refused: ${faults.join('; ')}`, {
+    expected: fieldsOf(manifest), faults
+  })
+}
+
+function fieldsOf ({ task }: Manifest): string[] {
+  return Object.keys((task === 'classification' ? PreprocessingSchema : ColourRulesSchema).properties)
+}
+
+type RulesOf<Given extends Manifest> = Given extends { task: 'classification' } ? Preprocessing : ColourRules
+
+/** How pictures of a domain are prepared; `registered` comes with the version that answers. */
+export function rulesOf<Given extends Manifest> (
+  manifest: Given, domain: string, registered: PreprocessingOverrides = {}
+): RulesOf<Given> {
+  const { name: _name, ...rules } = manifest.input
+  return { ...rules, ...entryOf(manifest, domain)?.input, ...registered } as unknown as RulesOf<Given>
+}
+
+/** What the manifest says of a domain, if anything. */
+export function entryOf (
+  { domains = {} }: Manifest, domain: string
+): { description?: string, input?: PreprocessingOverrides } | undefined {
+  return Object.hasOwn(domains, domain) ? domains[domain] : undefined
+}
+
+/** Dimensions of one picture as the model's input, batch axis 1. */
+export function inputShape (
+  { size, colour, layout }: ColourRules & { size: { height: number, width: number } }
+): number[] {
+  const channels = channelsOf({ colour })
+  return layout === 'NCHW' ? [1, channels, size.height, size.width] : [1, size.height, size.width, channels]
+}

@@ -1,0 +1,287 @@
+/**
+ * Calibrations as jobs: what was asked is checked at once, the work is done in a thread of its own, and a bank that
+ * came out well is registered in one step. Whatever goes wrong before, nothing is registered.
+ */
+import { bankDigest, completeBank, type Bank } from '../bank/bank.js'
+import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import {
+  calibrateInThread, type CalibrationOutcome, type CalibrationRequest
+} from '../calibration/calibration-thread.js'
+import {
+  bankOf, combine, contributionOf, contributionParts, parseContribution, type Contribution, type Operation
+} from '../calibration/contributions.js'
+import { calibrationErrors } from '../calibration/errors.js'
+import { Jobs, type JobRecord } from '../calibration/jobs.js'
+import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../calibration/options.js'
+import { sourceOf } from '../models/compilation.js'
+import { modelErrors } from '../models/errors.js'
+import { rulesOf, type PreprocessingOverrides } from '../models/preprocessing.js'
+import { parseDomainReference, resolveDomain } from './domain-reference.js'
+import {
+  register, versionFile, type FileParts, type Registered, type RegistrationOptions
+} from './registration.js'
+import type { NamedFile } from '../calibration/archives.js'
+import type { Settings } from '../config/schema.js'
+import type { BankStore } from '../store/bank-store.js'
+import type { Logger } from '../observability/logger.js'
+import type { InferenceParts } from './inference.js'
+import type { ReadyModel, ServedModels } from './served-models.js'
+
+export type Uploads = { kind: 'pictures', files: NamedFile[] } | { kind: 'tensors', file: NamedFile }
+
+export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'moments'> {
+  model: string
+  domain: string
+  /** Absent when nothing was to be registered. */
+  version?: number
+  digest: string
+  active: boolean
+}
+
+type Limits = Pick<Settings, 'imagePixels' | 'calibrationBytes'>
+
+/**
+ * Jobs, with what the last process left of its own unless that may still be running. Throws the errno error when the
+ * folder cannot be used.
+ */
+export async function openCalibrationJobs (
+  store: BankStore, folder: string, recovers: boolean, logger: Logger
+): Promise<Jobs> {
+  return await Jobs.open({
+    folder,
+    recovers,
+    findCommit: (record) => findCommit(store, record),
+    onLost: ({ id, subject }) => logger.warn({ job: id, ...subject }, 'a calibration was cut off by the last stop'),
+    onFault: (error) => logger.error({ err: error }, 'a calibration job failed')
+  })
+}
+
+export class Calibrations {
+  readonly #parts: InferenceParts
+  readonly #models: ServedModels
+  readonly #limits: Limits
+  readonly #jobs: Jobs
+
+  constructor (parts: InferenceParts, models: ServedModels, limits: Limits, jobs: Jobs) {
+    this.#parts = parts
+    this.#models = models
+    this.#limits = limits
+    this.#jobs = jobs
+  }
+
+  /** Before a body is read. Throws JOB_QUEUE_FULL, MODEL_NOT_FOUND, MODEL_NOT_READY or MODEL_FAILED. */
+  requireRoom (model: string): void {
+    this.#models.ready(model)
+    this.#jobs.requireRoom()
+  }
+
+  /**
+   * Starts a calibration of `domain`, new or not. Throws, besides what `requireRoom` throws, DOMAIN_NOT_FOUND and
+   * VERSION_NOT_FOUND for the base, CALIBRATION_LAYER_UNKNOWN and CALIBRATION_TOO_FEW_IMAGES.
+   */
+  async start (model: string, domain: string, uploads: Uploads, options: CalibrationOptions): Promise<JobRecord> {
+    const ready = this.#models.ready(model)
+    const base = await this.#checkedBase(ready, uploads, options)
+    const subject = { kind: 'calibration', model, domain, mode: options.mode }
+    return await this.#jobs.submit(subject, async ({ onProgress, signal, beginCommit }) => {
+      const made = await this.#make(ready, domain, base, uploads, options, onProgress, signal)
+      await beginCommit({ digest: bankDigest(made.bank) })
+      return await this.#register(ready, domain, made, options)
+    })
+  }
+
+  async #checkedBase (ready: ReadyModel, uploads: Uploads, options: CalibrationOptions): Promise<Bank> {
+    if (uploads.kind === 'pictures' && uploads.files.length === 0) {
+      throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('there are no images', {
+        expected: `at least ${options.minimumImages}`, received: 0
+      })
+    }
+    if (uploads.kind === 'pictures' && ready.entry.manifest.task !== 'classification') {
+      throw modelErrors.TASK_MISMATCH('pictures of this model have no one size; calibrate it with tensors', {
+        expected: 'tensors', received: 'pictures'
+      })
+    }
+    selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
+    return await this.#bank(ready, options.base)
+  }
+
+  /**
+   * A calibration that is waited for, without a job. The bank is registered, or only given back as the file that it
+   * would be. Throws what `start` and the calibration throw.
+   */
+  async run (
+    model: string, domain: string, uploads: Uploads, options: CalibrationOptions,
+    { isRegistered, onProgress }: { isRegistered: boolean, onProgress (share: number): void }
+  ): Promise<{ file: Uint8Array, result: CalibrationResult }> {
+    const ready = this.#models.ready(model)
+    const base = await this.#checkedBase(ready, uploads, options)
+    const made = await this.#make(ready, domain, base, uploads, options, onProgress)
+    const file = versionFile(ready, made.bank, 'calibration', made.parts)
+    const register = () => this.#register(ready, domain, made, options)
+    return { file, result: isRegistered ? await register() : resultOf(ready, domain, made) }
+  }
+
+  jobs (): JobRecord[] {
+    return this.#jobs.list()
+  }
+
+  /** Throws JOB_NOT_FOUND. */
+  job (id: string): JobRecord {
+    return this.#jobs.get(id)
+  }
+
+  /** Resolves when the job has ended, however. Throws JOB_NOT_FOUND. */
+  async ended (id: string): Promise<JobRecord> {
+    return await this.#jobs.ended(id)
+  }
+
+  /** Throws JOB_NOT_FOUND. */
+  async cancel (id: string): Promise<JobRecord> {
+    return await this.#jobs.cancel(id)
+  }
+
+  /** Ends what runs; what waits is told as lost. */
+  async close (): Promise<void> {
+    await this.#jobs.close()
+  }
+
+  /**
+   * Merges the sums of a bank file with those of the domain's active version, or takes them out, and registers the
+   * bank that results. A domain that is not there yet begins with the file alone. Throws CONTRIBUTION_MISSING,
+   * CONTRIBUTION_MISMATCH, CALIBRATION_TOO_FEW_IMAGES and what registering throws.
+   */
+  async contribute (
+    model: string, domain: string, operation: Operation, file: Uint8Array, minimumImages: number,
+    options: RegistrationOptions
+  ): Promise<Registered & { images: number }> {
+    const ready = this.#models.ready(model)
+    const { layers } = ready.artefact
+    const given = parseContribution(file, layers)
+    const isNew = this.#parts.store.domain(model, domain) === undefined && operation === 'merge'
+    const whole = isNew ? undefined : await this.#storedContribution(ready, domain)
+    const least = Math.max(IMAGES_MIN, minimumImages)
+    const sums = whole === undefined ? atLeast(given, least) : combine(operation, whole.sums, given, least)
+    const base = whole?.bank ?? this.#parsedBank(ready, file)
+    const bank = bankOf(sums, layers, base)
+    const parts = contributionParts(sums)
+    const registered = await register(this.#parts, ready, domain, bank, 'calibration', options, parts)
+    return { ...registered, images: sums.images }
+  }
+
+  async #storedContribution (ready: ReadyModel, domain: string): Promise<{ bank: Bank, sums: Contribution }> {
+    const { name } = ready.entry.manifest
+    const { version } = resolveDomain(this.#parts.store, name, { domain })
+    const file = await this.#parts.store.read(name, domain, version.version)
+    return { bank: this.#parsedBank(ready, file), sums: parseContribution(file, ready.artefact.layers) }
+  }
+
+  async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
+    const { name, defaultDomain } = ready.entry.manifest
+    const wanted = reference === undefined ? { domain: defaultDomain } : parseDomainReference(reference)
+    const { record, version } = resolveDomain(this.#parts.store, name, wanted)
+    return this.#parsedBank(ready, await this.#parts.store.read(name, record.domain, version.version))
+  }
+
+  #parsedBank ({ artefact }: ReadyModel, file: Uint8Array): Bank {
+    return completeBank(artefact.layers, parseBankSafetensors(file, artefact.layers).layers, artefact.ownBank)
+  }
+
+  async #make (
+    ready: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
+    onProgress: (share: number) => void, signal?: AbortSignal
+  ): Promise<Made> {
+    const preprocessing = this.#registeredPreprocessing(ready, domain)
+    const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits, preprocessing)
+    const { bank, moments, ...told } = await calibrateInThread(request, onProgress, signal)
+    const sums = contributionOf(options.mode, base, told.report.images, moments)
+    return { bank, parts: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), told }
+  }
+
+  /** A new version of a domain sees pictures as the active one does. */
+  #registeredPreprocessing ({ entry }: ReadyModel, domain: string): PreprocessingOverrides | undefined {
+    const record = this.#parts.store.domain(entry.manifest.name, domain)
+    return record?.versions.find(({ version }) => version === record.active)?.preprocessing
+  }
+
+  async #register (
+    ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description }: CalibrationOptions
+  ): Promise<CalibrationResult> {
+    const preprocessing = this.#registeredPreprocessing(ready, domain)
+    const options = {
+      isActivated,
+      ...(description === undefined ? {} : { description }),
+      ...(preprocessing === undefined ? {} : { preprocessing })
+    }
+    const { record, version } = await register(
+      this.#parts, ready, domain, made.bank, 'calibration', options, made.parts
+    )
+    return resultOf(ready, domain, made, { version: version.version, active: record.active === version.version })
+  }
+}
+
+/** A bank that came out well, and what is to be told of it. */
+interface Made {
+  bank: Bank
+  parts: FileParts
+  told: Omit<CalibrationOutcome, 'bank' | 'moments'>
+}
+
+function resultOf (
+  ready: ReadyModel, domain: string, { bank, told }: Made,
+  version: { version?: number, active: boolean } = { active: false }
+): CalibrationResult {
+  return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), ...told }
+}
+
+/** What the thread needs to know; gives the uploads away. */
+function calibrationRequest (
+  { entry, artefact }: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
+  { imagePixels, calibrationBytes }: Limits, preprocessing: PreprocessingOverrides | undefined
+): CalibrationRequest {
+  const { manifest } = entry
+  const input = artefact.inputs.find(({ name }) => name === manifest.input.name)!
+  // A model with a fixed batch axis takes batches of that size only.
+  const [batchSize = options.batchSize] = input.dims.slice(0, 1).flatMap((size) => size ?? [])
+  const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]
+  return {
+    source: sourceOf(entry),
+    fingerprint: artefact.fingerprint,
+    layers: artefact.layers,
+    base,
+    options: { ...options, batchSize },
+    input,
+    ...(manifest.task === 'classification'
+      ? { rules: rulesOf(manifest, domain, preprocessing), classOutput: manifest.output.name }
+      : {}),
+    uploads: files,
+    isTensors: uploads.kind === 'tensors',
+    imagePixels,
+    budgetBytes: calibrationBytes
+  }
+}
+
+function atLeast (contribution: Contribution, minimumImages: number): Contribution {
+  if (contribution.images >= minimumImages) return contribution
+  throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('the contribution is too small', {
+    expected: `at least ${minimumImages} images`, received: contribution.images
+  })
+}
+
+/** Whether the version that a cut-off job was about to register is there. */
+function findCommit (
+  store: BankStore, { subject, commit, createdAt }: JobRecord
+): Partial<CalibrationResult> | undefined {
+  const { model, domain } = subject
+  const record = typeof model === 'string' && typeof domain === 'string' ? store.domain(model, domain) : undefined
+  const version = record?.versions.find((known) => {
+    return known.source === 'calibration' && known.digest === commit?.digest && known.createdAt >= createdAt
+  })
+  if (record === undefined || version === undefined) return undefined
+  return {
+    model: String(model),
+    domain: record.domain,
+    version: version.version,
+    digest: version.digest,
+    active: record.active === version.version
+  }
+}

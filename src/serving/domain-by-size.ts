@@ -1,0 +1,41 @@
+/** `domainFrom: "inputSize"`: which domain a picture belongs to that names none. */
+import { entryOf, rulesOf } from '../models/preprocessing.js'
+import type { ClassificationManifest, Manifest } from '../models/manifest.js'
+import type { Tensors } from '../ort/rows.js'
+import type { BankStore } from '../store/bank-store.js'
+
+export interface PictureSize { width: number, height: number }
+
+/**
+ * The domain whose size is nearest to the picture's, by the ratio of their areas; of two as near, the larger.
+ * Candidates are the default domain and those that have a size of their own, from the manifest or registered with
+ * their active version. Without any candidate the default domain's name is returned, for the resolver to tell what is
+ * wrong.
+ */
+export function domainBySize (store: BankStore, manifest: ClassificationManifest, picture: PictureSize): string {
+  const { name, defaultDomain } = manifest
+  const area = picture.width * picture.height
+  const candidates = store.domains(name).flatMap(({ domain, active, versions }) => {
+    const version = versions.find((candidate) => candidate.version === active)
+    const ownSize = version?.preprocessing?.size ?? entryOf(manifest, domain)?.input?.size
+    if (version === undefined || (ownSize === undefined && domain !== defaultDomain)) return []
+    const { size } = rulesOf(manifest, domain, version.preprocessing)
+    const sizeArea = size.width * size.height
+    return [{ domain, area: sizeArea, distance: Math.max(area / sizeArea, sizeArea / area) }]
+  })
+  candidates.sort((a, b) => {
+    const isDefaultFirst = Number(b.domain === defaultDomain) - Number(a.domain === defaultDomain)
+    return a.distance - b.distance || b.area - a.area || isDefaultFirst
+  })
+  return candidates[0]?.domain ?? defaultDomain
+}
+
+/** The domain of tensors that name none: by their height and width where the manifest says so, else the default. */
+export function domainByShape (store: BankStore, manifest: Manifest, feeds: Tensors): string {
+  if (manifest.task !== 'classification' || manifest.domainFrom !== 'inputSize') return manifest.defaultDomain
+  const dims = Object.hasOwn(feeds, manifest.input.name) ? feeds[manifest.input.name]!.dims : []
+  const [height, width] = manifest.input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1)
+  // What is no picture is refused when the shapes are checked.
+  if (height === undefined || width === undefined) return manifest.defaultDomain
+  return domainBySize(store, manifest, { width, height })
+}

@@ -1,0 +1,154 @@
+/**
+ * A picture in, a picture out: decoded whole, run through the net in tiles, assembled in 8 bits, encoded.
+ *
+ * What it takes in memory is known from the picture's header: the pixels that came, those that go, and the encoded
+ * answer, which is never larger than its pixels but for a few bytes. Of the float tensors only those of the tiles in
+ * flight are alive. One tile more than there are workers keeps all of them busy; the fair queue lets other domains in
+ * between, and another request of the same domain waits for no more than the tiles in flight.
+ */
+import { decodeRaster, readPictureHeader } from '../imaging/decode.js'
+import {
+  canvasFor, carriesAlpha, encodeRaster, requireFits, type EncodedFormat
+} from '../imaging/encode.js'
+import { enlargeAlpha } from '../imaging/enlarge-alpha.js'
+import { cutTile, hasAlpha, placeTile, type Raster } from '../imaging/raster.js'
+import { tileCount, tilesOf } from '../imaging/tiles.js'
+import { rulesOf, type ColourRules } from '../models/preprocessing.js'
+import { resolveDomain } from './domain-reference.js'
+import { leaseKey, packedBank, turnOf, type InferenceResult } from './inference.js'
+import { loneRow, type BankToRun } from './lone-row.js'
+import type { ImageToImageManifest } from '../models/manifest.js'
+import type { PictureParts, PictureRequest } from './classify.js'
+import type { Progress, ProgressBoard } from './progress.js'
+import type { ReadyModel } from './served-models.js'
+
+export interface TransformParts extends PictureParts {
+  progress: ProgressBoard
+  workers: number
+}
+
+export interface TransformRequest extends PictureRequest {
+  format: EncodedFormat
+  /** Of lossy formats, 1 to 100. */
+  quality: number
+  progressKey?: string
+}
+
+export interface Transformed {
+  domain: string
+  version: number
+  picture: Buffer
+  tiles: number
+  decodeMs: number
+  /** The longest that a tile waited. */
+  queueMs: number
+  /** Of all tiles; workers run them side by side. */
+  inferMs: number
+  runs: InferenceResult['runs']
+  encodeMs: number
+}
+
+/**
+ * Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, PICTURE_TOO_LARGE, QUEUE_FULL, PROGRESS_KEY_IN_USE,
+ * OUTPUT_PIXELS_NOT_FINITE, what resolving the domain throws, and the signal's reason.
+ */
+export async function transform (
+  parts: TransformParts, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest
+): Promise<Transformed> {
+  const { name, defaultDomain, output: { scale }, tiling } = manifest
+  const { image, format, progressKey } = request
+  const resolved = resolveDomain(parts.store, name, request.reference ?? { domain: defaultDomain })
+  const { record: { domain }, version: { version, preprocessing } } = resolved
+  const header = await readPictureHeader(image, parts.imagePixels)
+  requireFits(format, { width: scale * header.width, height: scale * header.height })
+  const colour = rulesOf(manifest, domain, preprocessing)
+  const isGrey = header.isGrey || colour.colour === 'grey'
+  const channels = (isGrey ? 1 : 3) + (header.hasAlpha && carriesAlpha(format) ? 1 : 0)
+  const sourceBytes = header.width * header.height * channels
+  const canvasBytes = scale ** 2 * sourceBytes
+  const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
+  const work = async (): Promise<Transformed> => {
+    const bank = { packed: await packedBank(parts, model, resolved), digest: resolved.version.digest }
+    const begin = performance.now()
+    const source = await decodeRaster(image, {
+      pixelsMax: parts.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
+    })
+    const canvas = canvasFor(source, scale)
+    const decoded = performance.now()
+    const times = await runTiles({ parts, model, manifest, colour, source, canvas, progress, request, domain, bank })
+    const computed = performance.now()
+    const picture = await encodeRaster(canvas, format, request.quality)
+    const encodeMs = performance.now() - computed
+    return { domain, version, picture, tiles: progress.tilesTotal, decodeMs: decoded - begin, ...times, encodeMs }
+  }
+  const { metrics, statistics } = parts
+  const key = leaseKey(name, domain, version)
+  const begin = performance.now()
+  try {
+    const result = await parts.room.hold(sourceBytes + 2 * canvasBytes, () => {
+      return parts.progress.show(progressKey, progress, () => parts.leases.hold(key, work))
+    })
+    metrics.countInference(name, domain, result.tiles, 'ok')
+    statistics.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
+    statistics.countOutput(key, result.encodeMs)
+    return result
+  } catch (error) {
+    metrics.countInference(name, domain, progress.tilesDone, 'error')
+    statistics.countFailed(key, performance.now() - begin)
+    throw error
+  }
+}
+
+interface TileRun {
+  parts: TransformParts
+  model: ReadyModel
+  manifest: ImageToImageManifest
+  colour: ColourRules
+  source: Raster
+  canvas: Raster
+  progress: Progress
+  request: TransformRequest
+  domain: string
+  bank: BankToRun
+}
+
+/**
+ * Lanes take the next tile as each finishes its last. The first tile is let in like any request; the others are, so to
+ * speak, in the house already, and a full queue does not throw away what has been done.
+ */
+async function runTiles (
+  { parts: { pool, workers }, model, manifest, colour, source, canvas, progress, request, domain, bank }: TileRun
+): Promise<Pick<Transformed, 'queueMs' | 'inferMs' | 'runs'>> {
+  const { input, output, tiling } = manifest
+  const place = { ...output, ...colour }
+  const stop = new AbortController()
+  const signal = AbortSignal.any([stop.signal, ...(request.signal === undefined ? [] : [request.signal])])
+  const times = { queueMs: 0, inferMs: 0 }
+  const runs: Array<InferenceResult['runs'][number]> = []
+  const tiles = tilesOf(source.width, source.height, tiling)
+  const lane = async () => {
+    for (const tile of tiles) {
+      const feeds = { [input.name]: { type: 'float32' as const, ...cutTile(source, tile, colour) } }
+      const [result] = await pool.submit([loneRow(model, domain, bank, feeds)], signal, true)
+      const { dims, data } = result!.outputs[output.name]!
+      placeTile(canvas, tile, { dims: [...dims], data: data as Float32Array<ArrayBuffer> }, place)
+      if (hasAlpha(source)) enlargeAlpha(source, canvas, tile, output.scale)
+      progress.tilesDone++
+      times.queueMs = Math.max(times.queueMs, result!.queueMs)
+      times.inferMs += result!.inferMs
+      runs.push({ rows: 1, runRows: 1, inferMs: result!.inferMs })
+    }
+  }
+  pool.requireRoom(turnOf(manifest.name, domain), 1)
+  await pool.keepOpen(async () => {
+    const lanes = Array.from({ length: Math.min(workers + 1, progress.tilesTotal) }, () => {
+      return lane().catch((error: unknown) => {
+        stop.abort(error)
+        throw error
+      })
+    })
+    await Promise.allSettled(lanes)
+    await Promise.all(lanes)
+  })
+  return { ...times, runs }
+}
