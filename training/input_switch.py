@@ -121,9 +121,10 @@ def main() -> None:
     parser.add_argument("--work", required=True, type=Path, help="folder for checkpoints and banks")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     training, validation, test = gtsrb.load(options.data, VALIDATION_SHARE, options.seed)
 

@@ -1,98 +1,106 @@
 /**
- * The flat form of a bank that a compiled graph takes as input.
- *
- * A port is a tensor slot of the compiled graph. Its elements are a pure function of one layer's folded pair; `channel`
- * says which channel each element belongs to, in whatever order and padding the optimised graph wants them:
- *
- *   scale   element = scale[channel]
- *   shift   element = shift[channel] + scale[channel] * bias[channel]      (bias of the folded Conv, else 0)
- *   weight  element = weights[element] * scale[channel]                     (weights of the folded Conv)
- *
- * All ports of a bank lie end to end in one float32 array; the graph sees slices of it.
+ * Fills a bank's ports from its folded pairs. A cold bank of a large model is a million elements, so the time of an
+ * element counts: where the channels of a port repeat, as they do in blocked and in plain weights, elements of one
+ * channel are written in one go, without looking up the channel of each.
  */
-import { bankErrors } from './errors.js'
-import { foldLayer } from './fold.js'
-import type { Bank, BatchNormLayer } from './bank.js'
+import { foldBank, pairsOf, type FoldedBank } from './fold.js'
+import { FoldedRange } from './folded-range.js'
+import { factorsOf, PADDING, type Port, type PortLayout } from './port.js'
+import type { Bank } from './bank.js'
 
-/** The channel number of padding, whose element is always 0. */
-export const PADDING = 0xffff
-
-export type PortRole = 'scale' | 'shift' | 'weight'
-
-export interface Port {
-  readonly layerKey: string
-  readonly role: PortRole
-  /** Where the port's elements begin in the flat bank. */
-  readonly offset: number
-  /** Channel of each element, or PADDING. */
-  readonly channel: Uint16Array
-  /** Role `weight`: the Conv's own weights in the port's order (0 where padded). */
-  readonly weights?: Float32Array
-  /** Role `shift` of a folded Conv with a bias: that bias per channel. */
-  readonly bias?: Float32Array
+/** Elements from `start` to `end`, whose channels repeat every `period` elements; 0 when they do not. */
+interface Strip {
+  start: number
+  end: number
+  period: number
 }
 
-export interface PortLayout {
-  readonly layers: readonly BatchNormLayer[]
-  readonly ports: readonly Port[]
-  /** Length of the flat bank in float32 elements. */
-  readonly length: number
-}
+/** Multiples of LANES: plain weights have one channel in a row, blocked ones 8 or 16 side by side. */
+const PERIODS = [4, 8, 16]
 
-/**
- * Packs a bank for a compiled graph into `flat`, of `layout.length` float32 values, each rounded once from float64.
- *
- * Throws BANK_VALUE_INVALID when a folded value leaves float32, although the statistics were finite: a gamma near the
- * type's limit, or a variance near zero under an epsilon near zero.
- */
-export function packBank<Flat extends Float32Array = Float32Array<ArrayBuffer>> (
-  layout: PortLayout, bank: Bank, flat = new Float32Array(layout.length) as Flat
-): Flat {
-  const pairs = new Map(layout.layers.map((layer) => [layer.key, foldLayer(layer, bank.get(layer.key)!)]))
-  for (const port of layout.ports) {
-    const { scale, shift } = pairs.get(port.layerKey)!
-    const into = flat.subarray(port.offset, port.offset + port.channel.length)
-    const isFinite = port.role === 'weight'
-      ? packWeights(into, port.channel, port.weights!, scale)
-      : packVector(into, port.channel, vectorOf(port, scale, shift))
-    if (!isFinite) throw overflow(port, into.findIndex((value) => !Number.isFinite(value)))
+/** Elements written side by side. */
+const LANES = 4
+
+/** What a strip is worth having for. */
+const STRIP_MIN = 64
+
+export class Packer {
+  readonly #layout: PortLayout
+  readonly #strips: Strip[][]
+
+  constructor (layout: PortLayout) {
+    this.#layout = layout
+    this.#strips = layout.ports.map(({ weights, channel }) => weights === undefined ? [] : stripsOf(channel))
   }
+
+  /** Packs into `flat`, of `layout.length` float32 values, each rounded once from float64. */
+  pack (folded: FoldedBank, flat: Float32Array): void {
+    const { layers, ports } = this.#layout
+    const pairs = pairsOf(layers, folded)
+    for (const [at, port] of ports.entries()) {
+      const factors = factorsOf(port, pairs.get(port.layerKey)!)
+      const into = flat.subarray(port.offset, port.offset + port.channel.length)
+      if (port.weights === undefined) packVector(into, port.channel, factors)
+      else for (const strip of this.#strips[at]!) packWeights(into, port, factors, strip)
+    }
+  }
+}
+
+/** Folds and packs at once. Throws what `FoldedRange.require` throws. */
+export function packBank (layout: PortLayout, bank: Bank, flat = new Float32Array(layout.length)): Float32Array {
+  const folded = foldBank(layout.layers, bank)
+  new FoldedRange(layout).require(folded)
+  new Packer(layout).pack(folded, flat)
   return flat
 }
 
-function vectorOf ({ role, bias }: Port, scale: Float64Array, shift: Float64Array): Float64Array {
-  if (role === 'scale') return scale
-  return bias === undefined ? shift : biasedShift(shift, scale, bias)
-}
-
-function overflow ({ layerKey, role, channel }: Port, at: number): Error {
-  return bankErrors.BANK_VALUE_INVALID(
-    `the statistics of layer "${layerKey}" give a ${role} beyond float32 in channel ${channel[at]}`,
-    { layer: layerKey, channel: channel[at], expected: 'a folded pair within float32', received: 'an overflow' }
-  )
-}
-
-/** Both tell whether all elements are finite: infinity and NaN times 0 are NaN, everything else is 0. */
-function packVector (into: Float32Array, channel: Uint16Array, values: Float64Array): boolean {
-  let zero = 0
+function packVector (into: Float32Array, channel: Uint16Array, factors: Float64Array): void {
   for (let at = 0; at < into.length; at++) {
     const number = channel[at]!
-    into[at] = number === PADDING ? 0 : values[number]!
-    zero += into[at]! * 0
+    into[at] = number === PADDING ? 0 : factors[number]!
   }
-  return zero === 0
 }
 
-function packWeights (into: Float32Array, channel: Uint16Array, weights: Float32Array, scale: Float64Array): boolean {
-  let zero = 0
-  for (let at = 0; at < into.length; at++) {
-    const number = channel[at]!
-    into[at] = number === PADDING ? 0 : weights[at]! * scale[number]!
-    zero += into[at]! * 0
+function packWeights (
+  into: Float32Array, { channel, weights }: Port, factors: Float64Array, { start, end, period }: Strip
+): void {
+  const factorAt = (at: number): number => channel[at] === PADDING ? 0 : factors[channel[at]!]!
+  if (period === 0) {
+    for (let at = start; at < end; at++) into[at] = weights![at]! * factorAt(at)
+    return
   }
-  return zero === 0
+  for (let first = start; first < start + period; first += LANES) {
+    // Variables, not an array, so that the loop reads nothing but weights.
+    const a = factorAt(first)
+    const b = factorAt(first + 1)
+    const c = factorAt(first + 2)
+    const d = factorAt(first + 3)
+    for (let at = first; at < end; at += period) {
+      into[at] = weights![at]! * a
+      into[at + 1] = weights![at + 1]! * b
+      into[at + 2] = weights![at + 2]! * c
+      into[at + 3] = weights![at + 3]! * d
+    }
+  }
 }
 
-function biasedShift (shift: Float64Array, scale: Float64Array, bias: Float32Array): Float64Array {
-  return shift.map((value, channel) => value + scale[channel]! * bias[channel]!)
+function stripsOf (channel: Uint16Array): Strip[] {
+  const strips: Strip[] = []
+  let start = 0
+  while (start < channel.length) {
+    const [best] = PERIODS.map((period) => stripFrom(channel, start, period)).sort((a, b) => b.end - a.end)
+    const last = strips.at(-1)
+    if (best!.end - start >= STRIP_MIN) strips.push(best!)
+    else if (last?.period === 0) last.end++
+    else strips.push({ start, end: start + 1, period: 0 })
+    start = strips.at(-1)!.end
+  }
+  return strips
+}
+
+/** Whole periods only. */
+function stripFrom (channel: Uint16Array, start: number, period: number): Strip {
+  let end = start + period
+  while (end < channel.length && channel[end] === channel[end - period]) end++
+  return { start, end: start + Math.floor((Math.min(end, channel.length) - start) / period) * period, period }
 }

@@ -18,9 +18,9 @@ import { alignedView, bytesOf } from '../base/bytes.js'
 import { makeFolderDurably, writeDurably } from '../base/durable-file.js'
 import { sha256, sha256File } from '../base/digest.js'
 import { defineErrors } from '../base/errors.js'
-import { completeBank, type Bank } from '../bank/bank.js'
-import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
-import type { Port, PortLayout } from '../bank/pack.js'
+import type { Bank } from '../bank/bank.js'
+import { readOwnBank, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import type { Port, PortLayout } from '../bank/port.js'
 import type { TensorType } from '../ort/session.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
@@ -141,7 +141,10 @@ export async function readArtefact (folder: string): Promise<Artefact> {
 
 async function assemble (folder: string, description: Omit<ArtefactDescription, 'digest'>): Promise<Artefact> {
   const { bank, files: _files, format: _format, ...rest } = description
-  const bytes = await readFile(join(folder, PORTS_FILE))
+  const file = await readFile(join(folder, PORTS_FILE))
+  // Shared, because every worker reads them.
+  const bytes = new Uint8Array(new SharedArrayBuffer(file.length))
+  bytes.set(file)
   const ports = bank.ports.map(({ channel, weights, bias, ...port }): Port => ({
     ...port,
     channel: read(bytes, channel, Uint16Array),
@@ -149,14 +152,13 @@ async function assemble (folder: string, description: Omit<ArtefactDescription, 
     ...(bias === undefined ? {} : { bias: read(bytes, bias, Float32Array) })
   }))
   const ownBankFile = await readFile(join(folder, OWN_BANK_FILE))
-  const { layers } = parseBankSafetensors(ownBankFile, rest.layers)
   return {
     ...rest,
     folder,
     graphPath: join(folder, GRAPH_FILE),
     bankInputs: bank.inputs,
     layout: { layers: rest.layers, ports, length: bank.length },
-    ownBank: completeBank(rest.layers, layers, new Map())
+    ownBank: readOwnBank(ownBankFile, rest.layers)
   }
 }
 

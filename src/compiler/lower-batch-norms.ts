@@ -15,7 +15,7 @@
 import { createNamer, removeUnused } from '../onnx/graph.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'
 import { DataType, float32Tensor } from '../onnx/tensor.js'
-import type { PortRole } from '../bank/pack.js'
+import type { PortRole } from '../bank/port.js'
 import { makeSentinel, type SentinelRange } from './sentinels.js'
 import type { OnnxModel } from '../onnx/model.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'

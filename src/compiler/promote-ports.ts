@@ -10,7 +10,7 @@
  *  3. a port that is a graph input since lowering: joins the groups as it is
  *  4. a port found nowhere: its site is reported, and the pipeline lowers it in another way
  */
-import { PADDING, type Port, type PortLayout } from '../bank/pack.js'
+import { PADDING, type Port, type PortLayout } from '../bank/port.js'
 import { createNamer } from '../onnx/graph.js'
 import { opsetOf, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo } from '../onnx/node.js'

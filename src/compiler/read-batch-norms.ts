@@ -19,7 +19,7 @@
  * 11. more channels than a port can number: refused
  */
 import { completeBank, type Bank, type BatchNormLayer, type PartialLayer } from '../bank/bank.js'
-import { PADDING } from '../bank/pack.js'
+import { PADDING } from '../bank/port.js'
 import { BankswitchError } from '../base/errors.js'
 import { constantOf, type Constant } from '../onnx/constant.js'
 import { onnxErrors } from '../onnx/errors.js'

@@ -57,7 +57,7 @@ export const settingsShape = {
     minimum: 0,
     maximum: 2 ** 40,
     default: 256 * MIB,
-    description: 'Packed banks kept ready, in bytes, and as much again in all workers together'
+    description: 'Folded banks kept ready, in bytes, and as much again, packed, in all workers together'
   }),
   bodyBytes: Type.Integer({
     minimum: 1024, maximum: 2 ** 31 - 1, default: 64 * MIB, description: 'Largest request body, in bytes'

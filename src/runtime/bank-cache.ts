@@ -1,10 +1,11 @@
 /**
- * Packed banks in shared memory, the most recently used within a byte limit.
+ * Folded banks in shared memory, the most recently used within a byte limit.
  *
  * Keyed by model and content, so an entry can never be stale. Concurrent requests for a missing bank share one load; a
  * load that fails is forgotten. A bank that a request holds stays valid when the cache drops it.
  */
 import { LRUCache } from 'lru-cache'
+import type { FoldedBank } from '../bank/fold.js'
 
 export interface BankCacheObserver {
   onHit? (): void
@@ -13,13 +14,13 @@ export interface BankCacheObserver {
 }
 
 export class BankCache {
-  readonly #banks: LRUCache<string, Float32Array>
-  readonly #loading = new Map<string, Promise<Float32Array>>()
+  readonly #banks: LRUCache<string, FoldedBank>
+  readonly #loading = new Map<string, Promise<FoldedBank>>()
   readonly #observer: BankCacheObserver
 
   constructor (bytesMax: number, observer: BankCacheObserver = {}) {
     this.#observer = observer
-    this.#banks = new LRUCache<string, Float32Array>({
+    this.#banks = new LRUCache<string, FoldedBank>({
       // A limit of 0 would mean none.
       maxSize: Math.max(bytesMax, 1),
       sizeCalculation: ({ byteLength }) => Math.max(1, Math.min(byteLength, bytesMax)),
@@ -32,7 +33,7 @@ export class BankCache {
   }
 
   /** The bank under `key`, made by `load` when it is missing. Rejects with what `load` throws. */
-  async get (key: string, load: () => Promise<Float32Array>): Promise<Float32Array> {
+  async get (key: string, load: () => Promise<FoldedBank>): Promise<FoldedBank> {
     const held = this.#banks.get(key)
     if (held !== undefined) {
       this.#observer.onHit?.()
@@ -49,7 +50,7 @@ export class BankCache {
     return bank
   }
 
-  put (key: string, bank: Float32Array): void {
+  put (key: string, bank: FoldedBank): void {
     this.#banks.set(key, bank)
   }
 }

@@ -1,4 +1,6 @@
 /** What the pool and its workers say to each other. Everything here survives structured clone. */
+import type { FoldedBank } from '../bank/fold.js'
+import type { PortLayout } from '../bank/port.js'
 import type { BankInput } from '../compiler/promote-ports.js'
 import type { ErrorRecord } from '../base/errors.js'
 import type { PlainTensor } from '../ort/session.js'
@@ -10,6 +12,8 @@ export interface ServedModel {
   readonly name: string
   readonly graphPath: string
   readonly bankInputs: readonly BankInput[]
+  /** Its arrays lie in shared memory. */
+  readonly layout: PortLayout
   /** Its inputs come in more sizes than could be remembered. */
   readonly takesAnySize?: boolean
 }
@@ -24,8 +28,8 @@ export interface RunRequest {
   job: number
   modelId: string
   bankKey: string
-  /** The packed bank, in shared memory; absent when the worker holds it already. */
-  bank?: Float32Array
+  /** In shared memory; absent when the worker holds the packed bank already. */
+  bank?: FoldedBank
   /** Keys of banks that the worker forgets before this run. */
   evicted: string[]
   feeds: Record<string, PlainTensor>

@@ -10,6 +10,7 @@ import { runtimeErrors } from './errors.js'
 import { concatenateRows, sliceRows } from '../ort/rows.js'
 import { FairQueue, type Waiting } from './fair-queue.js'
 import { WorkerHandle, type RunOutcome, type WorkerScript } from './worker-handle.js'
+import type { FoldedBank } from '../bank/fold.js'
 import type { PlainTensor } from '../ort/session.js'
 import type { ServedModel } from './messages.js'
 
@@ -18,7 +19,7 @@ export interface PoolOptions {
   queueRows: number
   /** Rows of one run, unless a single request has more. */
   runRowsMax: number
-  /** Bytes of banks that each worker keeps. */
+  /** Bytes of packed banks that each worker keeps. */
   bankBytesMax: number
   observer?: PoolObserver
   /** What the threads run, if not the inference worker. */
@@ -36,10 +37,10 @@ export interface Job {
   /** Whose turn it takes; in practice `model@domain`. */
   readonly turnOf: string
   readonly model: ServedModel
-  /** Names the packed bank: model and content. */
+  /** Names the bank: model and content. */
   readonly bankKey: string
-  /** The packed bank, in shared memory. */
-  readonly bank: Float32Array
+  /** In shared memory. */
+  readonly bank: FoldedBank
   readonly rows: number
   /** Views are fine: they are copied when the run begins. */
   readonly feeds: Readonly<Record<string, PlainTensor>>
@@ -245,7 +246,7 @@ export class InferencePool {
     for (const queued of batch) queued.attempts++
     try {
       const outcome = await worker.run({
-        modelId: job.model.id,
+        model: job.model,
         bankKey: job.bankKey,
         bank: job.bank,
         feeds: concatenateRows(batch.map((queued) => queued.job.feeds)),

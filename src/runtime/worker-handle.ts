@@ -7,6 +7,7 @@
 import { Worker } from 'node:worker_threads'
 import { LRUCache } from 'lru-cache'
 import { fromErrorRecord } from '../base/errors.js'
+import type { FoldedBank } from '../bank/fold.js'
 import type { FromWorker, ServedModel, ToWorker } from './messages.js'
 import type { PlainTensor } from '../ort/session.js'
 
@@ -18,7 +19,7 @@ export interface WorkerScript {
 const INFERENCE_SCRIPT: WorkerScript = { url: new URL('./worker.js', import.meta.url) }
 
 export interface WorkerHandleOptions {
-  /** Bytes of banks that the thread keeps. */
+  /** Bytes of packed banks that the thread keeps. */
   bankBytesMax: number
   /** Called once when the thread has ended, wanted or not; what ran on it has been rejected by then. */
   onGone (handle: WorkerHandle, error: Error): void
@@ -32,10 +33,10 @@ export interface RunOutcome {
 }
 
 export interface WorkerRun {
-  modelId: string
+  model: ServedModel
   bankKey: string
   /** In shared memory. */
-  bank: Float32Array
+  bank: FoldedBank
   feeds: Record<string, PlainTensor>
   wanted: string[]
 }
@@ -89,15 +90,17 @@ export class WorkerHandle {
   }
 
   /** Only while idle. Rejects with the run's own error, or with the thread's when it ended. */
-  run ({ bank, bankKey, ...rest }: WorkerRun): Promise<RunOutcome> {
+  run ({ model, bank, bankKey, ...rest }: WorkerRun): Promise<RunOutcome> {
     return new Promise((resolve, reject) => {
       const job = ++this.#jobs
       this.#run = { job, resolve, reject }
       const isHeld = this.#ledger.get(bankKey) !== undefined
-      if (!isHeld) this.#ledger.set(bankKey, Math.min(bank.byteLength, this.#ledger.maxSize))
+      if (!isHeld) this.#ledger.set(bankKey, Math.min(packedBytes(model), this.#ledger.maxSize))
       const evicted = this.#evicted
       this.#evicted = []
-      const request: ToWorker = { type: 'run', job, bankKey, evicted, ...(isHeld ? {} : { bank }), ...rest }
+      const request: ToWorker = {
+        type: 'run', job, modelId: model.id, bankKey, evicted, ...(isHeld ? {} : { bank }), ...rest
+      }
       this.#post(request, Object.values(rest.feeds).flatMap(({ data }) => Array.isArray(data) ? [] : [data.buffer]))
     })
   }
@@ -134,4 +137,9 @@ export class WorkerHandle {
   #post (message: ToWorker, transfer: ArrayBufferLike[] = []): void {
     this.#worker.postMessage(message, transfer as ArrayBuffer[])
   }
+}
+
+/** The cache takes no entry without a size. */
+function packedBytes ({ layout }: ServedModel): number {
+  return Math.max(1, layout.length * Float32Array.BYTES_PER_ELEMENT)
 }

@@ -1,5 +1,6 @@
 /**
- * One inference thread: a session per model, the banks it was told to keep, one run at a time.
+ * One inference thread: a session per model, the banks it was told to keep, one run at a time. A bank arrives as folded
+ * pairs, a tenth of its size, and is packed here, where nobody else waits for it.
  *
  * It decides nothing. Which bank stays and which goes is the pool's ledger; a run either brings its bank or uses one
  * that the ledger knows to be here.
@@ -9,6 +10,7 @@ import { parentPort } from 'node:worker_threads'
 import { toErrorRecord } from '../base/errors.js'
 import { yieldToOthers } from '../base/thread-priority.js'
 import { elementCount } from '../base/dims.js'
+import { Packer } from '../bank/pack.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
 import type { FromWorker, LoadRequest, RunRequest, ServedModel, ToWorker } from './messages.js'
 
@@ -23,7 +25,7 @@ assert(port !== null, 'worker.js must run in a worker thread')
 
 yieldToOthers(NICENESS)
 
-const models = new Map<string, { session: Session, served: ServedModel }>()
+const models = new Map<string, { session: Session, served: ServedModel, packer: Packer }>()
 const banks = new Map<string, HeldBank>()
 
 /** Memory of a bank that went, by model: the next one of the model takes it, so that rotation makes no garbage. */
@@ -47,7 +49,7 @@ async function load ({ model }: LoadRequest): Promise<void> {
     // The runtime keeps a plan of its memory for every shape that it has met, and never forgets one.
     const memoryPattern = model.takesAnySize !== true
     const session = await openSession(model.graphPath, { optimization: 'disabled', memoryPattern })
-    models.set(model.id, { session, served: model })
+    models.set(model.id, { session, served: model, packer: new Packer(model.layout) })
     send({ type: 'loaded', modelId: model.id })
   } catch (thrown) {
     send({ type: 'load-failed', modelId: model.id, error: toErrorRecord(thrown) })
@@ -60,7 +62,11 @@ async function run (request: RunRequest): Promise<void> {
     const model = models.get(modelId)
     assert(model !== undefined, `model ${modelId} is not loaded`)
     for (const key of request.evicted) forget(key)
-    if (request.bank !== undefined) banks.set(bankKey, keep(request.bank, model.served))
+    if (request.bank !== undefined) {
+      const held = spareOrNew(model.served)
+      model.packer.pack(request.bank, held.flat)
+      banks.set(bankKey, held)
+    }
     const bank = banks.get(bankKey)
     assert(bank !== undefined, `bank ${bankKey} is not here`)
     const begin = performance.now()
@@ -72,15 +78,13 @@ async function run (request: RunRequest): Promise<void> {
   }
 }
 
-/** ONNX Runtime refuses tensors over shared memory, so a bank is copied once, when it arrives. */
-function keep (shared: Float32Array, { id, bankInputs }: ServedModel): HeldBank {
+function spareOrNew ({ id, bankInputs, layout }: ServedModel): HeldBank {
   const reused = spare.get(id)
   if (reused !== undefined) {
     spare.delete(id)
-    reused.flat.set(shared)
     return reused
   }
-  const flat = new Float32Array(shared)
+  const flat = new Float32Array(layout.length)
   const tensors = Object.fromEntries(bankInputs.map(({ name, offset, dims }): [string, PlainTensor] => {
     return [name, { type: 'float32', dims, data: flat.subarray(offset, offset + elementCount(dims)) }]
   }))

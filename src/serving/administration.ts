@@ -2,7 +2,7 @@
 import { registerJson, registerSafetensors, type Registered, type RegistrationOptions } from './registration.js'
 import { resolveDomain } from './domain-reference.js'
 import { servingErrors } from './errors.js'
-import { leaseKey, packedBank, type InferenceParts } from './inference.js'
+import { leaseKey, foldedBank, type InferenceParts } from './inference.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord } from '../store/bank-store.js'
 import type { ServedModels } from './served-models.js'
 
@@ -38,7 +38,7 @@ export class Administration {
   /** Throws also BANK_FINGERPRINT_MISMATCH and STORE_CORRUPT: what cannot be served is not activated. */
   async activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
     const ready = this.#models.ready(model)
-    await packedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
+    await foldedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
     return await this.#parts.store.activate(model, domain, version, expected)
   }
 
@@ -53,7 +53,7 @@ export class Administration {
     const ready = this.#models.ready(model)
     const version = this.#parts.store.domain(model, domain)?.previous.at(-1)
     if (version !== undefined) {
-      await packedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
+      await foldedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
     }
     return await this.#parts.store.rollBack(model, domain, expected)
   }

@@ -2,8 +2,8 @@
  * Calibrations as jobs: what was asked is checked at once, the work is done in a thread of its own, and a bank that
  * came out well is registered in one step. Whatever goes wrong before, nothing is registered.
  */
-import { bankDigest, completeBank, type Bank } from '../bank/bank.js'
-import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import { bankDigest, type Bank } from '../bank/bank.js'
+import { readOwnBank } from '../bank/formats/bank-safetensors.js'
 import {
   calibrateInThread, type CalibrationOutcome, type CalibrationRequest
 } from '../calibration/calibration-thread.js'
@@ -161,7 +161,7 @@ export class Calibrations {
     const whole = isNew ? undefined : await this.#storedContribution(ready, domain)
     const least = Math.max(IMAGES_MIN, minimumImages)
     const sums = whole === undefined ? atLeast(given, least) : combine(operation, whole.sums, given, least)
-    const base = whole?.bank ?? this.#parsedBank(ready, file)
+    const base = whole?.bank ?? readOwnBank(file, ready.artefact.layers)
     const bank = bankOf(sums, layers, base)
     const parts = contributionParts(sums)
     const registered = await register(this.#parts, ready, domain, bank, 'calibration', options, parts)
@@ -172,18 +172,14 @@ export class Calibrations {
     const { name } = ready.entry.manifest
     const { version } = resolveDomain(this.#parts.store, name, { domain })
     const file = await this.#parts.store.read(name, domain, version.version)
-    return { bank: this.#parsedBank(ready, file), sums: parseContribution(file, ready.artefact.layers) }
+    return { bank: readOwnBank(file, ready.artefact.layers), sums: parseContribution(file, ready.artefact.layers) }
   }
 
   async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
     const { name, defaultDomain } = ready.entry.manifest
     const wanted = reference === undefined ? { domain: defaultDomain } : parseDomainReference(reference)
     const { record, version } = resolveDomain(this.#parts.store, name, wanted)
-    return this.#parsedBank(ready, await this.#parts.store.read(name, record.domain, version.version))
-  }
-
-  #parsedBank ({ artefact }: ReadyModel, file: Uint8Array): Bank {
-    return completeBank(artefact.layers, parseBankSafetensors(file, artefact.layers).layers, artefact.ownBank)
+    return readOwnBank(await this.#parts.store.read(name, record.domain, version.version), ready.artefact.layers)
   }
 
   async #make (

@@ -4,13 +4,13 @@
  * The bank is resolved once, at the start. Whatever is registered, activated or removed meanwhile, a request is
  * answered whole by the version it began with.
  */
-import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
-import { completeBank, type Bank } from '../bank/bank.js'
+import { readOwnBank } from '../bank/formats/bank-safetensors.js'
 import { bankErrors } from '../bank/errors.js'
-import { packBank } from '../bank/pack.js'
+import { foldBank, foldedLength, type FoldedBank } from '../bank/fold.js'
 import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../ort/rows.js'
 import { resolveDomain, type DomainReference, type ResolvedDomain } from './domain-reference.js'
 import { checkFeeds } from './feeds.js'
+import type { Bank } from '../bank/bank.js'
 import type { StatisticsBook } from '../observability/statistics.js'
 import type { Metrics } from '../observability/metrics.js'
 import type { BankCache } from '../runtime/bank-cache.js'
@@ -50,7 +50,7 @@ export interface InferenceParts {
   runRows: number
 }
 
-/** Names a packed bank: of which artefact, with which content. */
+/** Names a bank as the workers have it: of which artefact, with which content. */
 export function bankKey (model: ReadyModel, digest: string): string {
   return `${model.served.id}:${digest}`
 }
@@ -92,7 +92,7 @@ export async function inferGroups (
   return await parts.leases.holdAll(groups.map(keyOf), async () => {
     const begin = performance.now()
     try {
-      const banks = await Promise.all(groups.map(({ resolved }) => packedBank(parts, model, resolved)))
+      const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(parts, model, resolved)))
       const results = await runGroups(parts, model, groups, banks, signal)
       for (const [at, group] of groups.entries()) {
         const { rows, resolved: { record } } = group
@@ -111,9 +111,9 @@ export async function inferGroups (
 }
 
 /** The bank of a resolved version, ready for the workers: from memory, else from the store. */
-export function packedBank (
+export function foldedBank (
   { banks, store }: Pick<InferenceParts, 'banks' | 'store'>, model: ReadyModel, { record, version }: ResolvedDomain
-): Promise<Float32Array> {
+): Promise<FoldedBank> {
   return banks.get(bankKey(model, version.digest), async () => {
     const { artefact } = model
     if (version.fingerprint !== artefact.fingerprint) {
@@ -123,19 +123,20 @@ export function packedBank (
       )
     }
     const file = await store.read(model.entry.manifest.name, record.domain, version.version)
-    const { layers } = parseBankSafetensors(file, artefact.layers)
-    return packShared(model, completeBank(artefact.layers, layers, artefact.ownBank))
+    return foldShared(model, readOwnBank(file, artefact.layers))
   })
 }
 
-/** Packs into shared memory, which every worker can read without a copy passing through this thread. */
-export function packShared ({ artefact: { layout } }: ReadyModel, bank: Bank): Float32Array {
-  const shared = new SharedArrayBuffer(Math.max(layout.length, 1) * Float32Array.BYTES_PER_ELEMENT)
-  return packBank<Float32Array>(layout, bank, new Float32Array(shared, 0, layout.length))
+/** Folds into shared memory, which every worker can pack from. Throws BANK_VALUE_INVALID beyond float32. */
+export function foldShared ({ artefact: { layers }, range }: ReadyModel, bank: Bank): FoldedBank {
+  const shared = new SharedArrayBuffer(foldedLength(layers) * Float64Array.BYTES_PER_ELEMENT)
+  const folded = foldBank(layers, bank, new Float64Array(shared))
+  range.require(folded)
+  return folded
 }
 
 async function runGroups (
-  { pool, runRows }: InferenceParts, model: ReadyModel, groups: readonly Group[], banks: readonly Float32Array[],
+  { pool, runRows }: InferenceParts, model: ReadyModel, groups: readonly Group[], banks: readonly FoldedBank[],
   signal?: AbortSignal
 ): Promise<InferenceResult[]> {
   const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, runRows))
@@ -156,7 +157,7 @@ async function runGroups (
 }
 
 /** The group in parts of at most `runRows` rows, or in one where rows depend on each other. */
-function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: Float32Array, runRows: number): Job[] {
+function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: FoldedBank, runRows: number): Job[] {
   const { artefact, served, entry } = model
   const key = bankKey(model, resolved.version.digest)
   const isDivisible = artefact.proof.isRowInvariant

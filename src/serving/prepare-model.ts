@@ -5,10 +5,11 @@ import { compileOptionsOf, sourceOf } from '../models/compilation.js'
 import { usualShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
 import { proveTiling } from './prove-tiling.js'
-import { packShared, type InferenceParts } from './inference.js'
+import { foldShared, type InferenceParts } from './inference.js'
 import { loneRow } from './lone-row.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
+import { FoldedRange } from '../bank/folded-range.js'
 import type { Settings } from '../config/schema.js'
 import type { Logger } from '../observability/logger.js'
 import type { ModelEntry } from '../models/repository.js'
@@ -38,11 +39,13 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
   const model: ReadyModel = {
     entry,
     artefact,
+    range: new FoldedRange(artefact.layout),
     served: {
       id: key,
       name,
       graphPath: artefact.graphPath,
       bankInputs: artefact.bankInputs,
+      layout: artefact.layout,
       takesAnySize: entry.manifest.task === 'image-to-image'
     }
   }
@@ -93,7 +96,7 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
 /** One run per worker and input size, so that the first request finds everything allocated. */
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
   const { artefact, entry } = model
-  const bank = { packed: packShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
+  const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
   for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const job = loneRow(model, '', bank, feeds, artefact.outputs.map(({ name }) => name))

@@ -10,7 +10,7 @@ import { cutTile, placeTile, type Raster } from '../imaging/raster.js'
 import { tilesOf, type Tile, type Tiling } from '../imaging/tiles.js'
 import { modelErrors } from '../models/errors.js'
 import { channelsOf, rulesOf } from '../models/preprocessing.js'
-import { packShared } from './inference.js'
+import { foldShared } from './inference.js'
 import { loneRow } from './lone-row.js'
 import type { InferencePool } from '../runtime/pool.js'
 import type { ReadyModel } from './served-models.js'
@@ -33,7 +33,7 @@ export async function proveTiling (pool: InferencePool, model: ReadyModel): Prom
   const side = tile + STEPS * step
   const rules = rulesOf(manifest, manifest.defaultDomain)
   const source = noise(side, channelsOf(rules))
-  const bank = { packed: packShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
+  const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
   const computed = async (tiling: Tiling): Promise<Raster> => {
     const canvas = canvasFor(source, output.scale)
     for (const part of tilesOf(side, side, tiling)) await place(part, canvas)

@@ -1,5 +1,5 @@
 /**
- * A new version of a domain: from what a client sent to a stored, packed and active bank.
+ * A new version of a domain: from what a client sent to a stored, folded and active bank.
  *
  * Everything that can be wrong is found before the store is touched: form, fingerprint, layers, lengths, values, and
  * whether the folded values still fit float32.
@@ -10,7 +10,7 @@ import { parseBankJson } from '../bank/formats/bank-json.js'
 import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import { parseStrictJson } from '../base/strict-json.js'
 import { entryOf } from '../models/preprocessing.js'
-import { bankKey, packShared, type InferenceParts } from './inference.js'
+import { bankKey, foldShared, type InferenceParts } from './inference.js'
 import { checkedPreprocessing } from './registered-preprocessing.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
 import type { TensorToWrite } from '../bank/formats/safetensors.js'
@@ -47,7 +47,7 @@ const PREPROCESSING_DEPTH_MAX = 4
 
 type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics' | 'pool'>
 
-/** Throws what `parseBankJson`, `completeBank`, `packBank`, the store and `checkedPreprocessing` throw. */
+/** Throws what `parseBankJson`, `completeBank`, `foldShared`, the store and `checkedPreprocessing` throw. */
 export async function registerJson (
   parts: Parts, model: ReadyModel, domain: string, body: Uint8Array, options: RegistrationOptions
 ): Promise<Registered> {
@@ -61,7 +61,7 @@ export async function registerJson (
 }
 
 /**
- * Throws what `parseBankSafetensors`, `completeBank`, `packBank`, the store and `checkedPreprocessing` throw, and
+ * Throws what `parseBankSafetensors`, `completeBank`, `foldShared`, the store and `checkedPreprocessing` throw, and
  * BANK_FINGERPRINT_MISMATCH when the file names another network than this one.
  */
 export async function registerSafetensors (
@@ -105,11 +105,11 @@ export async function register (
   const { store, banks, metrics } = parts
   const { isActivated, description, expected } = options
   const { artefact, entry } = model
-  const packed = packShared(model, bank)
+  const folded = foldShared(model, bank)
   const digest = bankDigest(bank)
   const preprocessing = options.preprocessing === undefined
     ? undefined
-    : await checkedPreprocessing(parts, model, domain, options.preprocessing, { packed, digest })
+    : await checkedPreprocessing(parts, model, domain, options.preprocessing, { folded, digest })
   const file = versionFile(model, bank, source, preprocessing === undefined
     ? more
     : {
@@ -127,7 +127,7 @@ export async function register (
     ...(preprocessing === undefined ? {} : { preprocessing }),
     ...(told === undefined ? {} : { description: told })
   }, expected)
-  banks.put(bankKey(model, digest), packed)
+  banks.put(bankKey(model, digest), folded)
   metrics.countRegistration(name)
   return { record, version: record.versions.at(-1)!, ignored: [] }
 }

@@ -1,5 +1,6 @@
 /** Models on their way from a folder to the workers, and the state each is in. */
 import { modelErrors } from '../models/errors.js'
+import type { FoldedRange } from '../bank/folded-range.js'
 import type { Artefact } from '../compiler/artefact.js'
 import type { ModelEntry } from '../models/repository.js'
 import type { ServedModel } from '../runtime/messages.js'
@@ -7,6 +8,7 @@ import type { ServedModel } from '../runtime/messages.js'
 export interface ReadyModel {
   readonly entry: ModelEntry
   readonly artefact: Artefact
+  readonly range: FoldedRange
   readonly served: ServedModel
 }
 

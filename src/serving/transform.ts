@@ -15,7 +15,7 @@ import { cutTile, hasAlpha, placeTile, type Raster } from '../imaging/raster.js'
 import { tileCount, tilesOf } from '../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../models/preprocessing.js'
 import { resolveDomain } from './domain-reference.js'
-import { leaseKey, packedBank, turnOf, type InferenceResult } from './inference.js'
+import { foldedBank, leaseKey, turnOf, type InferenceResult } from './inference.js'
 import { loneRow, type BankToRun } from './lone-row.js'
 import type { ImageToImageManifest } from '../models/manifest.js'
 import type { PictureParts, PictureRequest } from './classify.js'
@@ -68,7 +68,7 @@ export async function transform (
   const canvasBytes = scale ** 2 * sourceBytes
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
-    const bank = { packed: await packedBank(parts, model, resolved), digest: resolved.version.digest }
+    const bank = { folded: await foldedBank(parts, model, resolved), digest: resolved.version.digest }
     const begin = performance.now()
     const source = await decodeRaster(image, {
       pixelsMax: parts.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)

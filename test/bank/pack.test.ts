@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import type { Bank, BatchNormLayer } from '#src/bank/bank.js'
-import { packBank, PADDING, type Port, type PortLayout } from '#src/bank/pack.js'
+import { foldLayer } from '#src/bank/fold.js'
+import { packBank } from '#src/bank/pack.js'
+import { PADDING, type Port, type PortLayout } from '#src/bank/port.js'
 import { hasCode } from '../support/errors.js'
 import { seededNormal } from '../support/random.js'
 import { runSeed } from '../support/run-seed.js'
@@ -69,7 +71,7 @@ describe('packBank', () => {
     assert.deepEqual(flat, Float32Array.of(0.5, 0, 0, 0.5, 0, 1))
   })
 
-  test('ports lie at their offsets, also in shared memory', () => {
+  test('ports lie at their offsets', () => {
     const layout: PortLayout = {
       layers: [layer],
       ports: [
@@ -78,8 +80,7 @@ describe('packBank', () => {
       ],
       length: 5
     }
-    const flat = new Float32Array(new SharedArrayBuffer(20))
-    assert.deepEqual([...packBank(layout, bank, flat)], [0.5, -0.5, 0, 0, 1])
+    assert.deepEqual([...packBank(layout, bank)], [0.5, -0.5, 0, 0, 1])
   })
 
   test('ports of several layers take their own layer\'s pair', () => {
@@ -163,6 +164,51 @@ describe('folded values beyond float32', () => {
     const tiny = new Map([['bn', { ...bank.get('bn')!, gamma: Float32Array.of(1e-30, 1) }]])
     assert.deepEqual(packBank(layout, tiny), Float32Array.of(0))
   })
+})
+
+describe('weights whose channels repeat', () => {
+  const CHANNELS = 64
+  const normal = seededNormal(5)
+  const vector = (length: number) => Float32Array.from({ length }, normal)
+  const layers = [{ key: 'bn', channels: CHANNELS, epsilon: Math.fround(1e-5) }]
+  const statistics = {
+    mean: vector(CHANNELS), variance: vector(CHANNELS).map(Math.abs), gamma: vector(CHANNELS), beta: vector(CHANNELS)
+  }
+  const scale = foldLayer(layers[0]!, statistics).scale
+
+  const blocked = (block: number, inner: number, count = CHANNELS) => {
+    return Array.from({ length: Math.ceil(count / block) * block * inner }, (_, at) => {
+      const channel = Math.floor(at / (block * inner)) * block + at % block
+      return channel < count ? channel : PADDING
+    })
+  }
+  const plain = (inner: number) => Array.from({ length: CHANNELS * inner }, (_, at) => Math.floor(at / inner))
+  const cases: Array<[string, number[]]> = [
+    ['blocked by 16', blocked(16, 36)],
+    ['blocked by 16, depthwise', blocked(16, 9)],
+    ['blocked by 8', blocked(8, 27)],
+    ['blocked by 16, the last block padded', blocked(16, 9, 60)],
+    ['blocked by 16, blocks too short for a strip', blocked(16, 3)],
+    ['plain', plain(144)],
+    ['plain, rows that are no multiple of four', plain(75)],
+    ['plain, short rows', plain(5)],
+    ['one pattern after another, and a rest', [...plain(70), 3, 1, 4, ...blocked(16, 9), 1, 5]],
+    ['no pattern', Array.from({ length: 300 }, () => Math.floor(Math.abs(normal()) * 10) % CHANNELS)],
+    ['padding only', new Array<number>(100).fill(PADDING)],
+    ['nothing', []]
+  ]
+  for (const [name, list] of cases) {
+    test(name, () => {
+      const channel = Uint16Array.from(list)
+      const weights = vector(list.length).map((weight, at) => channel[at] === PADDING ? 0 : weight)
+      const port: Port = { layerKey: 'bn', role: 'weight', offset: 2, channel, weights }
+      const layout = { layers, ports: [port], length: list.length + 4 }
+      const flat = new Float32Array(layout.length).fill(7)
+      packBank(layout, new Map([['bn', statistics]]), flat)
+      const expected = Float32Array.from(list, (number, at) => number === PADDING ? 0 : weights[at]! * scale[number]!)
+      assert.deepEqual(flat, Float32Array.of(7, 7, ...expected, 7, 7))
+    })
+  }
 })
 
 describe('any layout', () => {

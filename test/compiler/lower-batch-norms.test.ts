@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { PADDING } from '#src/bank/pack.js'
+import { PADDING } from '#src/bank/port.js'
 import { findFoldableConv } from '#src/compiler/find-foldable-conv.js'
 import { lowerBatchNorms, type PortSource } from '#src/compiler/lower-batch-norms.js'
 import { readBatchNorms } from '#src/compiler/read-batch-norms.js'

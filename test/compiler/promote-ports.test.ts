@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { PADDING } from '#src/bank/pack.js'
+import { PADDING } from '#src/bank/port.js'
 import { promotePorts, type PromotedPorts } from '#src/compiler/promote-ports.js'
 import { makeSentinel } from '#src/compiler/sentinels.js'
 import { intsAttribute } from '#src/onnx/node.js'

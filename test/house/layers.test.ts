@@ -95,7 +95,7 @@ describe('the house', () => {
       }
     }
     visit(join(SRC, 'runtime/worker.ts'))
-    assert.deepEqual([...new Set([...seen].map(roomOf))].toSorted(), ['base', 'ort', 'runtime'])
+    assert.deepEqual([...new Set([...seen].map(roomOf))].toSorted(), ['bank', 'base', 'ort', 'runtime'])
   })
 
   it('reads the environment in cli only; a library may be switched elsewhere', () => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { BankCache } from '#src/runtime/bank-cache.js'
+import type { FoldedBank } from '#src/bank/fold.js'
 
-const bank = (value: number, length = 4) => new Float32Array(length).fill(value)
+/** 16 bytes each. */
+const bank = (value: number, length = 2) => new Float64Array(length).fill(value)
 
 describe('BankCache', () => {
   it('loads once and then hits', async () => {
@@ -18,10 +20,10 @@ describe('BankCache', () => {
   it('shares one load between requests that come together', async () => {
     const cache = new BankCache(1000)
     let loads = 0
-    let open: (bank: Float32Array) => void = () => {}
+    let open: (bank: FoldedBank) => void = () => {}
     const load = () => {
       loads++
-      return new Promise<Float32Array>((resolve) => { open = resolve })
+      return new Promise<FoldedBank>((resolve) => { open = resolve })
     }
     const both = Promise.all([cache.get('a', load), cache.get('a', load)])
     open(bank(1))

@@ -4,7 +4,7 @@ import { InferencePool, type Job, type PoolObserver } from '#src/runtime/pool.js
 import { hasCode } from '../support/errors.js'
 import { CRASH, FAIL } from './fixtures/commands.js'
 
-const MODEL = { id: 'm1', name: 'model', graphPath: '', bankInputs: [] }
+const MODEL = { id: 'm1', name: 'model', graphPath: '', bankInputs: [], layout: { layers: [], ports: [], length: 4 } }
 const SCRIPT = new URL('./fixtures/gated-worker.js', import.meta.url)
 
 interface Harness {
@@ -48,7 +48,7 @@ async function harness (
 }
 
 function job (values: number[], bank = 0, over: Partial<Job> = {}): Job {
-  const shared = new Float32Array(new SharedArrayBuffer(16))
+  const shared = new Float64Array(new SharedArrayBuffer(16))
   shared.fill(bank)
   return {
     turnOf: 'a',

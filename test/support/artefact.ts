@@ -1,7 +1,7 @@
 /** A small artefact that no compiler made, for tests of what keeps and reads artefacts. */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { PADDING } from '#src/bank/pack.js'
+import { PADDING } from '#src/bank/port.js'
 import { GRAPH_FILE, WEIGHTS_FILE, writeArtefact, type CompiledParts } from '#src/compiler/artefact.js'
 import { randomBank } from './compile.js'
 

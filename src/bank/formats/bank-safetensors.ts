@@ -1,6 +1,7 @@
 /** A bank as a safetensors file with PyTorch's names: what a state_dict has, what a version on disk is. */
-import { bytesOf } from '../../base/bytes.js'
-import { floatValues, parseSafetensors, serializeSafetensors, type TensorToWrite } from './safetensors.js'
+import { alignedView, bytesOf } from '../../base/bytes.js'
+import { bankErrors } from '../errors.js'
+import { floatValues, ownFile, parseSafetensors, serializeSafetensors, type TensorToWrite } from './safetensors.js'
 import type { Bank, BatchNormLayer, PartialLayer, Statistic } from '../bank.js'
 
 const SUFFIX_OF: Readonly<Record<Statistic, string>> = {
@@ -44,6 +45,30 @@ export function parseBankSafetensors (file: Uint8Array, layers: readonly BatchNo
     parsed.layers.set(split.key, layer)
   }
   return parsed
+}
+
+/**
+ * The bank of a file that `serializeBankSafetensors` wrote and whose digest the caller has checked: what was right when
+ * it was written is not checked again. Arrays are views of the file where its alignment allows. Throws
+ * BANK_LAYER_MISSING when the file is not of these layers.
+ */
+export function readOwnBank (file: Uint8Array, layers: readonly BatchNormLayer[]): Bank {
+  const { header, body } = ownFile(file)
+  const take = (layer: BatchNormLayer, statistic: Statistic): Float32Array => {
+    const entry = header[`${layer.key}.${SUFFIX_OF[statistic]}`]
+    if (entry?.dtype !== 'F32' || entry.shape[0] !== layer.channels) {
+      throw bankErrors.BANK_LAYER_MISSING(`the bank lacks the ${statistic} of layer "${layer.key}"`, {
+        layer: layer.key, expected: layer.channels, received: entry?.shape[0] ?? 0
+      })
+    }
+    return alignedView(body.subarray(...entry.data_offsets), Float32Array)
+  }
+  return new Map(layers.map((layer) => [layer.key, {
+    mean: take(layer, 'mean'),
+    variance: take(layer, 'variance'),
+    gamma: take(layer, 'gamma'),
+    beta: take(layer, 'beta')
+  }]))
 }
 
 function splitName (name: string, prefix: string): { key: string, statistic: Statistic } | undefined {
