@@ -54,6 +54,8 @@ export async function openFileStore (
 class FileStore implements BankStore {
   readonly #folder: string
   readonly #pointers: Map<string, Map<string, Pointer>>
+  /** Of the file that a pointer was read from or written to: a file of the same digest need not be parsed again. */
+  readonly #fileDigests = new WeakMap<Pointer, string>()
   readonly #now: () => number
   readonly #tails = new Map<string, Promise<unknown>>()
 
@@ -160,13 +162,15 @@ class FileStore implements BankStore {
   /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. */
   async #replacePointer (model: string, next: Pointer, current: Pointer | undefined): Promise<Pointer> {
     await this.#requireUnchanged(model, next.domain, current)
+    const bytes = serializePointer(next)
     try {
-      await writeDurably(this.#path(model, next.domain, POINTER_FILE), serializePointer(next))
+      await writeDurably(this.#path(model, next.domain, POINTER_FILE), bytes)
     } catch (error) {
       // The rename may have happened before the failure: the disk decides which state is true.
       await this.#readAgain(model, next.domain).catch(() => {})
       throw error
     }
+    this.#fileDigests.set(next, sha256(bytes))
     this.#remember(model, next.domain, next)
     return next
   }
@@ -187,12 +191,19 @@ class FileStore implements BankStore {
   }
 
   async #pointerOnDisk (model: string, domain: string): Promise<Pointer | undefined> {
+    let bytes: Buffer
     try {
-      return parsePointer(await readFile(this.#path(model, domain, POINTER_FILE), 'utf8'), domain)
+      bytes = await readFile(this.#path(model, domain, POINTER_FILE))
     } catch (error) {
       if (hasErrno(error, 'ENOENT')) return undefined
       throw error
     }
+    const digest = sha256(bytes)
+    const known = this.#pointers.get(model)?.get(domain)
+    if (known !== undefined && this.#fileDigests.get(known) === digest) return known
+    const pointer = parsePointer(bytes.toString(), domain)
+    this.#fileDigests.set(pointer, digest)
+    return pointer
   }
 
   /**
