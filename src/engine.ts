@@ -6,6 +6,7 @@
  */
 import { modelErrors } from './models/errors.js'
 import { readRepository } from './models/repository.js'
+import { StatisticsBook, type Statistics } from './observability/statistics.js'
 import { BankCache } from './runtime/bank-cache.js'
 import { InferencePool } from './runtime/pool.js'
 import { Administration } from './serving/administration.js'
@@ -13,7 +14,8 @@ import { Calibrations, openCalibrationJobs } from './serving/calibrations.js'
 import { classify, type Classified, type PictureRequest } from './serving/classify.js'
 import { domainByShape } from './serving/domain-by-size.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
-import { infer, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
+import { infer, leaseKey, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
+import { inferMixed, type MixedResult } from './serving/mixed-inference.js'
 import { Leases } from './serving/leases.js'
 import { PictureRoom } from './serving/picture-room.js'
 import { prepareModel } from './serving/prepare-model.js'
@@ -35,6 +37,15 @@ export interface EngineOptions {
   /** False for a short-lived engine beside a server, whose jobs are not its own. */
   recoversJobs?: boolean
 }
+
+export interface InferOptions {
+  /** Drops the request while it waits. */
+  signal?: AbortSignal
+  /** What reading the request took, for the statistics. */
+  inputMs?: number
+}
+
+type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number | undefined>>
 
 /** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, STORE_UNWRITABLE, or the errno error of the jobs' folder. */
 export async function createEngine (options: EngineOptions): Promise<Engine> {
@@ -89,6 +100,7 @@ export class Engine {
       banks,
       leases: new Leases(),
       metrics,
+      statistics: new StatisticsBook(),
       runRows: settings.runRows,
       room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
       progress: new ProgressBoard(),
@@ -145,26 +157,61 @@ export class Engine {
 
   /**
    * Refuses before a body is read what would be refused after it: a flood must not cost more than its headers.
-   * Without a reference, which a body may still give, only a queue without any room refuses.
+   * `rows` is how many it seems to have. Without a reference, which a body may still give, only a queue without any
+   * room refuses.
    * Throws QUEUE_FULL, and what `readyModel` throws.
    */
-  requireRoom (name: string, reference: DomainReference | undefined): void {
+  requireRoom (name: string, reference: DomainReference | undefined, rows: number): void {
     this.#models.ready(name)
-    this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''))
+    this.#parts.pool.requireRoom(turnOf(name, reference?.domain ?? ''), rows)
   }
 
   /** Without a reference the domain that the manifest tells answers. Rejects with what serving/inference.ts throws. */
   async infer (
-    name: string, reference: DomainReference | undefined, feeds: Tensors, signal?: AbortSignal
+    name: string, reference: DomainReference | undefined, feeds: Tensors, options: InferOptions = {}
   ): Promise<InferenceResult> {
     const model = this.#models.ready(name)
     const result = await infer(this.#parts, model, {
       reference: reference ?? { domain: domainByShape(this.#parts.store, model.entry.manifest, feeds) },
       feeds,
-      ...(signal === undefined ? {} : { signal })
+      ...options
     })
-    this.#observeStages(name, result)
+    this.#observeStages(name, { ...result, decodeMs: options.inputMs })
     return result
+  }
+
+  /**
+   * Each row under a domain of its own, or the one that `infer` would choose. Rejects with what
+   * serving/mixed-inference.ts throws.
+   */
+  async inferMixed (
+    name: string, references: ReadonlyArray<DomainReference | undefined>, feeds: Tensors, options: InferOptions = {}
+  ): Promise<MixedResult> {
+    const model = this.#models.ready(name)
+    const otherwise = { domain: domainByShape(this.#parts.store, model.entry.manifest, feeds) }
+    const result = await inferMixed(this.#parts, model, {
+      references: references.map((reference) => reference ?? otherwise), feeds, ...options
+    })
+    this.#observeStages(name, { ...result, decodeMs: options.inputMs })
+    return result
+  }
+
+  /** Rows that one request may have at most. */
+  get rowsMax (): number {
+    return this.#settings.queueRows
+  }
+
+  /** Counts how long the answer of a request took to write. */
+  observeEncoding (model: string, answeredBy: MixedResult['answeredBy'], ms: number): void {
+    this.#parts.metrics.observeStage(model, 'encode', ms / 1000)
+    for (const { domain, version } of answeredBy) {
+      this.#parts.statistics.countOutput(leaseKey(model, domain, version), ms / answeredBy.length)
+    }
+  }
+
+  /** What one version of a domain has been asked so far. */
+  statistics (model: string, domain: string, version: number): Statistics {
+    return this.#parts.statistics.of(leaseKey(model, domain, version))
   }
 
   /** Classifies a picture. Rejects with TASK_MISMATCH and what serving/classify.ts rejects with. */
@@ -192,10 +239,7 @@ export class Engine {
     return this.#parts.progress.get(key)
   }
 
-  #observeStages (
-    name: string,
-    { decodeMs, queueMs, inferMs, encodeMs }: Pick<InferenceResult, 'queueMs' | 'inferMs'> & Partial<Transformed>
-  ): void {
+  #observeStages (name: string, { decodeMs, queueMs, inferMs, encodeMs }: StageTimes): void {
     for (const [stage, ms] of Object.entries({ decode: decodeMs, queue: queueMs, infer: inferMs, encode: encodeMs })) {
       if (ms !== undefined) this.#parts.metrics.observeStage(name, stage as Stage, ms / 1000)
     }

@@ -51,7 +51,7 @@ export const settingsShape = {
     minimum: 1, maximum: 1_000_000, default: 1024, description: 'Rows that may wait; beyond, requests get 429'
   }),
   runRows: Type.Integer({
-    minimum: 1, maximum: 1024, default: 8, description: 'Rows of one bank that waiting requests may share in a run'
+    minimum: 1, maximum: 1024, default: 4, description: 'Rows of one bank that waiting requests may share in a run'
   }),
   bankCacheBytes: Type.Integer({
     minimum: 0,
@@ -61,6 +61,27 @@ export const settingsShape = {
   }),
   bodyBytes: Type.Integer({
     minimum: 1024, maximum: 2 ** 31 - 1, default: 64 * MIB, description: 'Largest request body, in bytes'
+  }),
+  bodiesBytes: Type.Integer({
+    minimum: 1024,
+    maximum: 2 ** 40,
+    default: 512 * MIB,
+    description: 'Request bodies in memory at once, in bytes; beyond, requests get 429'
+  }),
+  compressBytes: Type.Integer({
+    minimum: 1,
+    maximum: 2 ** 40,
+    default: 1024,
+    description: 'Smallest inference answer that is compressed for clients that accept it, in bytes'
+  }),
+  connections: Type.Integer({
+    minimum: 1, maximum: 1_000_000, default: 4096, description: 'Open connections; beyond, new ones are closed'
+  }),
+  refusalHoldMs: Type.Integer({
+    minimum: 0,
+    maximum: 60_000,
+    default: 1000,
+    description: 'Time that a 429 is held back, in ms, and up to five times as long when many are'
   }),
   imagePixels: Type.Integer({
     minimum: 1, maximum: 2 ** 31 - 1, default: 50_000_000, description: 'Largest picture, in pixels'

@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 /** Who answered, and how long each stage took, for the headers and the log. */
 export interface AnswerFacts {
   domain: string
-  version: number
+  version: number | string
   queueMs: number
   inferMs: number
   decodeMs?: number

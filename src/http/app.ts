@@ -10,13 +10,18 @@ import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyRequest } from 'fastify'
 import { httpErrors } from './errors.js'
-import { sendError } from './error-map.js'
+import { isOverload, sendError } from './error-map.js'
+import { BodyBudget } from './limits/body-budget.js'
+import { HeldRefusals } from './limits/held-refusals.js'
+import { createBodyReader } from './limits/request-body.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
+import { registerOpenInferenceRoutes } from './routes/open-inference.js'
 import { registerOperationRoutes } from './routes/operations.js'
 import { registerPredictRoutes } from './routes/predict.js'
+import { registerRepositoryRoutes } from './routes/repository.js'
 import { isRawBody } from './schemas.js'
 import type { App } from './app-type.js'
 import type { Settings } from '../config/schema.js'
@@ -26,7 +31,7 @@ import type { Metrics } from '../observability/metrics.js'
 
 export interface AppOptions {
   engine: Engine
-  settings: Pick<Settings, 'bodyBytes'>
+  settings: Pick<Settings, 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs'>
   adminKey: string
   logger: Logger
   metrics: Metrics
@@ -39,6 +44,8 @@ const PARAMETER_LENGTH_MAX = 256
 const KEEP_ALIVE_MS = 72_000
 const HEADERS_MS = 15_000
 const REQUEST_MS = 120_000
+/** How often the two limits above are looked at. */
+const SLOWNESS_CHECK_MS = 5_000
 const IDLE_SWEEP_MS = 50
 
 export async function buildApp (options: AppOptions): Promise<App> {
@@ -51,27 +58,35 @@ export async function buildApp (options: AppOptions): Promise<App> {
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
-    http: { headersTimeout: HEADERS_MS },
+    http: { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS },
     forceCloseConnections: 'idle'
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
   const methodsAt = trackRoutes(app)
   const drainMs = () => engine.drainMs
-  app.setErrorHandler((error, request, reply) => sendError(error, request, reply, drainMs))
+  const bodies = new BodyBudget(settings.bodiesBytes)
+  // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
+  letConnectionsGo(app)
+  const refusals = limitLoad(app, settings, bodies)
+  app.setErrorHandler(async (error, request, reply) => {
+    if (isOverload(error) && !await refusals.hold(reply.raw)) reply.header('connection', 'close')
+    return sendError(error, request, reply, drainMs)
+  })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app, metrics)
-  letConnectionsGo(app)
   await addDocuments(app, options.version)
+  const readBody = createBodyReader(bodies, settings.bodyBytes)
+  const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-    registerInferRoutes(scope as App, engine)
+    scope.addContentTypeParser('*', readBody)
+    registerInferRoutes(scope as App, engine, settings.compressBytes)
   })
-  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, settings.bodyBytes))
-  await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey))
-  await app.register(async (scope) => {
-    await registerCalibrationRoutes(scope as App, engine, options.adminKey, settings.bodyBytes)
-  })
+  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
+  await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey, readBody))
+  await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, options.adminKey, limits))
+  await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine, options.adminKey))
+  registerOpenInferenceRoutes(app, engine, options.version)
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, metrics)
   return app
@@ -89,6 +104,15 @@ function createValidator (): Parameters<App['setValidatorCompiler']>[0] {
     if (httpPart === 'body' && isRawBody(schema)) return () => true
     return (httpPart === 'body' ? body : text).compile(schema as object)
   }
+}
+
+/** Bounds what all clients together can take: connections, bytes of bodies, and the pace of those that are refused. */
+function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudget): HeldRefusals {
+  app.server.maxConnections = settings.connections
+  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw))
+  const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
+  app.addHook('preClose', async () => refusals.release())
+  return refusals
 }
 
 function addHooks (app: App, metrics: Metrics): void {

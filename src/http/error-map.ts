@@ -44,6 +44,11 @@ const OPEN_KINDS: readonly ErrorKind[] = ['unsupported', 'unavailable', 'timeout
 
 const RETRY_AFTER_MIN_S = 1
 
+/** True for errors that say: not now, too much is going on. */
+export function isOverload (thrown: unknown): boolean {
+  return thrown instanceof BankswitchError && thrown.kind === 'exhausted'
+}
+
 /** Answers a failed request; `drainMs` is how long a full queue needs. */
 export function sendError (
   thrown: unknown, request: FastifyRequest, reply: FastifyReply, drainMs: () => number
@@ -61,6 +66,9 @@ export function sendError (
   if (error.kind === 'exhausted' || error.kind === 'unavailable') {
     reply.header('retry-after', Math.max(RETRY_AFTER_MIN_S, Math.ceil(drainMs() / 1000)))
   }
+  // What is left of the body is not worth reading only to throw it away.
+  if (error.kind === 'too-large') reply.header('connection', 'close')
+  if (error.code === 'CONTENT_ENCODING_UNSUPPORTED') reply.header('accept-encoding', 'gzip, deflate')
   if (error.kind === 'unauthenticated') reply.header('www-authenticate', 'Bearer')
   return reply.code(status).header('content-type', 'application/json').send(JSON.stringify(body))
 }

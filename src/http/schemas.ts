@@ -9,6 +9,9 @@ export const NameParameter = Type.String({ pattern: NAME_PATTERN })
 /** `model` or `model@domain` or `model@domain:version`. */
 export const ModelParameter = Type.String({ minLength: 1, maxLength: 200, description: 'model or model@domain' })
 
+/** A version segment of the protocol, which may be any text. */
+export const VersionText = Type.String({ minLength: 1, maxLength: 20, description: 'A version number, or active' })
+
 export const VersionParameter = Type.Integer({ minimum: 1, maximum: 999_999_999 })
 
 const RAW_BODY = 'x-raw-body'
@@ -32,14 +35,17 @@ export const ErrorSchema = Type.Object({
   details: Type.Optional(Type.Record(Type.String(), Type.Unknown()))
 }, { title: 'Error' })
 
-export const DomainHeader = Type.Object({
+export const InferenceHeaders = Type.Object({
   'x-domain': Type.Optional(Type.String({
     description: 'Domain, domain:version or domain:active', examples: ['lowlight']
+  })),
+  'x-timeout-ms': Type.Optional(Type.String({
+    description: 'How long the request may wait, in ms; beyond, 504', examples: ['500']
   }))
 })
 
 export const PredictHeaders = Type.Object({
-  ...DomainHeader.properties,
+  ...InferenceHeaders.properties,
   'x-progress-key': Type.Optional(Type.String({
     pattern: NAME_PATTERN, description: 'Makes the progress of a large picture readable at /v1/progress/{key}'
   }))

@@ -10,7 +10,8 @@ import { Type, type Static, type TObject } from 'typebox'
 import { NAME_PATTERN } from '../base/names.js'
 import { modelErrors } from './errors.js'
 import {
-  channelFaults, ColourRulesSchema, inputShape, PreprocessingSchema, rulesOf, type ColourRules
+  channelFaults, ColourRulesSchema, inputShape, PreprocessingSchema, rulesOf, type ColourRules,
+  type PreprocessingOverrides
 } from './preprocessing.js'
 
 const strict = { additionalProperties: false }
@@ -155,17 +156,21 @@ function tilingFaults ({ output: { black, white }, tiling }: ImageToImageManifes
  */
 export function inputShapes (manifest: Manifest): number[][] {
   const shapes = manifest.task === 'classification'
-    ? [manifest.defaultDomain, ...Object.keys(manifest.domains ?? {})]
-        .map((domain) => inputShape(rulesOf(manifest, domain)))
+    ? [manifest.defaultDomain, ...Object.keys(manifest.domains ?? {})].map((domain) => usualShape(manifest, domain))
     : sampleShapes(manifest)
   return [...new Map(shapes.map((shape) => [shape.join(), shape])).values()]
 }
 
 /** The shapes that requests will mostly have: to have everything allocated for. */
 export function usualShapes (manifest: Manifest): number[][] {
-  if (manifest.task === 'classification') return inputShapes(manifest)
+  return manifest.task === 'classification' ? inputShapes(manifest) : [usualShape(manifest, manifest.defaultDomain)]
+}
+
+/** The shape that requests for a domain will mostly have; `registered` comes with the version that answers. */
+export function usualShape (manifest: Manifest, domain: string, registered?: PreprocessingOverrides): number[] {
+  if (manifest.task === 'classification') return inputShape(rulesOf(manifest, domain, registered))
   const { tile } = manifest.tiling
-  return [inputShape({ ...rulesOf(manifest, manifest.defaultDomain), size: { height: tile, width: tile } })]
+  return inputShape({ ...rulesOf(manifest, domain, registered), size: { height: tile, width: tile } })
 }
 
 /** A proof costs several runs on one thread; a larger square would show no more. */

@@ -40,6 +40,11 @@ export function sliceRows (tensors: Tensors, first: number, count: number): Reco
   }))
 }
 
+/** Copies of the given rows, in the given order. */
+export function gatherRows (tensors: Tensors, rows: readonly number[]): Record<string, PlainTensor> {
+  return concatenateRows(rows.map((row) => sliceRows(tensors, row, 1)))
+}
+
 /** What must agree for two requests to share a run: names, types and all sizes but the row count. */
 export function shapeKey (tensors: Tensors): string {
   return Object.keys(tensors).sort().map((name) => {

@@ -3,12 +3,16 @@
  *
  *  - rows are counted, not requests
  *  - domains take turns: the one served longest ago is next, and one turn serves at most `rowsMax` of its rows
+ *  - a domain that had nothing waiting goes first, once a round: who asks little does not wait behind who asks much
+ *    (new and old flows of FQ-CoDel, RFC 8290, 4.2)
  *  - a domain that waits already may grow to SHARE times what is still free, so a flood of one always leaves room for
  *    the others (dynamic threshold, Choudhury & Hahne 1998); the first request of a domain only needs to fit
  */
 import { runtimeErrors } from './errors.js'
 
 const SHARE = 4
+
+const GUESS_SHARE = 1 / 16
 
 export interface Waiting {
   /** Whose turn it takes; in practice `model@domain`. */
@@ -25,8 +29,10 @@ interface Line<Item> {
 
 export class FairQueue<Item extends Waiting> {
   readonly #rowsLimit: number
-  /** Insertion order is the order of turns. */
-  readonly #lines = new Map<string, Line<Item>>()
+  /** Domains that came since the last round; insertion order is the order of turns, here and below. */
+  readonly #fresh = new Map<string, Line<Item>>()
+  /** Domains served before. An empty line stays until its turn, so that nobody is fresh twice in a round. */
+  readonly #known = new Map<string, Line<Item>>()
   #rows = 0
 
   constructor (rowsLimit: number) {
@@ -40,36 +46,46 @@ export class FairQueue<Item extends Waiting> {
 
   /** Domains with something waiting. */
   get domains (): number {
-    return this.#lines.size
+    return [...this.#fresh.values(), ...this.#known.values()].filter(({ items }) => items.size > 0).length
   }
 
   /**
-   * Lets in the parts of one request, all or none. Throws REQUEST_TOO_MANY_ROWS for what could never fit, QUEUE_FULL
-   * for what does not fit now.
+   * Lets in the parts of one request, all or none, whatever their turns. Throws REQUEST_TOO_MANY_ROWS for what could
+   * never fit, QUEUE_FULL for what does not fit now.
    */
-  add (turnOf: string, items: readonly Item[]): void {
-    const rows = items.reduce((sum, item) => sum + item.rows, 0)
+  add (items: readonly Item[]): void {
+    const rowsOfTurn = new Map<string, number>()
+    let rows = 0
+    for (const item of items) {
+      rows += item.rows
+      rowsOfTurn.set(item.turnOf, (rowsOfTurn.get(item.turnOf) ?? 0) + item.rows)
+    }
     if (rows > this.#rowsLimit) {
       throw runtimeErrors.REQUEST_TOO_MANY_ROWS('the request has more rows than the queue can ever hold', {
         expected: `at most ${this.#rowsLimit}`, received: rows
       })
     }
-    this.#requireRoomFor(turnOf, rows)
+    for (const [turnOf, own] of rowsOfTurn) this.#requireRoomFor(turnOf, own, rows)
     for (const item of items) this.#insert(item)
   }
 
-  /** Would even a single row be refused? Then a request need not be read to know its answer. Throws QUEUE_FULL. */
-  requireRoom (turnOf: string): void {
-    this.#requireRoomFor(turnOf, 1)
+  /**
+   * Would a request be refused that seems to have this many rows? Then it need not be read. What is only a guess counts
+   * for at most GUESS_SHARE of the limit. Throws QUEUE_FULL.
+   */
+  requireRoom (turnOf: string, rows: number): void {
+    const believed = Math.max(1, Math.min(rows, Math.floor(GUESS_SHARE * this.#rowsLimit)))
+    this.#requireRoomFor(turnOf, believed, believed)
   }
 
-  #requireRoomFor (turnOf: string, rows: number): void {
-    const line = this.#lines.get(turnOf)
+  /** `rows` of this turn, in a request of `all` rows. */
+  #requireRoomFor (turnOf: string, rows: number, all: number): void {
+    const line = this.#lineOf(turnOf)
     const free = this.#rowsLimit - this.#rows
-    const isWithinShare = line === undefined || line.rows + rows <= SHARE * free
-    if (rows <= free && isWithinShare) return
+    const isWithinShare = line === undefined || line.items.size === 0 || line.rows + rows <= SHARE * free
+    if (all <= free && isWithinShare) return
     throw runtimeErrors.QUEUE_FULL('the server has no room for more requests now', {
-      expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + rows
+      expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + all
     })
   }
 
@@ -79,8 +95,8 @@ export class FairQueue<Item extends Waiting> {
   }
 
   #insert (item: Item): void {
-    let line = this.#lines.get(item.turnOf)
-    if (line === undefined) this.#lines.set(item.turnOf, line = { items: new Set(), rows: 0 })
+    let line = this.#lineOf(item.turnOf)
+    if (line === undefined) this.#fresh.set(item.turnOf, line = { items: new Set(), rows: 0 })
     line.items.add(item)
     line.rows += item.rows
     this.#rows += item.rows
@@ -88,7 +104,7 @@ export class FairQueue<Item extends Waiting> {
 
   /** The items of the next run: one, or several of one domain that may share it up to `rowsMax` rows; none if empty. */
   take (rowsMax: number): Item[] {
-    const [next] = this.#lines
+    const next = this.#nextTurn()
     if (next === undefined) return []
     const [turnOf, line] = next
     const [head] = line.items as Iterable<Item> as [Item]
@@ -102,18 +118,36 @@ export class FairQueue<Item extends Waiting> {
         if (rows === rowsMax) break
       }
     }
+    const wasFresh = this.#fresh.has(turnOf)
     for (const item of taken) this.remove(item)
-    if (this.#lines.delete(turnOf)) this.#lines.set(turnOf, line)
+    this.#fresh.delete(turnOf)
+    this.#known.delete(turnOf)
+    if (this.#rows > 0 && (wasFresh || line.items.size > 0)) this.#known.set(turnOf, line)
     return taken
+  }
+
+  #lineOf (turnOf: string): Line<Item> | undefined {
+    return this.#fresh.get(turnOf) ?? this.#known.get(turnOf)
+  }
+
+  #nextTurn (): [string, Line<Item>] | undefined {
+    const [fresh] = this.#fresh
+    if (fresh !== undefined) return fresh
+    for (const known of this.#known) {
+      if (known[1].items.size > 0) return known
+      this.#known.delete(known[0])
+    }
+    return undefined
   }
 
   /** True when the item was waiting. */
   remove (item: Item): boolean {
-    const line = this.#lines.get(item.turnOf)
+    const line = this.#lineOf(item.turnOf)
     if (line?.items.delete(item) !== true) return false
     line.rows -= item.rows
     this.#rows -= item.rows
-    if (line.items.size === 0) this.#lines.delete(item.turnOf)
+    if (line.items.size === 0) this.#fresh.delete(item.turnOf)
+    if (this.#rows === 0) this.#known.clear()
     return true
   }
 }

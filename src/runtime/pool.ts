@@ -34,6 +34,8 @@ export interface PoolObserver {
 }
 
 export interface Job {
+  /** Whose turn it takes; in practice `model@domain`. */
+  readonly turnOf: string
   readonly model: ServedModel
   /** Names the bank: model and content. */
   readonly bankKey: string
@@ -51,6 +53,8 @@ export interface JobResult {
   outputs: Record<string, PlainTensor>
   queueMs: number
   inferMs: number
+  /** Rows of the run that it shared, its own among them. */
+  runRows: number
 }
 
 interface QueuedJob extends Waiting {
@@ -106,24 +110,22 @@ export class InferencePool {
   }
 
   /**
-   * Runs the parts of one request, all of one turn, when their turn comes; lets in all or none. Results are in order.
+   * Runs the parts of one request, each when its turn comes; lets in all or none. Results are in order.
    * Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the run's own error, or the signal's
    * reason. `isLetIn` is for the later parts of work that was let in before: neither a full queue nor closing refuses
    * them; run it in `keepOpen`.
    */
-  async submit (
-    turnOf: string, jobs: readonly Job[], signal?: AbortSignal, isLetIn = false
-  ): Promise<JobResult[]> {
+  async submit (jobs: readonly Job[], signal?: AbortSignal, isLetIn = false): Promise<JobResult[]> {
     if (this.#isClosed && !isLetIn) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
     signal?.throwIfAborted()
     const enqueuedAt = performance.now()
     const queued: QueuedJob[] = []
     const results = jobs.map((job) => new Promise<JobResult>((resolve, reject) => {
-      const { runKey, rows } = job
+      const { turnOf, runKey, rows } = job
       queued.push({ job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject })
     }))
     if (isLetIn) for (const item of queued) this.#queue.putBack(item)
-    else this.#queue.add(turnOf, queued)
+    else this.#queue.add(queued)
     const drop = () => this.#drop(queued, signal?.reason)
     signal?.addEventListener('abort', drop, { once: true })
     this.#dispatch()
@@ -150,9 +152,9 @@ export class InferencePool {
     }
   }
 
-  /** Throws QUEUE_FULL when not even one more row of this turn would be let in. */
-  requireRoom (turnOf: string): void {
-    this.#queue.requireRoom(turnOf)
+  /** Throws QUEUE_FULL when a request of this turn that seems to have so many rows would be refused. */
+  requireRoom (turnOf: string, rows: number): void {
+    this.#queue.requireRoom(turnOf, rows)
   }
 
   #drop (queued: readonly QueuedJob[], reason: unknown): void {
@@ -261,11 +263,12 @@ export class InferencePool {
   }
 
   #settle (batch: readonly QueuedJob[], { outputs, inferMs }: RunOutcome, startedAt: number): void {
-    let total = 0
+    const total = batch.reduce((sum, { rows }) => sum + rows, 0)
+    let first = 0
     for (const { resolve, enqueuedAt, rows } of batch) {
-      const share = batch.length === 1 ? outputs : sliceRows(outputs, total, rows)
-      total += rows
-      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs })
+      const share = batch.length === 1 ? outputs : sliceRows(outputs, first, rows)
+      first += rows
+      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs, runRows: total })
     }
     this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
     const modelName = batch[0]!.job.model.name

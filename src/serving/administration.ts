@@ -42,6 +42,12 @@ export class Administration {
     return await this.#parts.store.activate(model, domain, version, expected)
   }
 
+  /** Requests for the domain get DOMAIN_INACTIVE until a version is activated. Throws DOMAIN_IS_DEFAULT. */
+  async deactivate (model: string, domain: string): Promise<DomainRecord> {
+    this.#requireNotDefault(model, domain)
+    return await this.#parts.store.deactivate(model, domain)
+  }
+
   /** Throws ROLLBACK_IMPOSSIBLE, and like `activate` for a version that cannot be served. */
   async rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
     const ready = this.#models.ready(model)
@@ -64,12 +70,15 @@ export class Administration {
 
   /** Throws DOMAIN_IS_DEFAULT, or VERSION_LEASED while a request uses the domain. */
   async removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
-    const { entry: { manifest } } = this.#models.get(model)
-    if (manifest.defaultDomain === domain) {
-      throw servingErrors.DOMAIN_IS_DEFAULT(`domain "${domain}" is the model's default and cannot be removed`)
-    }
+    this.#requireNotDefault(model, domain)
     await this.#parts.leases.remove(leaseKey(model, domain, ''), async () => {
       await this.#parts.store.removeDomain(model, domain, expected)
     })
+  }
+
+  #requireNotDefault (model: string, domain: string): void {
+    const { entry: { manifest } } = this.#models.get(model)
+    if (manifest.defaultDomain !== domain) return
+    throw servingErrors.DOMAIN_IS_DEFAULT(`domain "${domain}" is the model's default and stays`)
   }
 }

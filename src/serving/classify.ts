@@ -43,6 +43,7 @@ export async function classify (
     // Pinned: a version activated meanwhile may want its pictures otherwise.
     reference: { domain, version: version.version },
     feeds: { [manifest.input.name]: { type: 'float32', dims, data } },
+    inputMs: decodeMs,
     ...(signal === undefined ? {} : { signal })
   })
   const logits = outputs[manifest.output.name]!.data as ArrayLike<number>

@@ -42,6 +42,11 @@ export function resolveDomain (store: BankStore, model: string, reference: Domai
       { expected: known, received: reference.domain }
     )
   }
+  return resolveIn(record, reference)
+}
+
+/** Throws VERSION_NOT_FOUND or DOMAIN_INACTIVE. */
+export function resolveIn (record: DomainRecord, reference: DomainReference): ResolvedDomain {
   const wanted = reference.version ?? record.active
   if (wanted === null) {
     throw servingErrors.DOMAIN_INACTIVE(`no version of domain "${record.domain}" is active; activate one`, {

@@ -11,6 +11,8 @@ export const servingErrors = defineErrors({
   INPUT_DATATYPE_MISMATCH: 'invalid',
   INPUT_SHAPE_MISMATCH: 'invalid',
   OUTPUT_UNKNOWN: 'invalid',
+  REQUEST_TOO_MANY_VERSIONS: 'invalid',
+  ROWS_DEPENDENT: 'unsupported',
   PICTURE_TOO_LARGE: 'too-large',
   PROGRESS_KEY_IN_USE: 'conflict',
   PROGRESS_NOT_FOUND: 'not-found'

@@ -11,6 +11,7 @@ import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../ort/rows.
 import { resolveDomain, type DomainReference, type ResolvedDomain } from './domain-reference.js'
 import { checkFeeds } from './feeds.js'
 import type { Bank } from '../bank/bank.js'
+import type { StatisticsBook } from '../observability/statistics.js'
 import type { Metrics } from '../observability/metrics.js'
 import type { BankCache } from '../runtime/bank-cache.js'
 import type { InferencePool, Job } from '../runtime/pool.js'
@@ -23,6 +24,8 @@ export interface InferenceRequest {
   feeds: Tensors
   /** Drops the request while it waits. */
   signal?: AbortSignal
+  /** What reading the request took, for the statistics. */
+  inputMs?: number
 }
 
 export interface InferenceResult {
@@ -33,6 +36,8 @@ export interface InferenceResult {
   outputs: Tensors
   queueMs: number
   inferMs: number
+  /** The runs that had a part in it: its own rows, all rows of the run, and what the run took. */
+  runs: ReadonlyArray<{ rows: number, runRows: number, inferMs: number }>
 }
 
 export interface InferenceParts {
@@ -41,6 +46,7 @@ export interface InferenceParts {
   banks: BankCache
   leases: Leases
   metrics: Metrics
+  statistics: StatisticsBook
   runRows: number
 }
 
@@ -58,22 +64,47 @@ export function turnOf (model: string, domain: string): string {
   return `${model}@${domain}`
 }
 
+/** Rows of a request that one version answers. */
+export interface Group {
+  resolved: ResolvedDomain
+  feeds: Tensors
+  rows: number
+}
+
 /** Rejects with what resolving, checking, the store or the pool throws. */
 export async function infer (
-  parts: InferenceParts, model: ReadyModel, request: InferenceRequest
+  parts: InferenceParts, model: ReadyModel, { reference, feeds, ...options }: InferenceRequest
 ): Promise<InferenceResult> {
+  const resolved = resolveDomain(parts.store, model.entry.manifest.name, reference)
+  const rows = checkFeeds(model.artefact.inputs, feeds)
+  const [result] = await inferGroups(parts, model, [{ resolved, feeds, rows }], options)
+  return result!
+}
+
+/** One result for each group, in order; all groups are let in together or none. Rejects like `infer`. */
+export async function inferGroups (
+  parts: InferenceParts, model: ReadyModel, groups: readonly Group[],
+  { signal, inputMs = 0 }: Pick<InferenceRequest, 'signal' | 'inputMs'>
+): Promise<InferenceResult[]> {
   const { name } = model.entry.manifest
-  const resolved = resolveDomain(parts.store, name, request.reference)
-  const { record: { domain }, version: { version, digest } } = resolved
-  const rows = checkFeeds(model.artefact.inputs, request.feeds)
-  return await parts.leases.hold(leaseKey(name, domain, version), async () => {
+  const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
+  const total = groups.reduce((sum, { rows }) => sum + rows, 0)
+  return await parts.leases.holdAll(groups.map(keyOf), async () => {
+    const begin = performance.now()
     try {
-      const bank = await foldedBank(parts, model, resolved)
-      const result = await runParts(parts, model, resolved, request, rows, bank)
-      parts.metrics.countInference(name, domain, rows, 'ok')
-      return { domain, version, digest, ...result }
+      const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(parts, model, resolved)))
+      const results = await runGroups(parts, model, groups, banks, signal)
+      for (const [at, group] of groups.entries()) {
+        const { rows, resolved: { record } } = group
+        parts.metrics.countInference(name, record.domain, rows, 'ok')
+        parts.statistics.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+      }
+      return results
     } catch (error) {
-      parts.metrics.countInference(name, domain, rows, 'error')
+      for (const group of groups) {
+        parts.metrics.countInference(name, group.resolved.record.domain, group.rows, 'error')
+        parts.statistics.countFailed(keyOf(group), performance.now() - begin)
+      }
       throw error
     }
   })
@@ -104,18 +135,38 @@ export function foldShared ({ artefact: { layers }, range }: ReadyModel, bank: B
   return folded
 }
 
-async function runParts (
-  { pool, runRows }: InferenceParts, model: ReadyModel, { record, version }: ResolvedDomain,
-  { feeds, signal }: InferenceRequest, rows: number, bank: FoldedBank
-): Promise<Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs'>> {
+async function runGroups (
+  { pool, runRows }: InferenceParts, model: ReadyModel, groups: readonly Group[], banks: readonly FoldedBank[],
+  signal?: AbortSignal
+): Promise<InferenceResult[]> {
+  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, runRows))
+  const results = await pool.submit(jobs.flat(), signal)
+  let first = 0
+  return groups.map(({ resolved: { record, version } }, at) => {
+    const own = results.slice(first, first += jobs[at]!.length)
+    return {
+      domain: record.domain,
+      version: version.version,
+      digest: version.digest,
+      outputs: own.length === 1 ? own[0]!.outputs : concatenateRows(own.map(({ outputs }) => outputs)),
+      queueMs: Math.max(...own.map(({ queueMs }) => queueMs)),
+      inferMs: own.reduce((sum, { inferMs }) => sum + inferMs, 0),
+      runs: own.map(({ runRows: shared, inferMs }, part) => ({ rows: jobs[at]![part]!.rows, runRows: shared, inferMs }))
+    }
+  })
+}
+
+/** The group in parts of at most `runRows` rows, or in one where rows depend on each other. */
+function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: FoldedBank, runRows: number): Job[] {
   const { artefact, served, entry } = model
-  const key = bankKey(model, version.digest)
+  const key = bankKey(model, resolved.version.digest)
   const isDivisible = artefact.proof.isRowInvariant
   const partRows = isDivisible ? runRows : rows
   const jobs: Job[] = []
   for (let first = 0; first < rows; first += partRows) {
     const count = Math.min(partRows, rows - first)
     jobs.push({
+      turnOf: turnOf(entry.manifest.name, resolved.record.domain),
       model: served,
       bankKey: key,
       bank,
@@ -125,10 +176,5 @@ async function runParts (
       runKey: isDivisible ? `${key}|${shapeKey(feeds)}` : undefined
     })
   }
-  const results = await pool.submit(turnOf(entry.manifest.name, record.domain), jobs, signal)
-  return {
-    outputs: results.length === 1 ? results[0]!.outputs : concatenateRows(results.map(({ outputs }) => outputs)),
-    queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
-    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0)
-  }
+  return jobs
 }

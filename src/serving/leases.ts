@@ -20,6 +20,11 @@ export class Leases {
     }
   }
 
+  /** Like `hold`, for several at once; the same one may stand in it more than once. */
+  holdAll<T> (keys: readonly string[], work: () => Promise<T>): Promise<T> {
+    return keys.reduceRight<() => Promise<T>>((inner, key) => () => this.hold(key, inner), work)()
+  }
+
   /** Runs `work`, which removes what the key names, while nobody can take hold of it. Rejects with VERSION_LEASED. */
   async remove<T> (key: string, work: () => Promise<T>): Promise<T> {
     const requests = this.count(key)

@@ -5,7 +5,8 @@ import { compileOptionsOf, sourceOf } from '../models/compilation.js'
 import { usualShapes } from '../models/manifest.js'
 import { modelErrors } from '../models/errors.js'
 import { proveTiling } from './prove-tiling.js'
-import { bankKey, foldShared, turnOf, type InferenceParts } from './inference.js'
+import { foldShared, type InferenceParts } from './inference.js'
+import { loneRow } from './lone-row.js'
 import { register } from './registration.js'
 import { bankDigest } from '../bank/bank.js'
 import { FoldedRange } from '../bank/folded-range.js'
@@ -94,19 +95,11 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
 
 /** One run per worker and input size, so that the first request finds everything allocated. */
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
-  const { artefact, served, entry } = model
-  const bank = foldShared(model, artefact.ownBank)
+  const { artefact, entry } = model
+  const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
   for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
-    const jobs = Array.from({ length: parts.settings.workers }, () => ({
-      model: served,
-      bankKey: bankKey(model, bankDigest(artefact.ownBank)),
-      bank,
-      rows: 1,
-      feeds,
-      wanted: artefact.outputs.map(({ name }) => name),
-      runKey: undefined
-    }))
-    await parts.pool.submit(turnOf(entry.manifest.name, ''), jobs)
+    const job = loneRow(model, '', bank, feeds, artefact.outputs.map(({ name }) => name))
+    await parts.pool.submit(Array.from({ length: parts.settings.workers }, () => job))
   }
 }

@@ -10,7 +10,8 @@ import { cutTile, placeTile, type Raster } from '../imaging/raster.js'
 import { tilesOf, type Tile, type Tiling } from '../imaging/tiles.js'
 import { modelErrors } from '../models/errors.js'
 import { channelsOf, rulesOf } from '../models/preprocessing.js'
-import { bankKey, foldShared, turnOf } from './inference.js'
+import { foldShared } from './inference.js'
+import { loneRow } from './lone-row.js'
 import type { InferencePool } from '../runtime/pool.js'
 import type { ReadyModel } from './served-models.js'
 
@@ -24,7 +25,7 @@ const STEPS = 2
 
 /** Does nothing for other tasks. Rejects with MANIFEST_INVALID, and what running throws. */
 export async function proveTiling (pool: InferencePool, model: ReadyModel): Promise<void> {
-  const { entry: { manifest }, artefact, served } = model
+  const { entry: { manifest }, artefact } = model
   if (manifest.task !== 'image-to-image') return
   const { input, output, tiling: { overlap, multipleOf } } = manifest
   const step = multipleOf * Math.ceil(4 / multipleOf)
@@ -32,7 +33,7 @@ export async function proveTiling (pool: InferencePool, model: ReadyModel): Prom
   const side = tile + STEPS * step
   const rules = rulesOf(manifest, manifest.defaultDomain)
   const source = noise(side, channelsOf(rules))
-  const bank = foldShared(model, artefact.ownBank)
+  const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
   const computed = async (tiling: Tiling): Promise<Raster> => {
     const canvas = canvasFor(source, output.scale)
     for (const part of tilesOf(side, side, tiling)) await place(part, canvas)
@@ -40,9 +41,7 @@ export async function proveTiling (pool: InferencePool, model: ReadyModel): Prom
   }
   const place = async (part: Tile, canvas: Raster): Promise<void> => {
     const feeds = { [input.name]: { type: 'float32' as const, ...cutTile(source, part, rules) } }
-    const key = bankKey(model, bankDigest(artefact.ownBank))
-    const job = { model: served, bankKey: key, bank, rows: 1, feeds, wanted: [output.name], runKey: undefined }
-    const [result] = await pool.submit(turnOf(manifest.name, ''), [job])
+    const [result] = await pool.submit([loneRow(model, '', bank, feeds)])
     const { dims, data } = result!.outputs[output.name]!
     placeTile(canvas, part, { dims: [...dims], data: data as Float32Array<ArrayBuffer> }, { ...output, ...rules })
   }

@@ -2,9 +2,9 @@
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { modelErrors } from '../models/errors.js'
 import { inputShape, parsePreprocessing, rulesOf, type PreprocessingOverrides } from '../models/preprocessing.js'
-import { bankKey, turnOf, type InferenceParts } from './inference.js'
-import type { FoldedBank } from '../bank/fold.js'
+import { loneRow, type BankToRun } from './lone-row.js'
 import type { Manifest } from '../models/manifest.js'
+import type { InferenceParts } from './inference.js'
 import type { ReadyModel } from './served-models.js'
 
 const TRIAL_SEED = 11
@@ -15,9 +15,9 @@ const TRIAL_SEED = 11
  */
 export async function checkedPreprocessing (
   { pool }: Pick<InferenceParts, 'pool'>, model: ReadyModel, domain: string, given: unknown,
-  { folded, digest }: { folded: FoldedBank, digest: string }
+  bank: BankToRun
 ): Promise<PreprocessingOverrides> {
-  const { entry: { manifest }, artefact, served } = model
+  const { entry: { manifest }, artefact } = model
   const parsed = parsePreprocessing(manifest, domain, given)
   const [input] = artefact.inputs
   // A task without a size takes any: one that the graph takes stands for all.
@@ -26,17 +26,9 @@ export async function checkedPreprocessing (
   const isPossible = shape.every((length, axis) => axis === 0 || (input!.dims[axis] ?? length) === length)
   if (!isPossible) throw unfit(shape, input!.dims)
   if (parsed.size === undefined) return parsed
-  const job = {
-    model: served,
-    bankKey: bankKey(model, digest),
-    bank: folded,
-    rows: 1,
-    feeds: sampleFeeds(artefact.inputs, { [manifest.input.name]: shape }, 1, TRIAL_SEED),
-    wanted: [manifest.output.name],
-    runKey: undefined
-  }
+  const feeds = sampleFeeds(artefact.inputs, { [manifest.input.name]: shape }, 1, TRIAL_SEED)
   try {
-    await pool.submit(turnOf(manifest.name, domain), [job])
+    await pool.submit([loneRow(model, domain, bank, feeds)])
   } catch (cause) {
     if ((cause as { code?: string }).code !== 'ORT_RUN_FAILED') throw cause
     throw unfit(shape, input!.dims, cause)

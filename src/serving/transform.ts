@@ -15,8 +15,8 @@ import { cutTile, hasAlpha, placeTile, type Raster } from '../imaging/raster.js'
 import { tileCount, tilesOf } from '../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../models/preprocessing.js'
 import { resolveDomain } from './domain-reference.js'
-import { bankKey, leaseKey, foldedBank, turnOf } from './inference.js'
-import type { FoldedBank } from '../bank/fold.js'
+import { foldedBank, leaseKey, turnOf, type InferenceResult } from './inference.js'
+import { loneRow, type BankToRun } from './lone-row.js'
 import type { ImageToImageManifest } from '../models/manifest.js'
 import type { PictureParts, PictureRequest } from './classify.js'
 import type { Progress, ProgressBoard } from './progress.js'
@@ -44,6 +44,7 @@ export interface Transformed {
   queueMs: number
   /** Of all tiles; workers run them side by side. */
   inferMs: number
+  runs: InferenceResult['runs']
   encodeMs: number
 }
 
@@ -67,31 +68,33 @@ export async function transform (
   const canvasBytes = scale ** 2 * sourceBytes
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
-    const bank = await foldedBank(parts, model, resolved)
+    const bank = { folded: await foldedBank(parts, model, resolved), digest: resolved.version.digest }
     const begin = performance.now()
     const source = await decodeRaster(image, {
       pixelsMax: parts.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
     })
     const canvas = canvasFor(source, scale)
     const decoded = performance.now()
-    const run = { parts, model, manifest, colour, source, canvas, progress, request }
-    const times = await runTiles(run, bankKey(model, resolved.version.digest), bank, turnOf(name, domain))
+    const times = await runTiles({ parts, model, manifest, colour, source, canvas, progress, request, domain, bank })
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed
     return { domain, version, picture, tiles: progress.tilesTotal, decodeMs: decoded - begin, ...times, encodeMs }
   }
-  const count = (outcome: 'ok' | 'error') => {
-    parts.metrics.countInference(name, domain, progress.tilesDone, outcome)
-  }
+  const { metrics, statistics } = parts
+  const key = leaseKey(name, domain, version)
+  const begin = performance.now()
   try {
     const result = await parts.room.hold(sourceBytes + 2 * canvasBytes, () => {
-      return parts.progress.show(progressKey, progress, () => parts.leases.hold(leaseKey(name, domain, version), work))
+      return parts.progress.show(progressKey, progress, () => parts.leases.hold(key, work))
     })
-    count('ok')
+    metrics.countInference(name, domain, result.tiles, 'ok')
+    statistics.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
+    statistics.countOutput(key, result.encodeMs)
     return result
   } catch (error) {
-    count('error')
+    metrics.countInference(name, domain, progress.tilesDone, 'error')
+    statistics.countFailed(key, performance.now() - begin)
     throw error
   }
 }
@@ -105,6 +108,8 @@ interface TileRun {
   canvas: Raster
   progress: Progress
   request: TransformRequest
+  domain: string
+  bank: BankToRun
 }
 
 /**
@@ -112,29 +117,29 @@ interface TileRun {
  * speak, in the house already, and a full queue does not throw away what has been done.
  */
 async function runTiles (
-  { parts: { pool, workers }, model, manifest, colour, source, canvas, progress, request }: TileRun,
-  key: string, bank: FoldedBank, turn: string
-): Promise<{ queueMs: number, inferMs: number }> {
+  { parts: { pool, workers }, model, manifest, colour, source, canvas, progress, request, domain, bank }: TileRun
+): Promise<Pick<Transformed, 'queueMs' | 'inferMs' | 'runs'>> {
   const { input, output, tiling } = manifest
   const place = { ...output, ...colour }
   const stop = new AbortController()
   const signal = AbortSignal.any([stop.signal, ...(request.signal === undefined ? [] : [request.signal])])
   const times = { queueMs: 0, inferMs: 0 }
+  const runs: Array<InferenceResult['runs'][number]> = []
   const tiles = tilesOf(source.width, source.height, tiling)
   const lane = async () => {
     for (const tile of tiles) {
       const feeds = { [input.name]: { type: 'float32' as const, ...cutTile(source, tile, colour) } }
-      const job = { model: model.served, bankKey: key, bank, rows: 1, feeds, wanted: [output.name], runKey: undefined }
-      const [result] = await pool.submit(turn, [job], signal, true)
+      const [result] = await pool.submit([loneRow(model, domain, bank, feeds)], signal, true)
       const { dims, data } = result!.outputs[output.name]!
       placeTile(canvas, tile, { dims: [...dims], data: data as Float32Array<ArrayBuffer> }, place)
       if (hasAlpha(source)) enlargeAlpha(source, canvas, tile, output.scale)
       progress.tilesDone++
       times.queueMs = Math.max(times.queueMs, result!.queueMs)
       times.inferMs += result!.inferMs
+      runs.push({ rows: 1, runRows: 1, inferMs: result!.inferMs })
     }
   }
-  pool.requireRoom(turn)
+  pool.requireRoom(turnOf(manifest.name, domain), 1)
   await pool.keepOpen(async () => {
     const lanes = Array.from({ length: Math.min(workers + 1, progress.tilesTotal) }, () => {
       return lane().catch((error: unknown) => {
@@ -145,5 +150,5 @@ async function runTiles (
     await Promise.allSettled(lanes)
     await Promise.all(lanes)
   })
-  return times
+  return { ...times, runs }
 }

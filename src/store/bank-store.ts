@@ -66,6 +66,8 @@ export interface BankStore {
   publish (model: string, domain: string, version: NewVersion, expected?: ExpectedRevision): Promise<DomainRecord>
   /** Throws DOMAIN_NOT_FOUND, VERSION_NOT_FOUND and what `publish` throws; the same for the following. */
   activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
+  /** Leaves the domain with its versions, none of them active; a rollback returns to the one that was. */
+  deactivate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord>
   /** Returns to the version that was active before. Throws ROLLBACK_IMPOSSIBLE when there is none left. */
   rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord>
   /** Throws VERSION_ACTIVE for the active one. */

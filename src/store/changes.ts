@@ -46,6 +46,12 @@ export function withActive (pointer: Pointer, version: number): Pointer {
   return pointTo({ ...pointer, revision: pointer.revision + 1 }, version)
 }
 
+export function withoutActive (pointer: Pointer): Pointer {
+  const steps = pointer.active === null ? pointer.previous : [...pointer.previous, pointer.active]
+  const previous = distinctSteps(steps, null).slice(-PREVIOUS_KEPT)
+  return { ...pointer, revision: pointer.revision + 1, active: null, previous }
+}
+
 export function withRollback (pointer: Pointer): Pointer {
   const version = pointer.previous.at(-1)
   if (version === undefined) {

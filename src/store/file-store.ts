@@ -23,7 +23,7 @@ import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDu
 import { hasErrno } from '../base/errors.js'
 import { sha256 } from '../base/digest.js'
 import {
-  checkRevision, requireVersion, withActive, withoutVersion, withRollback, withVersion
+  checkRevision, requireVersion, withActive, withoutActive, withoutVersion, withRollback, withVersion
 } from './changes.js'
 import { storeErrors } from './errors.js'
 import { parsePointer, POINTER_FILE, serializePointer, versionFileName, type Pointer } from './pointer-file.js'
@@ -115,6 +115,10 @@ class FileStore implements BankStore {
 
   activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
     return this.#change(model, domain, expected, (pointer) => withActive(pointer, version))
+  }
+
+  deactivate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
+    return this.#change(model, domain, expected, withoutActive)
   }
 
   rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {

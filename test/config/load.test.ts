@@ -36,6 +36,10 @@ const texts: Record<string, [text: string, value: unknown]> = {
   runRows: ['1', 1],
   bankCacheBytes: ['0', 0],
   bodyBytes: ['1048576', 1048576],
+  bodiesBytes: ['4096', 4096],
+  compressBytes: ['5', 5],
+  connections: ['10', 10],
+  refusalHoldMs: ['5', 5],
   imagePixels: ['100', 100],
   calibrationBytes: ['1048576', 1048576],
   pictureBytes: ['1048576', 1048576],
@@ -56,9 +60,13 @@ describe('where settings come from', () => {
       adminKeyFile: '.bankswitch/admin.key',
       foldBudget: 0.05,
       queueRows: 1024,
-      runRows: 8,
+      runRows: 4,
       bankCacheBytes: 268435456,
       bodyBytes: 67108864,
+      bodiesBytes: 536870912,
+      compressBytes: 1024,
+      connections: 4096,
+      refusalHoldMs: 1000,
       imagePixels: 50000000,
       calibrationBytes: 1073741824,
       pictureBytes: 1610612736,
@@ -143,6 +151,7 @@ describe('numbers', () => {
   const bounds: Array<[name: string, minimum: number, maximum?: number]> = [
     ['port', 0, 65535], ['workers', 1, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
+    ['bodiesBytes', 1024, 2 ** 40], ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
     ['shutdownMs', 0, 3_600_000]
   ]
   for (const [name, minimum, maximum] of bounds) {

@@ -60,6 +60,10 @@ describe('preprocessing registered with a domain, and domains told by size', () 
       assert.equal((await service.app.inject({ method: 'POST', url, payload, headers })).headers['x-domain'], domain)
       const named = await service.app.inject({ method: 'POST', url, payload, headers: { ...headers, 'x-domain': 'px32' } })
       assert.equal(named.headers['x-domain'], 'px32')
+      const image = { name: 'input', shape: [2, 3, side, side], datatype: 'FP32', data: Array(6 * side ** 2).fill(0) }
+      const domains = { name: '__domain__', shape: [2], datatype: 'BYTES', data: ['', domain] }
+      const mixed = await service.app.inject({ method: 'POST', url, payload: { inputs: [image, domains] } })
+      assert.equal(mixed.headers['x-domain'], domain, 'a row without a domain is told by size, too')
     }
     assert.equal((await service.app.inject('/v1/models/switch')).json().domainFrom, 'inputSize')
   })

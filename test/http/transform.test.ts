@@ -44,6 +44,17 @@ describe('POST /v1/models/{model}/predict of an image-to-image model', () => {
     await rm(folder, { recursive: true })
   })
 
+  it('counts tiles as rows of the version that answered', async () => {
+    const statistics = async () => (await service.app.inject('/v2/models/hourglass@plain/stats')).json().model_stats[0]
+    const before = await statistics()
+    const response = await post(await painted(60, 40, 3, waves).png().toBuffer(), {}, '', 'hourglass')
+    const tiles = Number(/tiles;desc="(\d+)"/.exec(String(response.headers['server-timing']))![1])
+    assert.ok(tiles > 1)
+    const { inference_count: rows, execution_count: runs, inference_stats: { success } } = await statistics()
+    assert.deepEqual([rows - before.inference_count, runs - before.execution_count], [tiles, tiles])
+    assert.equal(success.count - before.inference_stats.success.count, 1)
+  })
+
   it('answers the doubled picture that the graph computes', async () => {
     const [width, height] = [13, 9]
     const bytes = await painted(width, height, 3, waves).png().toBuffer()

@@ -51,6 +51,7 @@ function job (values: number[], bank = 0, over: Partial<Job> = {}): Job {
   const shared = new Float64Array(new SharedArrayBuffer(16))
   shared.fill(bank)
   return {
+    turnOf: 'a',
     model: MODEL,
     bankKey: `m1:bank${bank}`,
     bank: shared,
@@ -63,7 +64,7 @@ function job (values: number[], bank = 0, over: Partial<Job> = {}): Job {
 }
 
 const submit = async (h: Harness, domain: string, one: Job, signal?: AbortSignal) => {
-  const [result] = await h.pool.submit(domain, [one], signal)
+  const [result] = await h.pool.submit([{ ...one, turnOf: domain }], signal)
   return Array.from(result!.outputs.y!.data as Float32Array)
 }
 
@@ -102,7 +103,7 @@ describe('InferencePool', () => {
     const h = await harness(t, { workers: 2 })
     h.open(100)
     const parts = Array.from({ length: 9 }, (_, at) => job([at, at + 0.5]))
-    const results = await h.pool.submit('a', parts)
+    const results = await h.pool.submit(parts)
     const answers = results.map(({ outputs }) => Array.from(outputs.y!.data as Float32Array))
     assert.deepEqual(answers, parts.map((_, at) => [at, at + 0.5]))
   })
@@ -111,7 +112,7 @@ describe('InferencePool', () => {
     const h = await harness(t, { bankBytesMax: 40 })
     h.open(100)
     const brought = async (bank: number) => {
-      const [result] = await h.pool.submit('a', [job([1], bank, { wanted: ['y', 'brought'] })])
+      const [result] = await h.pool.submit([job([1], bank, { wanted: ['y', 'brought'] })])
       return (result!.outputs.brought!.data as Float32Array)[0]
     }
     assert.deepEqual([await brought(1), await brought(1), await brought(2), await brought(1)], [1, 0, 1, 0])
@@ -196,11 +197,11 @@ describe('InferencePool', () => {
     await assert.rejects(submit(h, 'b', job([3])), hasCode('QUEUE_FULL'))
     let closed: Promise<void> | undefined
     const work = h.pool.keepOpen(async () => {
-      const first = await h.pool.submit('b', [job([4], 0, { runKey: undefined })], undefined, true)
+      const first = await h.pool.submit([job([4], 0, { turnOf: 'b', runKey: undefined })], undefined, true)
       closed = h.pool.close()
       await assert.rejects(submit(h, 'b', job([5])), hasCode('POOL_CLOSED'))
       await assert.rejects(h.pool.keepOpen(async () => {}), hasCode('POOL_CLOSED'))
-      const second = await h.pool.submit('b', [job([6])], undefined, true)
+      const second = await h.pool.submit([job([6], 0, { turnOf: 'b' })], undefined, true)
       return [...first, ...second].map(({ outputs }) => (outputs.y!.data as Float32Array)[0])
     })
     h.open(10)

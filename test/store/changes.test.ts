@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { sha256 } from '#src/base/digest.js'
 import {
-  checkRevision, requireVersion, VERSIONS_MAX, withActive, withoutVersion, withoutVersions, withRollback, withVersion
+  checkRevision, requireVersion, VERSIONS_MAX, withActive, withoutActive, withoutVersion, withoutVersions, withRollback, withVersion
 } from '#src/store/changes.js'
 import type { Pointer } from '#src/store/pointer-file.js'
 import type { VersionRecord } from '#src/store/bank-store.js'
@@ -68,6 +68,16 @@ test('steps leave the pointer that they start from as it was', () => {
 test('activating what is active changes the revision only', () => {
   const pointer = pointerWith(2)
   assert.deepEqual(withActive(pointer, 2), { ...pointer, revision: 3 })
+})
+
+test('deactivating leaves every version and a step back to the one that was active', () => {
+  const off = withoutActive(pointerWith(2))
+  assert.deepEqual([off.active, off.previous, off.revision, off.versions.length], [null, [1, 2], 3, 2])
+  assert.deepEqual(withoutActive(off), { ...off, revision: 4 })
+  assert.deepEqual([withRollback(off).active, withRollback(off).previous], [2, [1]])
+  assert.deepEqual([withActive(off, 2).active, withActive(off, 2).previous], [2, [1]])
+  assert.deepEqual(withActive(off, 1).previous, [1, 2])
+  assert.equal(withoutVersion(off, 2).active, null)
 })
 
 test('a rollback returns step by step and then is impossible', () => {

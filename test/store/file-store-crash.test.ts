@@ -76,11 +76,12 @@ async function sweep (
   return { kills: kills.sort((a, b) => a.n - b.n), survivor: survivor! }
 }
 
-/** The domain that an operation changes, and its active version afterwards; undefined for no such domain. */
-const AFTERWARDS: Record<OperationName, [place: string, active: number | undefined]> = {
+/** The domain that an operation changes, and its active version afterwards, null for none; undefined for no such domain. */
+const AFTERWARDS: Record<OperationName, [place: string, active: number | null | undefined]> = {
   publish: ['signs/night', 4],
   publishFirst: ['plates/fog', 1],
   activate: ['signs/night', 3],
+  deactivate: ['signs/night', null],
   rollBack: ['signs/night', 1],
   removeVersion: ['signs/night', 2],
   removeDomain: ['signs/night', undefined]

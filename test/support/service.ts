@@ -35,6 +35,7 @@ export async function startService (environment: Record<string, string> = {}): P
     BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
     BANKSWITCH_WORKERS: '2',
     BANKSWITCH_LOG_LEVEL: 'debug',
+    BANKSWITCH_REFUSAL_HOLD_MS: '0',
     ...environment
   }, [])
   const log: Array<Record<string, unknown>> = []

@@ -14,6 +14,8 @@ interface Datatype {
   /** Makes the runtime's array; from a count, from JSON values, or over aligned bytes. */
   array: TypedArrayConstructor | undefined
   isBig?: boolean
+  /** The upper half of a float32: the runtime has no such type, so it is widened, which is exact. */
+  isBfloat?: boolean
 }
 
 type TypedArrayConstructor = typeof Float32Array | typeof Float64Array | typeof Uint8Array | typeof Int8Array |
@@ -31,13 +33,15 @@ const DATATYPES: readonly Datatype[] = [
   { name: 'INT32', type: 'int32', width: 4, array: Int32Array },
   { name: 'INT64', type: 'int64', width: 8, array: BigInt64Array, isBig: true },
   { name: 'FP16', type: 'float16', width: 2, array: Uint16Array },
+  { name: 'BF16', type: 'float32', width: 2, array: Uint16Array, isBfloat: true },
   { name: 'FP32', type: 'float32', width: 4, array: Float32Array },
   { name: 'FP64', type: 'float64', width: 8, array: Float64Array },
   { name: 'BYTES', type: 'string', width: 0, array: undefined }
 ]
 
 const BY_NAME = new Map(DATATYPES.map((datatype) => [datatype.name, datatype]))
-const BY_TYPE = new Map(DATATYPES.map((datatype) => [datatype.type, datatype]))
+const NATIVE = DATATYPES.filter(({ isBfloat }) => isBfloat !== true)
+const BY_TYPE = new Map(NATIVE.map((datatype) => [datatype.type, datatype]))
 
 /** The protocol's name of a runtime type. */
 export function datatypeName (type: TensorType): string {
@@ -60,9 +64,23 @@ export function wireBytes (datatype: string, input: string, elements: number): n
 
 /** A tensor from its raw bytes, whose length has been checked against `wireBytes`. */
 export function tensorFromBytes (input: string, datatype: string, dims: number[], bytes: Uint8Array): PlainTensor {
-  const { type, array: ArrayType } = datatypeOf(datatype, input)
+  const { type, array: ArrayType, isBfloat } = datatypeOf(datatype, input)
+  if (isBfloat === true) return { type, dims, data: widened(alignedView(bytes, Uint16Array)) }
+  if (datatype === 'BOOL') requireBooleans(input, bytes)
   if (ArrayType === undefined) return { type, dims, data: stringsFromBytes(input, dims, bytes) }
   return { type, dims, data: alignedView<unknown>(bytes, ArrayType) as TensorData }
+}
+
+function widened (halves: Uint16Array): Float32Array {
+  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer)
+}
+
+function requireBooleans (input: string, bytes: Uint8Array): void {
+  const wrong = bytes.findIndex((byte) => byte > 1)
+  if (wrong < 0) return
+  throw httpErrors.PROTOCOL_INVALID(`the input "${input}" has a byte that is no BOOL`, {
+    input, expected: '0 or 1', received: bytes[wrong]
+  })
 }
 
 function stringsFromBytes (input: string, dims: number[], bytes: Uint8Array): string[] {
@@ -85,8 +103,8 @@ function stringsFromBytes (input: string, dims: number[], bytes: Uint8Array): st
 /** A tensor from JSON values, flat already, as many as its shape says. Throws PROTOCOL_INVALID for a wrong value. */
 export function tensorFromJson (input: string, datatype: string, dims: number[], values: unknown[]): PlainTensor {
   const { name, type, array: ArrayType, isBig } = datatypeOf(datatype, input)
-  if (name === 'FP16') {
-    throw httpErrors.PROTOCOL_INVALID(`the input "${input}" is FP16, which JSON cannot carry; send it as binary`, {
+  if (name === 'FP16' || name === 'BF16') {
+    throw httpErrors.PROTOCOL_INVALID(`the input "${input}" is ${name}, which JSON cannot carry; send it as binary`, {
       input, expected: 'binary data', received: 'JSON'
     })
   }
@@ -100,12 +118,21 @@ export function tensorFromJson (input: string, datatype: string, dims: number[],
   }
   if (ArrayType === undefined) return { type, dims, data: values as string[] }
   if (isBig === true) return { type, dims, data: (ArrayType as typeof BigInt64Array).from(values as number[], BigInt) }
-  return { type, dims, data: (ArrayType as typeof Float32Array).from(values as number[]) as TensorData }
+  const data = (ArrayType as typeof Float32Array).from(values as number[])
+  // What a narrow integer cannot hold would wrap around in silence.
+  const changed = name === 'BOOL' || name.startsWith('FP') ? -1 : data.findIndex((value, at) => value !== values[at])
+  if (changed >= 0) {
+    throw httpErrors.PROTOCOL_INVALID(`the input "${input}" has a value that is no ${name}`, {
+      input, expected: name, received: String(values[changed])
+    })
+  }
+  return { type, dims, data: data as TensorData }
 }
 
 function isJsonValue (value: unknown, name: string, isBig: boolean): boolean {
   if (name === 'BYTES') return typeof value === 'string'
   if (name === 'BOOL') return typeof value === 'boolean'
+  if (name === 'UINT64' && Number(value) < 0) return false
   return typeof value === 'number' && (!isBig || Number.isSafeInteger(value))
 }
 
@@ -115,12 +142,18 @@ export function jsonFromTensor (output: string, { type, data }: PlainTensor): un
     throw httpErrors.PROTOCOL_INVALID(`the output "${output}" is FP16, which JSON cannot carry; ask for binary_data`)
   }
   if (type === 'bool') return Array.from(data as Uint8Array, Boolean)
-  if (type === 'int64' || type === 'uint64') return Array.from(data as BigInt64Array, Number)
+  if (type === 'int64' || type === 'uint64') return integersForJson(output, data as BigInt64Array)
   const values = Array.from(data as ArrayLike<number | string>)
   if (!values.every((value) => typeof value === 'string' || Number.isFinite(value))) {
     throw httpErrors.PROTOCOL_INVALID(`the output "${output}" has NaN or infinite values; ask for binary_data`)
   }
   return values
+}
+
+function integersForJson (output: string, data: BigInt64Array): number[] {
+  const values = Array.from(data, Number)
+  if (values.every(Number.isSafeInteger)) return values
+  throw httpErrors.PROTOCOL_INVALID(`the output "${output}" has integers beyond 2^53; ask for binary_data`)
 }
 
 /** The raw bytes of an output. */

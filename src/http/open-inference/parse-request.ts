@@ -36,6 +36,8 @@ type RequestInputJson = Static<typeof RequestInput>
 export interface WantedOutput {
   name: string
   isBinary: boolean
+  /** How many classes instead of all values. */
+  classification?: unknown
 }
 
 export interface InferenceMessage {
@@ -58,6 +60,7 @@ export function parseInferenceRequest (body: Uint8Array, headerLength: string | 
   const jsonLength = headerLength === undefined ? body.length : parseHeaderLength(headerLength, body.length)
   const json = parseJson(body.subarray(0, jsonLength))
   const { id, parameters = {}, inputs, outputs } = json
+  refuseReserved(parameters)
   const isBinaryByDefault = parameters.binary_data_output === true
   const message: InferenceMessage = {
     ...(id === undefined ? {} : { id }),
@@ -66,11 +69,28 @@ export function parseInferenceRequest (body: Uint8Array, headerLength: string | 
     isBinaryByDefault
   }
   if (outputs !== undefined && outputs.length > 0) {
-    message.outputs = outputs.map(({ name, parameters: { binary_data: isBinary } = {} }) => {
-      return { name, isBinary: typeof isBinary === 'boolean' ? isBinary : isBinaryByDefault }
-    })
+    message.outputs = outputs.map(({ name, parameters: { binary_data: isBinary, classification } = {} }) => ({
+      name,
+      isBinary: typeof isBinary === 'boolean' ? isBinary : isBinaryByDefault,
+      ...(classification === undefined ? {} : { classification })
+    }))
   }
   return message
+}
+
+/** Sequences are for models with a state; names that the protocol's servers keep for themselves are no parameters. */
+function refuseReserved (parameters: Record<string, unknown>): void {
+  for (const name of Object.keys(parameters)) {
+    if (name.startsWith('triton_') || name === 'headers') {
+      throw httpErrors.PROTOCOL_INVALID('the name of a parameter is reserved', { received: name.slice(0, 100) })
+    }
+  }
+  const { sequence_id: sequence = 0 } = parameters
+  if (sequence !== 0 && sequence !== '') {
+    throw httpErrors.PROTOCOL_UNSUPPORTED('sequences are not supported; models here have no state', {
+      received: 'sequence_id'
+    })
+  }
 }
 
 function parseHeaderLength (text: string, bodyLength: number): number {

@@ -1,7 +1,8 @@
 /** An inference answer of the Open Inference Protocol v2: JSON, or JSON followed by the binary outputs. */
 import { servingErrors } from '../../serving/errors.js'
+import { classify } from './classification.js'
 import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
-import type { InferenceResult } from '../../serving/inference.js'
+import type { MixedResult } from '../../serving/mixed-inference.js'
 import type { InferenceMessage, WantedOutput } from './parse-request.js'
 
 export interface WireResponse {
@@ -13,22 +14,31 @@ export interface WireResponse {
 
 /** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for outputs that JSON cannot carry. */
 export function writeInferenceResponse (
-  model: string, message: InferenceMessage, result: InferenceResult
+  model: string, message: InferenceMessage, result: MixedResult, labels: readonly string[]
 ): WireResponse {
   const binary: Uint8Array[] = []
-  const outputs = wantedOutputs(message, result).map(({ name, isBinary }) => {
-    const tensor = result.outputs[name]!
+  const outputs = wantedOutputs(message, result).map(({ name, isBinary, classification }) => {
+    const whole = result.outputs[name]!
+    const tensor = classification === undefined ? whole : classify(name, whole, classification, labels)
     const common = { name, datatype: datatypeName(tensor.type), shape: tensor.dims }
     if (!isBinary) return { ...common, data: jsonFromTensor(name, tensor) }
     const bytes = bytesFromTensor(tensor)
     binary.push(bytes)
     return { ...common, parameters: { binary_data_size: bytes.length } }
   })
+  const [first] = result.answeredBy as [MixedResult['answeredBy'][number]]
+  const isMixed = result.answeredBy.length > 1
+  // The protocol's parameters are single values.
+  const list = (part: (one: typeof first) => string | number) => result.answeredBy.map(part).join()
   const json = Buffer.from(JSON.stringify({
     model_name: model,
-    model_version: String(result.version),
+    ...(isMixed ? {} : { model_version: String(first.version) }),
     ...(message.id === undefined ? {} : { id: message.id }),
-    parameters: { domain: result.domain, domain_version: result.version, bank_digest: result.digest },
+    parameters: {
+      domain: list(({ domain }) => domain),
+      domain_version: isMixed ? list(({ version }) => version) : first.version,
+      bank_digest: list(({ digest }) => digest)
+    },
     outputs
   }))
   if (binary.length === 0) return { body: json, contentType: 'application/json' }
@@ -37,7 +47,7 @@ export function writeInferenceResponse (
   }
 }
 
-function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceMessage, result: InferenceResult): WantedOutput[] {
+function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceMessage, result: MixedResult): WantedOutput[] {
   const known = Object.keys(result.outputs)
   if (outputs === undefined) return known.map((name) => ({ name, isBinary: isBinaryByDefault }))
   for (const { name } of outputs) {

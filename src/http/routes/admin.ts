@@ -10,6 +10,7 @@ import {
 import { parsePreprocessingText } from '../../serving/registration.js'
 import { describeDomain, etagOf } from './models.js'
 import type { App } from '../app-type.js'
+import type { BodyReader } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ExpectedRevision, DomainRecord } from '../../store/bank-store.js'
@@ -26,18 +27,18 @@ const PreconditionHeaders = Type.Object({
   'if-none-match': Type.Optional(Type.String({ description: '* for a domain that must not exist yet' }))
 })
 
-export async function registerAdminRoutes (app: App, engine: Engine, key: string): Promise<void> {
+export async function registerAdminRoutes (
+  app: App, engine: Engine, key: string, readBody: BodyReader
+): Promise<void> {
   app.addHook('onRequest', requireKey(key))
-  await app.register(async (scope) => registerBankUpload(scope as App, engine))
+  await app.register(async (scope) => registerBankUpload(scope as App, engine, readBody))
   await app.register(async (scope) => registerVersionRoutes(scope as App, engine))
   await app.register(async (scope) => registerPointerRoutes(scope as App, engine))
 }
 
-function registerBankUpload (app: App, engine: Engine): void {
+function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    ['application/json', 'application/octet-stream'], { parseAs: 'buffer' }, (_request, body, done) => done(null, body)
-  )
+  app.addContentTypeParser(['application/json', 'application/octet-stream'], readBody)
   app.put('/admin/models/:model/domains/:domain', {
     schema: {
       tags: ['admin'],
@@ -52,7 +53,7 @@ function registerBankUpload (app: App, engine: Engine): void {
       params: DomainParams,
       body: BinaryBody,
       querystring: RegisterQuery,
-      response: { 201: RegisteredSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 500, 503) }
+      response: { 201: RegisteredSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 429, 500, 503) }
     }
   }, async (request, reply) => {
     const { model, domain } = request.params

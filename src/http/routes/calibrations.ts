@@ -5,8 +5,11 @@ import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
 import { requireKey } from '../auth.js'
 import { httpErrors } from '../errors.js'
+import { readFormFile } from '../limits/form-file.js'
 import { BinaryBody, errorsOf, NameParameter, rawBody, RegisteredSchema } from '../schemas.js'
 import type { App } from '../app-type.js'
+import type { BodyShare } from '../limits/body-budget.js'
+import type { BodyLimits, BodyReader } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { JobRecord } from '../../calibration/jobs.js'
@@ -41,15 +44,15 @@ const JobSchema = Type.Object({
 const AcceptedSchema = Type.Object({ id: Type.String(), state: Type.String() }, { title: 'Accepted' })
 
 export async function registerCalibrationRoutes (
-  app: App, engine: Engine, key: string, bodyBytesMax: number
+  app: App, engine: Engine, key: string, limits: BodyLimits
 ): Promise<void> {
   app.addHook('onRequest', requireKey(key))
-  await app.register(async (scope) => await registerUpload(scope as App, engine, bodyBytesMax))
-  await app.register(async (scope) => registerContributions(scope as App, engine))
+  await app.register(async (scope) => await registerUpload(scope as App, engine, limits))
+  await app.register(async (scope) => registerContributions(scope as App, engine, limits.readBody))
   registerJobs(app, engine)
 }
 
-async function registerUpload (app: App, engine: Engine, bodyBytesMax: number): Promise<void> {
+async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax }: BodyLimits): Promise<void> {
   app.removeAllContentTypeParsers()
   await app.register(multipart, {
     limits: {
@@ -80,16 +83,16 @@ async function registerUpload (app: App, engine: Engine, bodyBytesMax: number): 
     }
   }, async (request, reply) => {
     const { model, domain } = request.params
-    const { uploads, fields } = await readForm(request, bodyBytesMax)
+    const { uploads, fields } = await readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
     const { id, state } = await engine.calibrations.start(model, domain, uploads, parseOptions(fields))
     reply.code(202).header('location', `/admin/jobs/${id}`)
     return { id, state }
   })
 }
 
-/** Throws REQUEST_INVALID for what is no form or has other files, REQUEST_TOO_LARGE for all files together. */
+/** Throws REQUEST_INVALID for what is no form or has other files, REQUEST_TOO_LARGE for all together, BODIES_FULL. */
 async function readForm (
-  request: FastifyRequest, bodyBytesMax: number
+  request: FastifyRequest, bodyBytesMax: number, share: BodyShare
 ): Promise<{ uploads: Uploads, fields: Record<string, string> }> {
   if (!request.isMultipart()) {
     throw httpErrors.CONTENT_TYPE_UNSUPPORTED('images come as a form', { expected: 'multipart/form-data' })
@@ -103,7 +106,7 @@ async function readForm (
       fields[part.fieldname] = String(part.value)
       continue
     }
-    const bytes = await part.toBuffer()
+    const bytes = await readFormFile(part, share)
     room -= bytes.length
     if (room < 0) {
       throw httpErrors.REQUEST_TOO_LARGE('the files are too large together', {
@@ -125,11 +128,9 @@ function wrongFile (received: string): Error {
   })
 }
 
-function registerContributions (app: App, engine: Engine): void {
+function registerContributions (app: App, engine: Engine, readBody: BodyReader): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(
-    'application/octet-stream', { parseAs: 'buffer' }, (_request, body, done) => done(null, body)
-  )
+  app.addContentTypeParser('application/octet-stream', readBody)
   app.post('/admin/models/:model/domains/:domain/contributions', {
     schema: {
       tags: ['calibration'],
@@ -147,7 +148,7 @@ function registerContributions (app: App, engine: Engine): void {
       }, { additionalProperties: false }),
       response: {
         201: Type.Intersect([RegisteredSchema, Type.Object({ images: Type.Integer() })]),
-        ...errorsOf(400, 401, 404, 409, 413, 415, 500, 503)
+        ...errorsOf(400, 401, 404, 409, 413, 415, 429, 500, 503)
       }
     }
   }, async (request, reply) => {

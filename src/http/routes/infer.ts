@@ -1,66 +1,135 @@
 /** Open Inference Protocol v2: inference. */
 import { Type } from 'typebox'
-import { runtimeErrors } from '../../runtime/errors.js'
-import { clientSignal, setAnswerHeaders } from '../answer.js'
-import { parseInferenceRequest, RequestSchema } from '../open-inference/parse-request.js'
-import { writeInferenceResponse } from '../open-inference/write-response.js'
-import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
-import { DomainHeader, errorsOf, ModelParameter, rawBody } from '../schemas.js'
+import { usualShape } from '../../models/manifest.js'
+import { parseDomainReference, resolveIn } from '../../serving/domain-reference.js'
+import { setAnswerHeaders } from '../answer.js'
+import { chosenEncoding, compress } from '../compress.js'
+import { httpErrors } from '../errors.js'
+import { patienceOf } from '../limits/deadline.js'
+import { RowEstimates } from '../limits/row-estimates.js'
+import { parseInferenceRequest, RequestSchema, type InferenceMessage } from '../open-inference/parse-request.js'
+import { parseRawRequest } from '../open-inference/raw-request.js'
+import { InferAnswer } from '../open-inference/schemas.js'
+import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
+import { modelOf, refuseEarly, requestedModel, type RequestedModel } from '../request-domain.js'
+import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
-import type { Engine } from '../../engine.js'
+import type { Engine, InferOptions } from '../../engine.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { MixedResult } from '../../serving/mixed-inference.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 const HEADER_LENGTH = 'inference-header-content-length'
 
-export function registerInferRoutes (app: App, engine: Engine): void {
+/** With this length there is no JSON: the body is the tensor. */
+const RAW = '0'
+
+/** An input that is no tensor of the model: BYTES of shape [rows], the domain of each row. */
+const DOMAIN_INPUT = '__domain__'
+
+const URL_INFER = '/v2/models/:model/infer'
+const URL_INFER_VERSION = '/v2/models/:model/versions/:version/infer'
+
+interface Parts {
+  engine: Engine
+  estimates: RowEstimates
+  /** The smallest answer worth compressing. */
+  compressBytes: number
+}
+
+export function registerInferRoutes (app: App, engine: Engine, compressBytes: number): void {
+  const parts: Parts = { engine, estimates: new RowEstimates(), compressBytes }
   const schema = {
     tags: ['inference'],
     summary: 'Infer (Open Inference Protocol v2, JSON or binary tensors)',
-    description: 'The domain is taken from X-Domain, else parameters.domain, else model@domain, else the default.',
-    headers: DomainHeader,
+    description: 'The domain is taken from X-Domain, else parameters.domain, else model@domain, else the default; ' +
+      'the BYTES input __domain__ of shape [rows] gives each row its own.',
+    headers: InferenceHeaders,
     body: rawBody(RequestSchema),
-    response: errorsOf(400, 404, 409, 413, 429, 500, 501, 503, 504)
+    response: { 200: InferAnswer, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 501, 503, 504) }
   }
-  app.post('/v2/models/:model/infer', {
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model),
+  app.post(URL_INFER, {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
     schema: { ...schema, params: Type.Object({ model: ModelParameter }) }
   }, async (request, reply) => {
-    return await answer(engine, request, reply, request.params.model)
+    return await answer(parts, request, reply, request.params.model)
   })
-  app.post('/v2/models/:model/versions/:version/infer', {
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model),
-    schema: { ...schema, params: Type.Object({ model: ModelParameter, version: Type.String() }) }
+  app.post(URL_INFER_VERSION, {
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
+    schema: { ...schema, params: Type.Object({ model: ModelParameter, version: VersionText }) }
   }, async (request, reply) => {
-    const { model, version } = request.params
-    return await answer(engine, request, reply, model, version)
+    return await answer(parts, request, reply, request.params.model, request.params.version)
   })
 }
 
 async function answer (
-  engine: Engine, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
+  parts: Parts, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
-  engine.readyModel(modelOf(path))
-  const headerLength = request.headers[HEADER_LENGTH]
+  const { engine, estimates } = parts
+  const ready = engine.readyModel(modelOf(path))
+  const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
-  const message = parseInferenceRequest(body, typeof headerLength === 'string' ? headerLength : undefined)
-  const { model, reference } = requestedModel(request, path, version, message.parameters.domain)
-  const signals = [clientSignal(request, reply), ...deadlineSignal(message.parameters.timeout)]
-  const result = await engine.infer(model, reference, message.feeds, AbortSignal.any(signals))
-  const response = writeInferenceResponse(model, message, result)
-  setAnswerHeaders(reply, result)
-  if (response.headerLength !== undefined) reply.header(HEADER_LENGTH, response.headerLength)
-  return reply.header('content-type', response.contentType).send(response.body)
+  const message = readMessage(engine, request, body, path, version)
+  const requested = requestedModel(engine, request, path, version, message.parameters.domain)
+  const { model } = requested
+  const signal = patienceOf(request, reply, message.parameters.timeout)
+  const result = await run(engine, requested, message.feeds, { signal, inputMs: performance.now() - begin })
+  estimates.observe(model, body.length, rowsOf(message.feeds))
+  const encodeBegin = performance.now()
+  const response = writeInferenceResponse(model, message, result, ready.entry.labels)
+  const domains = result.answeredBy.map(({ domain }) => domain).join()
+  setAnswerHeaders(reply, { ...result, domain: domains, version: result.answeredBy.map((one) => one.version).join() })
+  const sent = await compressed(parts, request, reply, response)
+  engine.observeEncoding(model, result.answeredBy, performance.now() - encodeBegin)
+  return reply.send(sent)
 }
 
-/** The protocol's `timeout` parameter: microseconds that a request may wait. 0 means no limit. */
-function deadlineSignal (timeout: string | number | boolean | undefined): AbortSignal[] {
-  const microseconds = Number(timeout)
-  if (timeout === undefined || !(microseconds > 0)) return []
-  const controller = new AbortController()
-  setTimeout(() => {
-    controller.abort(runtimeErrors.DEADLINE_EXCEEDED('the request waited longer than its timeout', {
-      expected: `${microseconds} microseconds`
-    }))
-  }, microseconds / 1000).unref()
-  return [controller.signal]
+/** With an input of domains each row has its own; an empty one is the request's. */
+async function run (
+  engine: Engine, { model, reference }: RequestedModel, { [DOMAIN_INPUT]: domains, ...feeds }: Tensors,
+  options: InferOptions
+): Promise<MixedResult> {
+  if (domains === undefined) {
+    const result = await engine.infer(model, reference, feeds, options)
+    return { ...result, answeredBy: [result] }
+  }
+  if (domains.type !== 'string' || domains.dims.length !== 1) {
+    throw httpErrors.PROTOCOL_INVALID(`the input "${DOMAIN_INPUT}" is no list of domains`, {
+      expected: 'BYTES of shape [rows]', received: `${domains.type} of shape [${domains.dims.join()}]`
+    })
+  }
+  const references = (domains.data as string[]).map((text) => text === '' ? reference : parseDomainReference(text))
+  return await engine.inferMixed(model, references, feeds, options)
+}
+
+function readMessage (
+  engine: Engine, request: FastifyRequest, body: Uint8Array, path: string, version: string | undefined
+): InferenceMessage {
+  const header = request.headers[HEADER_LENGTH]
+  const headerLength = typeof header === 'string' ? header.trim() : undefined
+  if (headerLength !== RAW) return parseInferenceRequest(body, headerLength)
+  const requested = requestedModel(engine, request, path, version)
+  const { artefact, entry: { manifest } } = engine.readyModel(requested.model)
+  const { reference = { domain: manifest.defaultDomain } } = requested
+  const { version: { preprocessing } } = resolveIn(engine.domain(manifest.name, reference.domain), reference)
+  const usual = usualShape(manifest, reference.domain, preprocessing)
+  const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
+  return parseRawRequest(body, artefact.inputs, usual, isJsonWanted !== true)
+}
+
+async function compressed (
+  { compressBytes }: Parts, request: FastifyRequest, reply: FastifyReply, response: WireResponse
+): Promise<Buffer> {
+  reply.header('content-type', response.contentType)
+  if (response.headerLength !== undefined) reply.header(HEADER_LENGTH, response.headerLength)
+  if (response.body.length < compressBytes) return response.body
+  reply.header('vary', 'accept-encoding')
+  const encoding = chosenEncoding(request.headers['accept-encoding'])
+  if (encoding === undefined) return response.body
+  reply.header('content-encoding', encoding)
+  return await compress(response.body, encoding)
+}
+
+function rowsOf (feeds: Tensors): number {
+  return Object.values(feeds)[0]?.dims[0] ?? 1
 }

@@ -1,13 +1,17 @@
 /** Pictures in, labels or pictures out; the model's task decides. */
 import multipart from '@fastify/multipart'
 import { Type } from 'typebox'
-import { acceptedType, clientSignal, setAnswerHeaders } from '../answer.js'
+import { acceptedType, setAnswerHeaders } from '../answer.js'
 import { httpErrors } from '../errors.js'
+import { patienceOf } from '../limits/deadline.js'
+import { readFormFile } from '../limits/form-file.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import {
   BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
 } from '../schemas.js'
 import type { App } from '../app-type.js'
+import type { BodyShare } from '../limits/body-budget.js'
+import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { EncodedFormat } from '../../imaging/encode.js'
@@ -27,9 +31,10 @@ const QUALITY_DEFAULT = 92
 
 type Query = Static<typeof PredictQuery>
 
-export async function registerPredictRoutes (app: App, engine: Engine, bodyBytesMax: number): Promise<void> {
+export async function registerPredictRoutes (app: App, engine: Engine, limits: BodyLimits): Promise<void> {
+  const { bodies, bodyBytesMax, readBody } = limits
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(IMAGE_TYPES, { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.addContentTypeParser(IMAGE_TYPES, readBody)
   await app.register(multipart, {
     limits: { files: 1, fields: 16, fieldSize: 1024, fileSize: bodyBytesMax, parts: 17, headerPairs: 64 }
   })
@@ -49,12 +54,12 @@ export async function registerPredictRoutes (app: App, engine: Engine, bodyBytes
       params: Type.Object({ model: ModelParameter }),
       body: BinaryBody,
       querystring: PredictQuery,
-      response: { 200: PredictionsSchema, ...errorsOf(400, 404, 406, 409, 413, 415, 429, 500, 503) }
+      response: { 200: PredictionsSchema, ...errorsOf(400, 404, 406, 409, 413, 415, 429, 500, 503, 504) }
     }
   }, async (request, reply) => {
-    const { model, reference } = requestedModel(request, request.params.model)
-    const image = await readImage(request)
-    const picture = { reference, image, signal: clientSignal(request, reply) }
+    const { model, reference } = requestedModel(engine, request, request.params.model)
+    const image = await readImage(request, bodies.shareOf(request.raw))
+    const picture = { reference, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
       const progressKey = request.headers['x-progress-key']
@@ -106,13 +111,13 @@ function requireWithout (query: Query, parameter: keyof Query): Query {
   })
 }
 
-async function readImage (request: FastifyRequest): Promise<Uint8Array> {
+async function readImage (request: FastifyRequest, share: BodyShare): Promise<Uint8Array> {
   if (request.isMultipart()) {
     const file = await request.file()
     if (file === undefined) {
       throw httpErrors.REQUEST_INVALID('the form holds no file', { expected: 'one file', received: 'none' })
     }
-    return await file.toBuffer()
+    return await readFormFile(file, share)
   }
   if (request.body instanceof Uint8Array && request.body.length > 0) return request.body
   throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a picture', received: 'nothing' })

@@ -1,0 +1,123 @@
+/**
+ * What each version of each domain has been asked and how long it took, as the statistics extension of the Open
+ * Inference Protocol reports it. A run that requests share counts once, each of them by its share of the rows.
+ */
+
+/** How many versions are counted; beyond, what was used longest ago is forgotten. */
+const COUNTED_MAX = 10_000
+
+export interface AnsweredRequest {
+  rows: number
+  queueMs: number
+  /** Reading and checking the request. */
+  inputMs: number
+  runs: ReadonlyArray<{ rows: number, runRows: number, inferMs: number }>
+}
+
+export interface Counted {
+  count: number
+  ms: number
+}
+
+export interface Statistics {
+  /** Milliseconds since 1970; 0 for never. */
+  lastInference: number
+  rows: number
+  runs: number
+  success: Counted
+  fail: Counted
+  queue: Counted
+  input: Counted
+  infer: Counted
+  output: Counted
+  /** By rows of a run. */
+  byRunRows: Map<number, Counted>
+}
+
+export class StatisticsBook {
+  readonly #entries = new Map<string, Statistics>()
+
+  /** The key names model, domain and version. */
+  countAnswered (key: string, { rows, queueMs, inputMs, runs }: AnsweredRequest): void {
+    const entry = this.#entryOf(key)
+    entry.lastInference = Date.now()
+    entry.rows += rows
+    let inferMs = 0
+    for (const run of runs) {
+      const share = run.rows / run.runRows
+      entry.runs += share
+      inferMs += run.inferMs * share
+      let batch = entry.byRunRows.get(run.runRows)
+      if (batch === undefined) entry.byRunRows.set(run.runRows, batch = { count: 0, ms: 0 })
+      add(batch, run.inferMs * share, share)
+    }
+    add(entry.success, queueMs + inputMs + inferMs)
+    add(entry.queue, queueMs)
+    add(entry.input, inputMs)
+    add(entry.infer, inferMs)
+  }
+
+  /** The answer follows the request that was counted. */
+  countOutput (key: string, ms: number): void {
+    const entry = this.#entryOf(key)
+    add(entry.output, ms)
+    add(entry.success, ms, 0)
+  }
+
+  countFailed (key: string, ms: number): void {
+    add(this.#entryOf(key).fail, ms)
+  }
+
+  /** All zero for what was never asked. */
+  of (key: string): Statistics {
+    return this.#entries.get(key) ?? emptyStatistics()
+  }
+
+  #entryOf (key: string): Statistics {
+    const entry = this.#entries.get(key) ?? emptyStatistics()
+    this.#entries.delete(key)
+    this.#entries.set(key, entry)
+    if (this.#entries.size > COUNTED_MAX) this.#entries.delete(this.#entries.keys().next().value!)
+    return entry
+  }
+}
+
+/** The sum over several versions. */
+export function sumOfStatistics (all: readonly Statistics[]): Statistics {
+  const sum = emptyStatistics()
+  for (const one of all) {
+    sum.lastInference = Math.max(sum.lastInference, one.lastInference)
+    sum.rows += one.rows
+    sum.runs += one.runs
+    for (const part of ['success', 'fail', 'queue', 'input', 'infer', 'output'] as const) {
+      add(sum[part], one[part].ms, one[part].count)
+    }
+    for (const [rows, { count, ms }] of one.byRunRows) {
+      const batch = sum.byRunRows.get(rows) ?? { count: 0, ms: 0 }
+      add(batch, ms, count)
+      sum.byRunRows.set(rows, batch)
+    }
+  }
+  return sum
+}
+
+function add (counted: Counted, ms: number, count = 1): void {
+  counted.count += count
+  counted.ms += ms
+}
+
+function emptyStatistics (): Statistics {
+  const nothing = () => ({ count: 0, ms: 0 })
+  return {
+    lastInference: 0,
+    rows: 0,
+    runs: 0,
+    success: nothing(),
+    fail: nothing(),
+    queue: nothing(),
+    input: nothing(),
+    infer: nothing(),
+    output: nothing(),
+    byRunRows: new Map()
+  }
+}

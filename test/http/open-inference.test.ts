@@ -1,0 +1,182 @@
+/** The protocol's parts on their own: datatypes, raw requests, classification, compression. */
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { gunzipSync, inflateSync } from 'node:zlib'
+import { chosenEncoding, compress } from '#src/http/compress.js'
+import { classify } from '#src/http/open-inference/classification.js'
+import { bytesFromTensor, datatypeName, jsonFromTensor, tensorFromBytes, tensorFromJson, wireBytes } from '#src/http/open-inference/datatypes.js'
+import { parseInferenceRequest } from '#src/http/open-inference/parse-request.js'
+import { parseRawRequest } from '#src/http/open-inference/raw-request.js'
+import { hasCode } from '../support/errors.js'
+import type { PlainTensor, TensorType, ValueDescription } from '#src/ort/session.js'
+
+/** Two elements as raw bytes and as JSON, little-endian, after the protocol's table of datatypes. */
+const DATATYPES: Array<[name: string, type: TensorType, hex: string, json: unknown[]]> = [
+  ['BOOL', 'bool', '0001', [false, true]],
+  ['UINT8', 'uint8', '00ff', [0, 255]],
+  ['UINT16', 'uint16', '0100ffff', [1, 65535]],
+  ['UINT32', 'uint32', '01000000ffffffff', [1, 4294967295]],
+  ['UINT64', 'uint64', '0100000000000000ffffffffffff1f00', [1, 2 ** 53 - 1]],
+  ['INT8', 'int8', '80ff', [-128, -1]],
+  ['INT16', 'int16', '0080ffff', [-32768, -1]],
+  ['INT32', 'int32', '00000080ffffffff', [-2147483648, -1]],
+  ['INT64', 'int64', '0100000000000000ffffffffffffffff', [1, -1]],
+  ['FP32', 'float32', '0000803f000020c0', [1, -2.5]],
+  ['FP64', 'float64', '000000000000f03f00000000000004c0', [1, -2.5]],
+  ['BYTES', 'string', '0200000061620300000061c3a9', ['ab', 'aé']]
+]
+
+describe('datatypes', () => {
+  for (const [name, type, hex, json] of DATATYPES) {
+    it(`${name}: binary and JSON, both ways`, () => {
+      const bytes = Buffer.from(hex, 'hex')
+      const fromBytes = tensorFromBytes('x', name, [2], bytes)
+      assert.equal(fromBytes.type, type)
+      assert.deepEqual(tensorFromJson('x', name, [2], json), fromBytes)
+      assert.deepEqual(Buffer.from(bytesFromTensor(fromBytes)), bytes)
+      assert.deepEqual(jsonFromTensor('x', fromBytes), json)
+      assert.equal(datatypeName(type), name)
+      assert.equal(wireBytes(name, 'x', 2), name === 'BYTES' ? undefined : bytes.length)
+    })
+  }
+
+  it('FP16: binary both ways, JSON neither way', () => {
+    const bytes = Buffer.from('003c00c1', 'hex')
+    const tensor = tensorFromBytes('x', 'FP16', [2], bytes)
+    assert.equal(tensor.type, 'float16')
+    assert.deepEqual(Buffer.from(bytesFromTensor(tensor)), bytes)
+    assert.throws(() => tensorFromJson('x', 'FP16', [1], [1]), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => jsonFromTensor('x', tensor), hasCode('PROTOCOL_INVALID'))
+  })
+
+  it('BF16 is widened to FP32, exactly; JSON cannot carry it', () => {
+    const { type, data } = tensorFromBytes('x', 'BF16', [3], Buffer.from('803f20c0807f', 'hex'))
+    assert.equal(type, 'float32')
+    assert.deepEqual(data, Float32Array.of(1, -2.5, Infinity))
+    assert.throws(() => tensorFromJson('x', 'BF16', [1], [1]), hasCode('PROTOCOL_INVALID'))
+  })
+
+  it('take bytes that are not aligned', () => {
+    const bytes = Buffer.from('ff0000803f', 'hex').subarray(1)
+    assert.deepEqual(tensorFromBytes('x', 'FP32', [1], bytes).data, Float32Array.of(1))
+  })
+
+  const wrong: Array<[string, unknown]> = [
+    ['UINT8', 256], ['UINT8', -1], ['UINT8', 1.5], ['INT8', 128], ['INT16', 32768], ['UINT16', 65536], ['INT32', 2 ** 31],
+    ['UINT32', -1], ['INT64', 2 ** 53], ['UINT64', -1], ['INT64', 0.5], ['BOOL', 1], ['BYTES', 1], ['FP32', '1'], ['FP64', null], ['FP32', [1]]
+  ]
+  for (const [name, value] of wrong) {
+    it(`refuse ${JSON.stringify(value)} as ${name}`, () => {
+      assert.throws(() => tensorFromJson('x', name, [1], [value]), hasCode('PROTOCOL_INVALID'))
+    })
+  }
+
+  it('refuse what has no JSON: NaN, and integers beyond 2^53', () => {
+    assert.throws(() => jsonFromTensor('y', { type: 'float32', dims: [1], data: Float32Array.of(NaN) }), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => jsonFromTensor('y', { type: 'int64', dims: [1], data: BigInt64Array.of(2n ** 53n) }), hasCode('PROTOCOL_INVALID'))
+  })
+
+  it('refuse a byte that is no BOOL, and BYTES that do not add up', () => {
+    assert.throws(() => tensorFromBytes('x', 'BOOL', [2], Buffer.from([0, 2])), hasCode('PROTOCOL_INVALID', { received: 2 }))
+    for (const hex of ['', '01000000', '0500000061', '010000006101', 'ffffffff']) {
+      assert.throws(() => tensorFromBytes('x', 'BYTES', [1], Buffer.from(hex, 'hex')), hasCode('PROTOCOL_INVALID'), hex)
+    }
+  })
+})
+
+describe('parseInferenceRequest', () => {
+  const parse = (json: object, bytes = Buffer.alloc(0)) => {
+    const header = Buffer.from(JSON.stringify(json))
+    return parseInferenceRequest(Buffer.concat([header, bytes]), String(header.length))
+  }
+
+  it('reads binary tensors in the order of the inputs that are binary', () => {
+    const binary = (name: string, datatype: string, size: number) => ({ name, datatype, shape: [2], parameters: { binary_data_size: size } })
+    const { feeds } = parse({
+      inputs: [binary('a', 'UINT8', 2), { name: 'b', datatype: 'INT32', shape: [1], data: [7] }, binary('c', 'INT16', 4)]
+    }, Buffer.from('0102030004ff', 'hex'))
+    assert.deepEqual(feeds.a!.data, Uint8Array.of(1, 2))
+    assert.deepEqual(feeds.b!.data, Int32Array.of(7))
+    assert.deepEqual(feeds.c!.data, Int16Array.of(3, -252))
+  })
+
+  it('reads an empty tensor', () => {
+    const { feeds } = parse({ inputs: [{ name: 'a', datatype: 'FP32', shape: [0, 3], parameters: { binary_data_size: 0 } }] })
+    assert.deepEqual(feeds.a, { type: 'float32', dims: [0, 3], data: new Float32Array(0) })
+  })
+
+  it('refuses names of parameters that are reserved, and sequences', () => {
+    const inputs = [{ name: 'a', datatype: 'FP32', shape: [1], data: [1] }]
+    for (const name of ['triton_enable', 'headers']) {
+      assert.throws(() => parse({ inputs, parameters: { [name]: 'x' } }), hasCode('PROTOCOL_INVALID'))
+    }
+    assert.throws(() => parse({ inputs, parameters: { sequence_id: 7 } }), hasCode('PROTOCOL_UNSUPPORTED'))
+    parse({ inputs, parameters: { sequence_id: 0, custom: 'x', priority: 1 } })
+  })
+})
+
+describe('parseRawRequest', () => {
+  const input = (dims: Array<number | null>, type: TensorType = 'float32'): ValueDescription => ({ name: 'x', type, dims })
+  const parse = (bytes: number, inputs: ValueDescription[], usual: number[] = []) => {
+    return parseRawRequest(Buffer.alloc(bytes), inputs, usual, true).feeds.x?.dims
+  }
+
+  it('deduces one row of the model, or the size that varies', () => {
+    assert.deepEqual(parse(24, [input([null, 3, 2])]), [1, 3, 2])
+    assert.deepEqual(parse(24, [input([1, 3, null])]), [1, 3, 2])
+    assert.deepEqual(parse(24, [input([null, null])]), [1, 6])
+    assert.deepEqual(parse(48, [input([null, 3, null, null])], [1, 3, 2, 2]), [1, 3, 2, 2])
+  })
+
+  it('takes a body as one element of BYTES', () => {
+    const { feeds } = parseRawRequest(Buffer.from('hello'), [input([null], 'string')], [], true)
+    assert.deepEqual(feeds.x, { type: 'string', dims: [1], data: ['hello'] })
+  })
+
+  it('refuses another size, and models with several inputs', () => {
+    for (const bytes of [0, 20, 28, 48]) assert.throws(() => parse(bytes, [input([null, 3, 2])]), hasCode('PROTOCOL_INVALID'))
+    for (const bytes of [0, 7]) assert.throws(() => parse(bytes, [input([null, null])]), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => parse(24, [input([null, 3, null, null])], [1, 3, 2, 2]), hasCode('PROTOCOL_INVALID', { expected: '48 bytes' }))
+    assert.throws(() => parse(24, [input([6]), input([6])]), hasCode('PROTOCOL_INVALID'))
+  })
+})
+
+describe('classify', () => {
+  const scores: PlainTensor = { type: 'float32', dims: [2, 3], data: Float32Array.of(1, 3, 2, 5, NaN, 5) }
+
+  it('gives the best classes of every row, ties by index, NaN last', () => {
+    assert.deepEqual(classify('y', scores, 2, ['a', 'b', 'c']), {
+      type: 'string', dims: [2, 2], data: ['3.000000:1:b', '2.000000:2:c', '5.000000:0:a', '5.000000:2:c']
+    })
+    assert.deepEqual(classify('y', scores, 9, ['a']).data, [
+      '3.000000:1', '2.000000:2', '1.000000:0', '5.000000:0', '5.000000:2', 'NaN:1'
+    ])
+  })
+
+  it('takes integers as they are, one row of a vector, no rows at all', () => {
+    assert.deepEqual(classify('y', { type: 'int64', dims: [2], data: BigInt64Array.of(1n, 2n) }, 1, []).data, ['2:1'])
+    assert.deepEqual(classify('y', { type: 'float32', dims: [0, 3], data: new Float32Array(0) }, 1, []).dims, [0, 0])
+  })
+
+  it('refuses what is no count or has no order', () => {
+    for (const count of [0, -1, 1.5, '2', true]) assert.throws(() => classify('y', scores, count, []), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => classify('y', { type: 'string', dims: [1], data: ['a'] }, 1, []), hasCode('PROTOCOL_INVALID'))
+  })
+})
+
+describe('compression', () => {
+  it('chooses what the client likes best of what there is', () => {
+    const cases: Array<[string | undefined, string | undefined]> = [
+      [undefined, undefined], ['', undefined], ['br', undefined], ['identity', undefined], ['gzip', 'gzip'], ['deflate', 'deflate'],
+      ['gzip, deflate', 'gzip'], ['deflate, gzip', 'deflate'], ['gzip;q=0.5, deflate', 'deflate'], ['gzip;q=0, deflate;q=0', undefined],
+      ['GZIP ; q=1', 'gzip'], ['gzip;q=x', undefined]
+    ]
+    for (const [header, expected] of cases) assert.equal(chosenEncoding(header), expected, String(header))
+  })
+
+  it('gives back what went in', async () => {
+    const body = Buffer.from('bank '.repeat(1000))
+    assert.deepEqual(gunzipSync(await compress(body, 'gzip')), body)
+    assert.deepEqual(inflateSync(await compress(body, 'deflate')), body)
+  })
+})
