@@ -3,16 +3,12 @@
  *
  *   npm run bench:profile -- --model MODEL.onnx --shape 1x3x224x224 [--rounds 20 --fold-budget 0.05]
  */
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { packBank } from '#src/bank/pack.js'
+import { readdir, readFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { withCompiled } from '#src/cli/compiled-once.js'
 import { markdownTable } from '#src/cli/measure.js'
 import { parseModelArguments } from '#src/cli/model-arguments.js'
-import { readArtefact } from '#src/compiler/artefact.js'
 import { compileSource } from '#src/compiler/pipeline.js'
-import { bankFeeds } from '#src/compiler/prove.js'
-import { sampleFeeds } from '#src/compiler/sample-inputs.js'
 import { openSession, type PlainTensor } from '#src/ort/session.js'
 
 const WARM_UP_RUNS = 3
@@ -22,14 +18,10 @@ const { source, options, values } = await parseModelArguments(process.argv.slice
 })
 const rounds = Number(values.rounds)
 
-const folder = await mkdtemp(join(tmpdir(), 'bankswitch-profile-'))
-try {
-  await compileSource(source, folder, options)
-  const artefact = await readArtefact(folder)
-  const feeds = sampleFeeds(artefact.inputs, artefact.samples[0]!, 1, 1)
-  const bank = bankFeeds(artefact.bankInputs, packBank(artefact.layout, artefact.ownBank))
-  const fused = await profile('fused', source.path, 'all', feeds)
-  const switched = await profile('switched', artefact.graphPath, 'disabled', { ...feeds, ...bank })
+await withCompiled((folder) => compileSource(source, folder, options), async ({ folder, artefact, bank, feedsOf }) => {
+  const feeds = feedsOf(1)
+  const fused = await profile(join(folder, 'fused'), source.path, 'all', feeds)
+  const switched = await profile(join(folder, 'switched'), artefact.graphPath, 'disabled', { ...feeds, ...bank })
   const operators = [...new Set([...fused.keys(), ...switched.keys()])]
   const cell = (times: Map<string, Times>, operator: string) => {
     const { count = 0, us = 0 } = times.get(operator) ?? {}
@@ -42,9 +34,7 @@ try {
       operator, ...cell(fused, operator), ...cell(switched, operator), difference(operator).toFixed(0)
     ])
   ))
-} finally {
-  await rm(folder, { recursive: true, force: true })
-}
+})
 
 interface Times {
   count: number
@@ -53,14 +43,14 @@ interface Times {
 
 /** Nodes and microseconds per run of each operator. */
 async function profile (
-  name: string, path: string, optimization: 'all' | 'disabled', feeds: Record<string, PlainTensor>
+  prefix: string, path: string, optimization: 'all' | 'disabled', feeds: Record<string, PlainTensor>
 ): Promise<Map<string, Times>> {
-  const session = await openSession(path, { optimization, profilePrefix: join(folder, `${name}-profile`) })
+  const session = await openSession(path, { optimization, profilePrefix: prefix })
   for (let run = 0; run < WARM_UP_RUNS + rounds; run++) await session.run(feeds)
   session.endProfiling()
   await session.release()
-  const file = (await readdir(folder)).find((entry) => entry.startsWith(`${name}-profile`))!
-  const events = JSON.parse(await readFile(join(folder, file), 'utf8')) as ProfileEvent[]
+  const file = (await readdir(dirname(prefix))).find((entry) => entry.startsWith(`${basename(prefix)}_`))!
+  const events = JSON.parse(await readFile(join(dirname(prefix), file), 'utf8')) as ProfileEvent[]
   const kernels = events.filter(({ cat, name: event }) => cat === 'Node' && event.endsWith('_kernel_time'))
   const perRun = kernels.length / (WARM_UP_RUNS + rounds)
   const times = new Map<string, Times>()

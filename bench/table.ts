@@ -9,16 +9,13 @@
  *
  *   npm run bench [-- --rounds 20 --batch 1,8 --budget 0.05 --only ResNet-18]
  */
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { cpus, tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { packBank } from '#src/bank/pack.js'
+import { withCompiled } from '#src/cli/compiled-once.js'
 import { markdownTable, measure, quantile } from '#src/cli/measure.js'
-import { readArtefact } from '#src/compiler/artefact.js'
 import { compileModel } from '#src/compiler/pipeline.js'
-import { bankFeeds } from '#src/compiler/prove.js'
-import { sampleFeeds } from '#src/compiler/sample-inputs.js'
 import { openSession } from '#src/ort/session.js'
 import { densenet121, efficientnetB0, shufflenetV2, superResolution } from '../test/support/more-networks.js'
 import { mobilenetV2, resnet18, resnet50, type Network } from '../test/support/networks.js'
@@ -69,21 +66,18 @@ console.log(text)
 if (values.only === undefined) await writeSection('switch', text)
 
 async function benchNetwork (name: string, { bytes, inputDims }: Network, batches: number[]): Promise<string[][]> {
-  const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-'))
-  try {
-    await compileModel(bytes, folder, { foldBudget: budget, samples: [{ '': inputDims }] })
-    const artefact = await readArtefact(folder)
+  const compile = (folder: string) => compileModel(bytes, folder, { foldBudget: budget, samples: [{ '': inputDims }] })
+  return await withCompiled(compile, async ({ artefact, bank, feedsOf }) => {
     const alternatives = [parametersAsInputs(bytes), mulAndAdd(bytes)]
     const sessions = [
       await openSession(bytes, { optimization: 'all' }),
       await openSession(artefact.graphPath, { optimization: 'disabled' }),
       ...await Promise.all(alternatives.map((other) => openSession(other.bytes, { optimization: 'all' })))
     ]
-    const bank = bankFeeds(artefact.bankInputs, packBank(artefact.layout, artefact.ownBank))
     const further = [{}, bank, ...alternatives.map(({ feeds }) => feeds)]
     const result: string[][] = []
     for (const batch of batches) {
-      const feeds = sampleFeeds(artefact.inputs, artefact.samples[0]!, batch, 1)
+      const feeds = feedsOf(batch)
       const contenders = sessions.map((session, at) => ({
         name: String(at), run: () => session.run({ ...feeds, ...further[at] })
       }))
@@ -104,7 +98,5 @@ async function benchNetwork (name: string, { bytes, inputDims }: Network, batche
     }
     for (const session of sessions) await session.release()
     return result
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }

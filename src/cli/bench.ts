@@ -1,14 +1,8 @@
 /** `bankswitch bench switch`: what switching costs for a model, on this machine. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { packBank } from '../bank/pack.js'
-import { readArtefact } from '../compiler/artefact.js'
 import { compileSource } from '../compiler/pipeline.js'
-import { bankFeeds } from '../compiler/prove.js'
-import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { configErrors } from '../config/load.js'
 import { openSession } from '../ort/session.js'
+import { withCompiled } from './compiled-once.js'
 import { measure } from './measure.js'
 import { MODEL_ARGUMENTS_HELP, parseModelArguments, type ModelArguments } from './model-arguments.js'
 
@@ -61,18 +55,14 @@ async function bench (argv: string[]): Promise<number> {
   return 0
 }
 
-/** Compiles into a folder that is removed again, and measures both in this thread. */
+/** Measures both in this thread. */
 export async function benchSwitch (
   { source, options }: Pick<ModelArguments, 'source' | 'options'>, batch: number, rounds: number
 ): Promise<SwitchBenchmark> {
-  const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-'))
-  try {
-    await compileSource(source, folder, options)
-    const artefact = await readArtefact(folder)
+  return await withCompiled((folder) => compileSource(source, folder, options), async ({ artefact, bank, feedsOf }) => {
     const fused = await openSession(source.path, { optimization: 'all' })
     const switched = await openSession(artefact.graphPath, { optimization: 'disabled' })
-    const feeds = sampleFeeds(artefact.inputs, artefact.samples[0]!, batch, 1)
-    const bank = bankFeeds(artefact.bankInputs, packBank(artefact.layout, artefact.ownBank))
+    const feeds = feedsOf(batch)
     const [base, ours] = await measure([
       { name: 'fused', run: () => fused.run(feeds) },
       { name: 'switched', run: () => switched.run({ ...feeds, ...bank }) }
@@ -91,9 +81,7 @@ export async function benchSwitch (
       bytesPerDomain: artefact.layout.length * Float32Array.BYTES_PER_ELEMENT,
       weightBytes: artefact.weightBytes
     }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  })
 }
 
 const COUNT_MAX = 100_000
