@@ -74,7 +74,7 @@ class SuperBlock(nn.Module):
 class SuperResolver(nn.Module):
     """Doubles a picture (values 0..1): residual blocks beside a bicubic skip; starts as bicubic interpolation."""
 
-    def __init__(self, norm: Norm, channels: int = 32, blocks: int = 8) -> None:
+    def __init__(self, norm: Norm, channels: int = 32, blocks: int = 6) -> None:
         super().__init__()
         self.head = nn.Conv2d(3, channels, 3, 1, 1)
         self.body = nn.Sequential(*[SuperBlock(channels, norm) for _ in range(blocks)])
