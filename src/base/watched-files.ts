@@ -48,6 +48,7 @@ export class WatchedFiles {
 
   close (): void {
     clearInterval(this.#timer)
+    this.#timer = undefined
   }
 }
 
