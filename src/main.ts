@@ -19,6 +19,10 @@ const COMMANDS: Readonly<Record<string, { summary: string, load (): Promise<Comm
     summary: 'register a bank without a running server',
     load: async () => (await import('./cli/register.js')).command
   },
+  keys: {
+    summary: 'add, list and revoke the keys of a server',
+    load: async () => (await import('./cli/keys.js')).command
+  },
   calibrate: {
     summary: 'make a bank for a domain from unlabelled images',
     load: async () => (await import('./cli/calibrate.js')).command

@@ -1,5 +1,6 @@
 /** `bankswitch serve`: the service itself. */
 import { loadSettings } from '../config/load.js'
+import { KeyRing } from '../access/key-ring.js'
 import { obtainAdminKey } from '../config/admin-key.js'
 import { createEngine } from '../engine.js'
 import { startServer, type RunningServer } from '../http/server.js'
@@ -21,12 +22,12 @@ async function serve (flags: string[]): Promise<number> {
   if (adminKey.path !== undefined) {
     logger.info({ path: adminKey.path, isNew: adminKey.isNew }, 'the admin key stands in this file')
   }
+  const keys = await KeyRing.open({ adminKey: adminKey.key, path: settings.keysFile, logger })
   const metrics = createMetrics()
   const engine = await createEngine({ settings, logger, metrics })
-  const server = await startServer({
-    engine, settings, logger, metrics, adminKey: adminKey.key, version: packageVersion()
-  })
-  logger.info({ address: server.address, documentation: `${server.address}/docs` }, 'listening')
+  const server = await startServer({ engine, settings, logger, metrics, keys, version: packageVersion() })
+  const { address, adminAddress } = server
+  logger.info({ address, adminAddress, documentation: `${address}/docs` }, 'listening')
   void engine.prepared.then(() => {
     if (engine.isReady) logger.info('ready')
   })

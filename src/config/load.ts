@@ -87,6 +87,7 @@ function fromFlags (flags: string[], faults: string[]): Given {
 /** Text as the schema's type; what does not look like it stays text, for the validator to refuse. */
 function coerce (setting: string, text: string): unknown {
   const schema = settingsShape[setting as keyof typeof settingsShape] as { type?: string }
+  if (schema.type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text
   if (schema.type !== 'number' && schema.type !== 'integer') return text
   if (schema.type === 'number' && text === INFINITE) return Infinity
   return /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) && Number.isFinite(Number(text)) ? Number(text) : text

@@ -35,6 +35,32 @@ export const settingsShape = {
     default: '.bankswitch/admin.key',
     description: 'File of the admin key, made at the first start, mode 0600'
   }),
+  keysFile: Type.String({
+    minLength: 1,
+    default: '.bankswitch/keys.json',
+    description: 'File of further keys, which `bankswitch keys` writes; read again when it changes'
+  }),
+  inferenceKeyed: Type.Boolean({ default: false, description: 'Whether inference, and lists of models, need a key' }),
+  metricsKeyed: Type.Boolean({ default: false, description: 'Whether `/metrics` needs a key' }),
+  requestsPerMinute: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000,
+    default: 0,
+    description: 'Requests a minute of one key, or of one address without a key; beyond, 429; 0 for no limit'
+  }),
+  adminPort: Type.Optional(Type.Integer({
+    minimum: 0,
+    maximum: 65535,
+    description: 'Port for the admin API and metrics, which the other port then does not serve; 0 takes a free one'
+  })),
+  adminHost: Type.String({
+    minLength: 1, default: '127.0.0.1', description: 'Address to listen on at the port for the admin API'
+  }),
+  tlsCertificateFile: Type.Optional(Type.String({
+    minLength: 1,
+    description: 'PEM certificates, leaf first; with its key, all ports speak HTTPS; read again when it changes'
+  })),
+  tlsKeyFile: Type.Optional(Type.String({ minLength: 1, description: 'PEM private key of the certificate' })),
   workers: Type.Integer({
     minimum: 1,
     maximum: WORKERS_MAX,

@@ -9,6 +9,8 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyRequest } from 'fastify'
+import { guardRoutes, routeNotFound } from './access/guard.js'
+import { isServed, kindOf, type AccessSettings, type Part } from './access/route-access.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
@@ -24,18 +26,29 @@ import { registerPredictRoutes } from './routes/predict.js'
 import { registerRepositoryRoutes } from './routes/repository.js'
 import { isRawBody } from './schemas.js'
 import type { App } from './app-type.js'
+import type { KeyRing } from '../access/key-ring.js'
 import type { Settings } from '../config/schema.js'
 import type { Engine } from '../engine.js'
+import type { TlsFiles } from './tls.js'
 import type { Logger } from '../observability/logger.js'
 import type { Metrics } from '../observability/metrics.js'
 
 export interface AppOptions {
   engine: Engine
-  settings: Pick<Settings, 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs'>
-  adminKey: string
+  settings: AccessSettings & Pick<
+    Settings,
+    'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs' | 'requestsPerMinute'
+  >
+  keys: KeyRing
   logger: Logger
   metrics: Metrics
   version: string
+  /** The routes that it answers; all if not given. */
+  part?: Part
+  /** Given when several applications share one. */
+  bodies?: BodyBudget
+  /** Given for HTTPS. */
+  tls?: TlsFiles
 }
 
 /** Model names may carry `@domain:version`. */
@@ -48,8 +61,17 @@ const REQUEST_MS = 120_000
 const SLOWNESS_CHECK_MS = 5_000
 const IDLE_SWEEP_MS = 50
 
+/** For browsers that are led here: our answers are no scripts, no frames and no pages, but for /docs. */
+const SAFETY_HEADERS = {
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'"
+}
+
 export async function buildApp (options: AppOptions): Promise<App> {
-  const { engine, settings, logger, metrics } = options
+  const { engine, settings, logger, metrics, keys, part = 'all' } = options
+  const slowness = { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS }
   const app: App = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -58,13 +80,13 @@ export async function buildApp (options: AppOptions): Promise<App> {
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
-    http: { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS },
+    ...(options.tls === undefined ? { http: slowness } : { https: { ...slowness, ...options.tls } }),
     forceCloseConnections: 'idle'
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
-  const methodsAt = trackRoutes(app)
+  const methodsAt = trackRoutes(app, part)
   const drainMs = () => engine.drainMs
-  const bodies = new BodyBudget(settings.bodiesBytes)
+  const { bodies = new BodyBudget(settings.bodiesBytes) } = options
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)
   const refusals = limitLoad(app, settings, bodies)
@@ -74,6 +96,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app, metrics)
+  const modelOfJob = (id: string) => engine.calibrations.job(id).subject.model?.toString()
+  await guardRoutes(app, { keys, settings, part, modelOfJob })
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
   const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
@@ -83,9 +107,9 @@ export async function buildApp (options: AppOptions): Promise<App> {
     registerInferRoutes(scope as App, engine, settings.compressBytes)
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
-  await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey, readBody))
-  await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, options.adminKey, limits))
-  await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine, options.adminKey))
+  await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))
+  await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
+  await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
   registerOpenInferenceRoutes(app, engine, options.version)
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, metrics)
@@ -118,7 +142,7 @@ function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudg
 function addHooks (app: App, metrics: Metrics): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
-    reply.header('x-content-type-options', 'nosniff')
+    reply.headers(SAFETY_HEADERS)
   })
   app.addHook('onSend', async (_request, reply) => {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8') {
@@ -133,6 +157,7 @@ function addHooks (app: App, metrics: Metrics): void {
       url: request.url.slice(0, 200),
       status: reply.statusCode,
       ms: Math.round(reply.elapsedTime * 1000) / 1000,
+      key: request.caller?.id,
       domain: reply.getHeader('x-domain'),
       domainVersion: reply.getHeader('x-domain-version'),
       timing: reply.getHeader('server-timing')
@@ -164,19 +189,23 @@ async function addDocuments (app: App, version: string): Promise<void> {
         version,
         description: 'One convolutional network, one bank of batch-norm statistics per input domain.'
       },
-      components: { securitySchemes: { adminKey: { type: 'http', scheme: 'bearer' } } }
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } }
     }
   })
-  await app.register(swaggerUi, { routePrefix: '/docs' })
+  // Browsers would ask for its scripts by https, which only a port with TLS speaks.
+  const transformStaticCSP = (policy: string) => policy.replace(/ *upgrade-insecure-requests;?/, '')
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP })
   app.get('/openapi.json', { schema: { hide: true }, logLevel: 'silent' }, async () => app.swagger())
 }
 
 /** Which methods a path answers to, to tell a wrong method from a wrong path. */
-function trackRoutes (app: App): (request: FastifyRequest) => string[] {
+function trackRoutes (app: App, part: Part): (request: FastifyRequest) => string[] {
   const routes: Array<{ pattern: RegExp, method: string }> = []
   app.addHook('onRoute', ({ url, method }) => {
     const pattern = new RegExp(`^${url.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(/:\w+/g, '[^/]+')}$`)
-    for (const one of [method].flat()) routes.push({ pattern, method: one })
+    for (const one of [method].flat()) {
+      if (isServed(part, kindOf(one, url))) routes.push({ pattern, method: one })
+    }
   })
   return ({ url }) => {
     const [path = ''] = url.split('?')
@@ -184,9 +213,8 @@ function trackRoutes (app: App): (request: FastifyRequest) => string[] {
   }
 }
 
-function notFound ({ method, url }: FastifyRequest, allowed: string[]): Error {
-  if (allowed.length > 0) {
-    return httpErrors.METHOD_NOT_ALLOWED(`this path does not answer to ${method}`, { expected: allowed, received: method })
-  }
-  return httpErrors.ROUTE_NOT_FOUND('there is nothing at this path; see /docs', { received: url.slice(0, 200) })
+function notFound (request: FastifyRequest, allowed: string[]): Error {
+  if (allowed.length === 0) return routeNotFound(request)
+  const { method } = request
+  return httpErrors.METHOD_NOT_ALLOWED(`this path does not answer to ${method}`, { expected: allowed, received: method })
 }

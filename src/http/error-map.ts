@@ -42,6 +42,15 @@ const HIDDEN: Readonly<Record<number, string>> = {
 /** Kinds of 5xx whose message is meant for the client: they speak of the request or of a passing state. */
 const OPEN_KINDS: readonly ErrorKind[] = ['unsupported', 'unavailable', 'timeout']
 
+/** RFC 6750, 3: what the key lacked. */
+const CHALLENGE_OF: Readonly<Record<string, string>> = {
+  AUTHENTICATION_REQUIRED: 'Bearer',
+  KEY_UNKNOWN: 'Bearer error="invalid_token"',
+  KEY_EXPIRED: 'Bearer error="invalid_token"',
+  SCOPE_MISSING: 'Bearer error="insufficient_scope"',
+  MODEL_DENIED: 'Bearer error="insufficient_scope"'
+}
+
 const RETRY_AFTER_MIN_S = 1
 
 /** True for errors that say: not now, too much is going on. */
@@ -63,13 +72,14 @@ export function sendError (
     requestId: request.id,
     ...(isOpen && Object.keys(error.details).length > 0 ? { details: { ...error.details } } : {})
   }
-  if (error.kind === 'exhausted' || error.kind === 'unavailable') {
+  if ((error.kind === 'exhausted' || error.kind === 'unavailable') && !reply.hasHeader('retry-after')) {
     reply.header('retry-after', Math.max(RETRY_AFTER_MIN_S, Math.ceil(drainMs() / 1000)))
   }
   // What is left of the body is not worth reading only to throw it away.
   if (error.kind === 'too-large') reply.header('connection', 'close')
   if (error.code === 'CONTENT_ENCODING_UNSUPPORTED') reply.header('accept-encoding', 'gzip, deflate')
-  if (error.kind === 'unauthenticated') reply.header('www-authenticate', 'Bearer')
+  const challenge = CHALLENGE_OF[error.code]
+  if (challenge !== undefined) reply.header('www-authenticate', challenge)
   return reply.code(status).header('content-type', 'application/json').send(JSON.stringify(body))
 }
 

@@ -12,6 +12,8 @@ export const httpErrors = defineErrors({
   CONTENT_ENCODING_INVALID: 'invalid',
   NOT_ACCEPTABLE: 'not-acceptable',
   AUTHENTICATION_REQUIRED: 'unauthenticated',
+  KEY_UNKNOWN: 'unauthenticated',
+  RATE_LIMITED: 'exhausted',
   PRECONDITION_INVALID: 'invalid',
   PROTOCOL_INVALID: 'invalid',
   PROTOCOL_UNSUPPORTED: 'unsupported',

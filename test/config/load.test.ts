@@ -30,6 +30,14 @@ const texts: Record<string, [text: string, value: unknown]> = {
   jobsDir: ['/tmp/jobs', '/tmp/jobs'],
   adminKey: ['0123456789abcdef', '0123456789abcdef'],
   adminKeyFile: ['/run/key', '/run/key'],
+  keysFile: ['/run/keys.json', '/run/keys.json'],
+  inferenceKeyed: ['true', true],
+  metricsKeyed: ['true', true],
+  requestsPerMinute: ['60', 60],
+  adminPort: ['0', 0],
+  adminHost: ['::1', '::1'],
+  tlsCertificateFile: ['/run/tls.crt', '/run/tls.crt'],
+  tlsKeyFile: ['/run/tls.key', '/run/tls.key'],
   workers: ['3', 3],
   foldBudget: ['0.25', 0.25],
   queueRows: ['7', 7],
@@ -58,6 +66,11 @@ describe('where settings come from', () => {
       cacheDir: '.bankswitch/cache',
       jobsDir: '.bankswitch/jobs',
       adminKeyFile: '.bankswitch/admin.key',
+      keysFile: '.bankswitch/keys.json',
+      inferenceKeyed: false,
+      metricsKeyed: false,
+      requestsPerMinute: 0,
+      adminHost: '127.0.0.1',
       foldBudget: 0.05,
       queueRows: 1024,
       runRows: 4,
@@ -152,7 +165,7 @@ describe('numbers', () => {
     ['port', 0, 65535], ['workers', 1, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
     ['bodiesBytes', 1024, 2 ** 40], ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
-    ['shutdownMs', 0, 3_600_000]
+    ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535]
   ]
   for (const [name, minimum, maximum] of bounds) {
     test(`${name} keeps to its bounds, which a fault tells`, () => {
@@ -173,9 +186,21 @@ describe('numbers', () => {
   }
 })
 
+describe('yes and no', () => {
+  test('are true and false, and nothing else', () => {
+    assert.equal(loadSettings({ BANKSWITCH_INFERENCE_KEYED: 'true' }, []).inferenceKeyed, true)
+    assert.equal(loadSettings({ BANKSWITCH_INFERENCE_KEYED: 'true' }, ['--inference-keyed=false']).inferenceKeyed, false)
+    for (const text of ['', 'yes', '1', 'TRUE', ' true']) {
+      assert.deepEqual(faultsOf({ BANKSWITCH_INFERENCE_KEYED: text }), [
+        `BANKSWITCH_INFERENCE_KEYED: must be boolean, received "${text}"`
+      ])
+    }
+  })
+})
+
 describe('texts', () => {
   test('that are empty are refused', () => {
-    for (const name of ['host', 'modelsDir', 'domainsDir', 'cacheDir', 'adminKeyFile']) {
+    for (const name of ['host', 'modelsDir', 'domainsDir', 'cacheDir', 'adminKeyFile', 'keysFile', 'adminHost', 'tlsCertificateFile', 'tlsKeyFile']) {
       assert.deepEqual(faultsOf({ [environmentName(name)]: '' }), [
         `${environmentName(name)}: must NOT have fewer than 1 characters (1), received ""`
       ])

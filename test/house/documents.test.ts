@@ -59,7 +59,7 @@ describe('documents', () => {
 
   it('ARCHITECTURE.md names every room', () => {
     const text = read('ARCHITECTURE.md')
-    for (const room of ['base', 'config', 'observability', 'onnx', 'bank', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime', 'calibration', 'serving', 'http', 'cli']) {
+    for (const room of ['base', 'config', 'observability', 'access', 'onnx', 'bank', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime', 'calibration', 'serving', 'http', 'cli']) {
       assert.ok(text.includes(`\`${room}/\``), room)
     }
   })

@@ -70,13 +70,21 @@ describe('admin API', () => {
     ] as const
     for (const [method, path] of routes) {
       it(`without the key: ${method} ${path}`, async () => {
-        for (const authorization of ['', 'Bearer ', 'Bearer wrong', 'Basic YTpi', `Bearer ${ADMIN.authorization}x`]) {
+        const refused = [
+          ['', 'AUTHENTICATION_REQUIRED', 'Bearer'],
+          ['Bearer ', 'AUTHENTICATION_REQUIRED', 'Bearer'],
+          ['Basic YTpi', 'AUTHENTICATION_REQUIRED', 'Bearer'],
+          [`Bearer ${ADMIN.authorization}`, 'AUTHENTICATION_REQUIRED', 'Bearer'],
+          ['Bearer wrong', 'KEY_UNKNOWN', 'Bearer error="invalid_token"'],
+          [`${ADMIN.authorization}x`, 'KEY_UNKNOWN', 'Bearer error="invalid_token"']
+        ] as const
+        for (const [authorization, code, challenge] of refused) {
           const response = await service.app.inject({
             method, url: `${ADMIN_MODEL}${path}`, headers: authorization === '' ? {} : { authorization }
           })
           assert.equal(response.statusCode, 401, authorization)
-          assert.equal(response.json().code, 'AUTHENTICATION_REQUIRED')
-          assert.equal(response.headers['www-authenticate'], 'Bearer')
+          assert.equal(response.json().code, code)
+          assert.equal(response.headers['www-authenticate'], challenge)
         }
       })
     }

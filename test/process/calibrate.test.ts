@@ -86,7 +86,7 @@ describe('bankswitch calibrate', () => {
     assert.equal(refused.code, 65)
     assert.match(refused.stderr, /CALIBRATION_TOO_FEW_IMAGES/)
     const wrongKey = await run(folder, { ...settings, BANKSWITCH_ADMIN_KEY: 'another-key-of-length' }, ...argv, '--url', server.address, 'camera')
-    assert.match(wrongKey.stderr, /AUTHENTICATION_REQUIRED/)
+    assert.match(wrongKey.stderr, /KEY_UNKNOWN/)
   })
 
   it('tells what is wrong with its arguments', async (t) => {

@@ -3,6 +3,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
+import { KeyRing } from '#src/access/key-ring.js'
 import { loadSettings } from '#src/config/load.js'
 import { createEngine, type Engine } from '#src/engine.js'
 import { buildApp } from '#src/http/app.js'
@@ -17,6 +18,7 @@ export const ADMIN = { authorization: `Bearer ${ADMIN_KEY}` }
 export interface Service {
   app: App
   engine: Engine
+  keys: KeyRing
   domainsDir: string
   /** Lines of the log so far, parsed. */
   log: Array<Record<string, unknown>>
@@ -32,6 +34,7 @@ export async function startService (environment: Record<string, string> = {}): P
     BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
     BANKSWITCH_DOMAINS_DIR: domainsDir,
     BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
+    BANKSWITCH_KEYS_FILE: join(folder, 'keys.json'),
     BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
     BANKSWITCH_WORKERS: '2',
     BANKSWITCH_LOG_LEVEL: 'debug',
@@ -48,7 +51,8 @@ export async function startService (environment: Record<string, string> = {}): P
   const logger = createLogger(settings.logLevel, sink)
   const metrics = createMetrics()
   const engine = await createEngine({ settings, logger, metrics })
-  const app = await buildApp({ engine, settings, logger, metrics, adminKey: ADMIN_KEY, version: '0.0.0-test' })
+  const keys = await KeyRing.open({ adminKey: ADMIN_KEY, path: settings.keysFile, logger })
+  const app = await buildApp({ engine, settings, logger, metrics, keys, version: '0.0.0-test' })
   await engine.prepared
   const close = async () => {
     await app.close()
@@ -62,6 +66,7 @@ export async function startService (environment: Record<string, string> = {}): P
   return {
     app,
     engine,
+    keys,
     domainsDir,
     log,
     close

@@ -1,7 +1,6 @@
-/** The admin API: registering, activating, removing. Denied without the key. */
+/** The admin API: registering, activating, removing. */
 import { Type } from 'typebox'
 import { parseStrictJson } from '../../base/strict-json.js'
-import { requireKey } from '../auth.js'
 import { httpErrors } from '../errors.js'
 import {
   ActivateBody, BinaryBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery, VersionParameter,
@@ -27,10 +26,7 @@ const PreconditionHeaders = Type.Object({
   'if-none-match': Type.Optional(Type.String({ description: '* for a domain that must not exist yet' }))
 })
 
-export async function registerAdminRoutes (
-  app: App, engine: Engine, key: string, readBody: BodyReader
-): Promise<void> {
-  app.addHook('onRequest', requireKey(key))
+export async function registerAdminRoutes (app: App, engine: Engine, readBody: BodyReader): Promise<void> {
   await app.register(async (scope) => registerBankUpload(scope as App, engine, readBody))
   await app.register(async (scope) => registerVersionRoutes(scope as App, engine))
   await app.register(async (scope) => registerPointerRoutes(scope as App, engine))
@@ -48,7 +44,6 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
         'safetensors file with PyTorch names (<key>.running_mean, .running_var, .weight, .bias). Missing gamma and ' +
         'beta come from the model.',
       consumes: ['application/json', 'application/octet-stream'],
-      security: [{ adminKey: [] }],
       headers: PreconditionHeaders,
       params: DomainParams,
       body: BinaryBody,
@@ -83,7 +78,6 @@ function registerVersionRoutes (app: App, engine: Engine): void {
     schema: {
       tags: ['admin'],
       summary: 'All versions of a domain',
-      security: [{ adminKey: [] }],
       params: DomainParams,
       response: { 200: Type.Object({ versions: Type.Array(VersionSchema) }), ...errorsOf(400, 401, 404) }
     }
@@ -97,7 +91,6 @@ function registerVersionRoutes (app: App, engine: Engine): void {
     schema: {
       tags: ['admin'],
       summary: 'Download a version as safetensors',
-      security: [{ adminKey: [] }],
       produces: ['application/octet-stream'],
       params: VersionParams,
       response: errorsOf(400, 401, 404, 500)
@@ -114,7 +107,6 @@ function registerVersionRoutes (app: App, engine: Engine): void {
     schema: {
       tags: ['admin'],
       summary: 'Remove a version that is not active',
-      security: [{ adminKey: [] }],
       headers: PreconditionHeaders,
       params: VersionParams,
       response: { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 503) }
@@ -135,7 +127,7 @@ function registerPointerRoutes (app: App, engine: Engine): void {
     }
   )
   const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 415, 503) }
-  const common = { tags: ['admin'], security: [{ adminKey: [] }], headers: PreconditionHeaders, params: DomainParams }
+  const common = { tags: ['admin'], headers: PreconditionHeaders, params: DomainParams }
 
   app.post('/admin/models/:model/domains/:domain/activate', {
     schema: { ...common, summary: 'Make a version the active one', body: ActivateBody, response }

@@ -3,7 +3,6 @@ import multipart from '@fastify/multipart'
 import { Type } from 'typebox'
 import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
-import { requireKey } from '../auth.js'
 import { httpErrors } from '../errors.js'
 import { readFormFile } from '../limits/form-file.js'
 import { BinaryBody, errorsOf, NameParameter, rawBody, RegisteredSchema } from '../schemas.js'
@@ -43,10 +42,7 @@ const JobSchema = Type.Object({
 
 const AcceptedSchema = Type.Object({ id: Type.String(), state: Type.String() }, { title: 'Accepted' })
 
-export async function registerCalibrationRoutes (
-  app: App, engine: Engine, key: string, limits: BodyLimits
-): Promise<void> {
-  app.addHook('onRequest', requireKey(key))
+export async function registerCalibrationRoutes (app: App, engine: Engine, limits: BodyLimits): Promise<void> {
   await app.register(async (scope) => await registerUpload(scope as App, engine, limits))
   await app.register(async (scope) => registerContributions(scope as App, engine, limits.readBody))
   registerJobs(app, engine)
@@ -72,7 +68,6 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
       description: 'A form with files in fields named `images` (pictures, or a tar, tar.gz or zip of them), or one ' +
         'safetensors file in a field named `tensors`; options are further fields. Answers at once with a job.',
       consumes: ['multipart/form-data'],
-      security: [{ adminKey: [] }],
       params: DomainParams,
       body: rawBody(Type.Object({
         images: Type.Optional(Type.Array(Type.Unsafe<unknown>({ type: 'string', format: 'binary' }))),
@@ -138,7 +133,6 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
       description: 'The body is a bank that was calibrated in mode fixed or fvcore, as it is downloaded: a version ' +
         'of another server, or what `bankswitch calibrate --out` wrote. Exact, whatever the order.',
       consumes: ['application/octet-stream'],
-      security: [{ adminKey: [] }],
       params: DomainParams,
       body: BinaryBody,
       querystring: Type.Object({
@@ -166,7 +160,7 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
 }
 
 function registerJobs (app: App, engine: Engine): void {
-  const common = { tags: ['calibration'], security: [{ adminKey: [] }] }
+  const common = { tags: ['calibration'] }
   app.get('/admin/jobs', {
     schema: {
       ...common,

@@ -1,11 +1,10 @@
 /**
  * Open Inference Protocol v2, model repository extension: our models, and `model@domain` as a model whose versions are
- * banks. Loading activates a version, unloading deactivates; both need the admin key.
+ * banks. Loading activates a version, unloading deactivates; both need the scope admin.
  */
 import { Type, type Static } from 'typebox'
 import { parseStrictJson } from '../../base/strict-json.js'
 import { resolveIn } from '../../serving/domain-reference.js'
-import { requireKey } from '../auth.js'
 import { httpErrors } from '../errors.js'
 import { repositoryState } from '../open-inference/describe.js'
 import { modelOf, referenceInPath } from '../request-domain.js'
@@ -22,7 +21,7 @@ const BODY_DEPTH_MAX = 8
 
 const tags = ['open inference protocol']
 
-export async function registerRepositoryRoutes (app: App, engine: Engine, key: string): Promise<void> {
+export async function registerRepositoryRoutes (app: App, engine: Engine): Promise<void> {
   // The protocol's clients send no Content-Type, and often no body.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_BYTES_MAX }, async (
@@ -41,16 +40,12 @@ export async function registerRepositoryRoutes (app: App, engine: Engine, key: s
     return index(engine).filter(({ state }) => ready !== true || state === 'READY')
   })
 
-  await app.register(async (scope) => {
-    scope.addHook('onRequest', requireKey(key))
-    registerLoading(scope as App, engine)
-  })
+  registerLoading(app, engine)
 }
 
 function registerLoading (app: App, engine: Engine): void {
   const common = {
     tags,
-    security: [{ adminKey: [] }],
     params: Type.Object({ model: ModelParameter }),
     body: rawBody(RepositoryBody),
     response: {

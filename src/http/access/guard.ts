@@ -1,0 +1,107 @@
+/**
+ * Who calls, how often, and whether they may: before a route or a body is looked at. Keys come as
+ * `Authorization: Bearer` (RFC 6750) and in no other way, least of all in URLs, which are logged.
+ */
+import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import { requireCurrent, requireModel, requireScope, type Caller } from '../../access/caller.js'
+import { httpErrors } from '../errors.js'
+import { modelOf } from '../request-domain.js'
+import { isServed, kindOf, scopesOf, type AccessSettings, type Part } from './route-access.js'
+import type { App } from '../app-type.js'
+import type { KeyRing } from '../../access/key-ring.js'
+import type { Settings } from '../../config/schema.js'
+import type { FastifyRequest } from 'fastify'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Whoever has sent a key of ours, allowed or not; undefined without one. */
+    caller: Caller | undefined
+  }
+}
+
+const MINUTE_MS = 60_000
+
+/** Callers whose requests are counted at once; beyond, the longest unseen starts afresh. */
+const COUNTED_MAX = 50_000
+
+/** Patterns without a model that keys for some models may use all the same: what they tell has no other key. */
+const CONCERNING_NOBODY = ['/v1/progress/:key']
+
+export interface GuardOptions {
+  keys: KeyRing
+  settings: AccessSettings & Pick<Settings, 'requestsPerMinute'>
+  part: Part
+  /** The model that a job is about, if any; throws for an unknown job. */
+  modelOfJob (id: string): string | undefined
+}
+
+/** Adds the hooks; routes that are registered afterwards are guarded. */
+export async function guardRoutes (app: App, options: GuardOptions): Promise<void> {
+  const { keys, settings, part } = options
+  app.decorateRequest('caller', undefined)
+  app.addHook('onRoute', (route) => {
+    const [method = ''] = [route.method].flat()
+    const kind = kindOf(method, route.url)
+    const isKeyed = scopesOf(kind, method, settings).length > 0
+    if (!isServed(part, kind)) route.schema = { ...route.schema, hide: true }
+    else if (isKeyed) route.schema = { ...route.schema, security: [{ key: [] }] }
+  })
+  app.addHook('onRequest', async (request) => {
+    const key = bearerOf(request)
+    if (key !== undefined) request.caller = keys.identify(key)
+  })
+  if (settings.requestsPerMinute > 0) await limitRate(app, settings.requestsPerMinute)
+  app.addHook('onRequest', async (request) => authorise(request, options))
+}
+
+function bearerOf ({ headers: { authorization = '' } }: FastifyRequest): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(authorization)?.[1]
+}
+
+/** Counted before anybody is refused, so that guessing keys is counted too. Health is never refused. */
+async function limitRate (app: App, requestsPerMinute: number): Promise<void> {
+  await app.register(rateLimit, {
+    global: false,
+    max: requestsPerMinute,
+    timeWindow: MINUTE_MS,
+    cache: COUNTED_MAX,
+    keyGenerator: ({ caller, ip }) => caller === undefined ? `address ${normalizeIP(ip ?? '')}` : `key ${caller.id}`,
+    allowList: ({ method, routeOptions: { url } }) => url !== undefined && kindOf(method, url) === 'health',
+    errorResponseBuilder: ({ caller }, { max }) => httpErrors.RATE_LIMITED('too many requests', {
+      expected: `at most ${max} a minute of one ${caller === undefined ? 'address' : 'key'}`
+    })
+  })
+  app.addHook('onRequest', app.rateLimit())
+}
+
+/** Throws ROUTE_NOT_FOUND, AUTHENTICATION_REQUIRED, KEY_UNKNOWN, KEY_EXPIRED, SCOPE_MISSING and MODEL_DENIED. */
+function authorise (request: FastifyRequest, options: GuardOptions): void {
+  const { method, caller, routeOptions: { url: pattern } } = request
+  if (pattern === undefined) return
+  const kind = kindOf(method, pattern)
+  if (!isServed(options.part, kind)) throw routeNotFound(request)
+  const wanted = scopesOf(kind, method, options.settings)
+  if (wanted.length === 0) return
+  if (caller === undefined) {
+    const expected = 'Authorization: Bearer <key>'
+    if (bearerOf(request) === undefined) throw httpErrors.AUTHENTICATION_REQUIRED('this needs a key', { expected })
+    throw httpErrors.KEY_UNKNOWN('this key is not known', { expected })
+  }
+  requireCurrent(caller, Date.now())
+  requireScope(caller, wanted)
+  if (caller.models === undefined || CONCERNING_NOBODY.includes(pattern)) return
+  requireModel(caller, modelOfRequest(request, pattern, options))
+}
+
+/** Undefined for requests that are about no model in particular. */
+function modelOfRequest (
+  { params }: FastifyRequest, pattern: string, { modelOfJob }: GuardOptions
+): string | undefined {
+  const { model, id } = params as { model?: string, id?: string }
+  if (model !== undefined) return modelOf(model)
+  return pattern === '/admin/jobs/:id' && id !== undefined ? modelOfJob(id) : undefined
+}
+
+export function routeNotFound ({ url }: FastifyRequest): Error {
+  return httpErrors.ROUTE_NOT_FOUND('there is nothing at this path; see /docs', { received: url.slice(0, 200) })
+}

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { it } from 'node:test'
+import { changeKeyFile, readKeyFile } from '#src/access/key-file.js'
+import { hasCode } from '../support/errors.js'
+import { temporaryFolder } from '../support/folders.js'
+import { testKey, writeKeys } from '../support/keys.js'
+
+it('is made with its folder, mode 0600, and holds no secret', async (t) => {
+  const path = join(await temporaryFolder(t), 'deep', 'keys.json')
+  assert.equal(await readKeyFile(path), undefined)
+  const key = testKey(['infer'])
+  await writeKeys(path, key)
+  assert.deepEqual(await readKeyFile(path), [key.record])
+  assert.equal((await stat(path)).mode & 0o777, 0o600)
+  assert.ok(!(await readFile(path, 'utf8')).includes(key.text.slice(-43)))
+  assert.deepEqual(await readdir(dirname(path)), ['keys.json'])
+})
+
+it('loses no change of several writers at once', async (t) => {
+  const path = join(await temporaryFolder(t), 'keys.json')
+  const keys = Array.from({ length: 8 }, () => testKey(['infer']))
+  await Promise.all(keys.map(({ record }) => changeKeyFile(path, (known) => [...known, record])))
+  assert.deepEqual(new Set((await readKeyFile(path))!.map(({ id }) => id)), new Set(keys.map(({ id }) => id)))
+})
+
+it('stays as it was when the change fails, is refused, or would destroy a broken file', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'keys.json')
+  const key = testKey(['infer'])
+  await writeKeys(path, key)
+  await assert.rejects(changeKeyFile(path, () => { throw new Error('no') }), /no/)
+  await assert.rejects(changeKeyFile(path, (known) => [...known, key.record]), hasCode('KEYS_INVALID'))
+  assert.deepEqual(await readKeyFile(path), [key.record])
+  await writeFile(path, '{"format": 1')
+  await assert.rejects(changeKeyFile(path, () => []), hasCode('KEYS_INVALID'))
+  assert.equal(await readFile(path, 'utf8'), '{"format": 1')
+  assert.deepEqual(await readdir(folder), ['keys.json'])
+})
+
+it('is refused when it is no file, or too large', async (t) => {
+  const folder = await temporaryFolder(t)
+  await mkdir(join(folder, 'keys.json'))
+  await assert.rejects(readKeyFile(join(folder, 'keys.json')), hasCode('KEYS_INVALID'))
+  await writeFile(join(folder, 'large'), Buffer.alloc(16 * 2 ** 20 + 1, ' '))
+  await assert.rejects(readKeyFile(join(folder, 'large')), hasCode('KEYS_INVALID', { received: 16 * 2 ** 20 + 1 }))
+})
