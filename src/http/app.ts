@@ -1,10 +1,9 @@
 /**
  * The HTTP application: plugins, hooks and routes around an engine. It opens no port; see server.ts.
  *
- * Every answer carries X-Request-Id; every error has the form of schemas.ts; JSON is sent as exactly
- * `application/json`, because clients of the Open Inference Protocol compare the string.
+ * Every answer carries X-Request-Id, the caller's own where it is fit; every error has the form of schemas.ts; JSON is
+ * sent as exactly `application/json`, because clients of the Open Inference Protocol compare the string.
  */
-import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
@@ -14,6 +13,8 @@ import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
+import { requestIdOf } from './request-id.js'
+import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerInferRoutes } from './routes/infer.js'
@@ -28,6 +29,7 @@ import type { Settings } from '../config/schema.js'
 import type { Engine } from '../engine.js'
 import type { Logger } from '../observability/logger.js'
 import type { Metrics } from '../observability/metrics.js'
+import type { Tracing } from '../observability/tracing.js'
 
 export interface AppOptions {
   engine: Engine
@@ -35,6 +37,7 @@ export interface AppOptions {
   adminKey: string
   logger: Logger
   metrics: Metrics
+  tracing?: Tracing | undefined
   version: string
 }
 
@@ -53,7 +56,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   const app: App = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
+    genReqId: requestIdOf,
     bodyLimit: settings.bodyBytes,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -73,7 +76,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
     return sendError(error, request, reply, drainMs)
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
-  addHooks(app, metrics)
+  addHooks(app)
+  addRecords(app, metrics, options.tracing)
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
   const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
@@ -115,7 +119,7 @@ function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudg
   return refusals
 }
 
-function addHooks (app: App, metrics: Metrics): void {
+function addHooks (app: App): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     reply.header('x-content-type-options', 'nosniff')
@@ -124,19 +128,6 @@ function addHooks (app: App, metrics: Metrics): void {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8') {
       reply.header('content-type', 'application/json')
     }
-  })
-  app.addHook('onResponse', async (request, reply) => {
-    const route = request.routeOptions.url ?? '(none)'
-    metrics.countRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1000)
-    request.log.info({
-      method: request.method,
-      url: request.url.slice(0, 200),
-      status: reply.statusCode,
-      ms: Math.round(reply.elapsedTime * 1000) / 1000,
-      domain: reply.getHeader('x-domain'),
-      domainVersion: reply.getHeader('x-domain-version'),
-      timing: reply.getHeader('server-timing')
-    }, 'request')
   })
 }
 
