@@ -52,12 +52,14 @@ describe('with a collector', () => {
   let collector: Server
   let url: string
   let bodies: string[]
+  let keys: unknown[]
   let status = 200
   before(async () => {
     collector = createServer((request, response) => {
       const chunks: Buffer[] = []
       request.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
         assert.equal(request.url, '/v1/traces')
+        keys.push(request.headers['x-collector-key'])
         bodies.push(Buffer.concat(chunks).toString())
         response.writeHead(status, { 'content-type': 'application/json' }).end('{}')
       })
@@ -67,6 +69,7 @@ describe('with a collector', () => {
   })
   beforeEach(() => {
     bodies = []
+    keys = []
     status = 200
   })
   after(() => collector.close())
@@ -151,6 +154,16 @@ describe('with a collector', () => {
     assert.deepEqual(requests.map((span) => [attributesOf(span)['error.type'], span.status.code]), [
       ['DOMAIN_NOT_FOUND', 0], ['DEADLINE_EXCEEDED', 2]
     ])
+  })
+
+  it('a collector gets its key from the variable that OpenTelemetry has for it', async () => {
+    process.env.OTEL_EXPORTER_OTLP_HEADERS = 'x-collector-key=open'
+    try {
+      await spansOf(async (service) => { await post(service) })
+    } finally {
+      delete process.env.OTEL_EXPORTER_OTLP_HEADERS
+    }
+    assert.deepEqual(keys, ['open'])
   })
 
   it('a collector that refuses costs its traces, a line in the log, and no answer', async () => {
