@@ -14,7 +14,7 @@ export interface RequestRecord {
   model?: string
   /** Several, where rows have domains of their own, separated by commas; so are their versions. */
   domain?: string
-  version?: number | string
+  version?: string
   rows?: number
   /** Of the error that was answered. */
   code?: string
@@ -40,6 +40,9 @@ export interface AnswerFacts {
 
 /** A picture may be cut into thousands of tiles, a request into hundreds of runs. */
 const TRACED_RUNS_MAX = 32
+
+/** In the order in which they come. */
+const STAGES = ['read', 'decode', 'queue', 'infer', 'encode', 'total'] as const
 
 const URL_LENGTH_MAX = 200
 
@@ -72,13 +75,11 @@ export function noteAnswer (request: FastifyRequest, reply: FastifyReply, facts:
   noteStage(request, 'encode', facts.encodeMs)
   const record = recordOf(request)
   Object.assign(record.ms, { queue: queueMs, infer: inferMs })
-  Object.assign(record, { domain, version, rows: runs.reduce((sum, { rows }) => sum + rows, 0) })
+  Object.assign(record, { domain, version: String(version), rows: runs.reduce((sum, { rows }) => sum + rows, 0) })
   reply.header('x-domain', domain)
   reply.header('x-domain-version', version)
   const { ms } = record
-  const timings = (['read', 'decode', 'queue', 'infer', 'encode'] as const).flatMap((stage) => {
-    return ms[stage] === undefined ? [] : [`${stage};dur=${ms[stage].toFixed(3)}`]
-  })
+  const timings = STAGES.flatMap((stage) => ms[stage] === undefined ? [] : [`${stage};dur=${ms[stage].toFixed(3)}`])
   if (tiles !== undefined) timings.push(`tiles;desc="${tiles}"`)
   reply.header('server-timing', timings.join(', '))
 }
@@ -125,7 +126,9 @@ function log (request: FastifyRequest, reply: FastifyReply, record: RequestRecor
     domain,
     version,
     rows,
-    ms: Object.fromEntries(Object.entries(ms).map(([stage, time]) => [stage, Math.round(time * 1000) / 1000]))
+    ms: Object.fromEntries(STAGES.flatMap((stage) => {
+      return ms[stage] === undefined ? [] : [[stage, Math.round(ms[stage] * 1000) / 1000]]
+    }))
   }, 'request')
 }
 
