@@ -65,6 +65,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
     forceCloseConnections: 'idle'
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
+  addRecords(app, metrics, options.tracing)
   const methodsAt = trackRoutes(app)
   const drainMs = () => engine.drainMs
   const bodies = new BodyBudget(settings.bodiesBytes)
@@ -77,7 +78,6 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app)
-  addRecords(app, metrics, options.tracing)
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
   const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }

@@ -9,6 +9,8 @@ import type { Run } from '../serving/inference.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 export interface RequestRecord {
+  /** By performance.now(). */
+  readonly beganAt: number
   /** Which key opened the door; its id, never the key. To be set where keys are checked. */
   keyId?: string
   model?: string
@@ -51,13 +53,14 @@ const records = new WeakMap<FastifyRequest, RequestRecord>()
 /** The record of a request, begun when first asked for. */
 export function recordOf (request: FastifyRequest): RequestRecord {
   let record = records.get(request)
-  if (record === undefined) records.set(request, record = { ms: {}, stages: [] })
+  if (record === undefined) records.set(request, record = { beganAt: performance.now(), ms: {}, stages: [] })
   return record
 }
 
 /** To be called when the body is there. */
-export function noteRead (request: FastifyRequest, reply: FastifyReply): void {
-  noteStage(request, 'read', reply.elapsedTime)
+export function noteRead (request: FastifyRequest): void {
+  const now = performance.now()
+  noteStage(request, 'read', now - recordOf(request).beganAt, now)
 }
 
 /** A stage that took `ms` and ended just now, or at `endMs` by performance.now(). */
@@ -93,11 +96,12 @@ function noteRuns (request: FastifyRequest, runs: readonly Run[]): void {
   }
 }
 
-/** Once a request is over: one line in the log, its metrics, and its trace. */
+/** Once a request is over: its line in the log, its metrics, its trace. To be called before other hooks are added. */
 export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undefined): void {
+  app.addHook('onRequest', async (request) => { recordOf(request) })
   app.addHook('onResponse', async (request, reply) => {
     const record = recordOf(request)
-    const totalMs = reply.elapsedTime
+    const totalMs = performance.now() - record.beganAt
     const route = request.routeOptions.url ?? '(none)'
     metrics.countRequest(route, request.method, reply.statusCode, totalMs / 1000)
     const { model, ms } = record
@@ -133,9 +137,8 @@ function log (request: FastifyRequest, reply: FastifyReply, record: RequestRecor
 }
 
 function traced (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, route: string) {
-  const { model, domain, version, rows, code, ms: { total = 0 }, stages } = record
+  const { beganAt, model, domain, version, rows, code, ms: { total = 0 }, stages } = record
   const { traceparent, tracestate } = request.headers
-  const endMs = performance.now()
   const attributes = {
     'http.request.method': request.method,
     'http.route': route,
@@ -154,8 +157,8 @@ function traced (request: FastifyRequest, reply: FastifyReply, record: RequestRe
       ...(typeof traceparent === 'string' ? { traceparent } : {}),
       ...(typeof tracestate === 'string' ? { tracestate } : {})
     },
-    beginMs: endMs - total,
-    endMs,
+    beginMs: beganAt,
+    endMs: beganAt + total,
     attributes: Object.fromEntries(Object.entries(attributes).filter((entry) => entry[1] !== undefined)) as
       Record<string, string | number>,
     ...(reply.statusCode >= 500 ? { failure: code ?? 'INTERNAL' } : {}),

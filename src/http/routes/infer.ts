@@ -66,7 +66,7 @@ async function answer (
   parts: Parts, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
   const { engine, estimates } = parts
-  noteRead(request, reply)
+  noteRead(request)
   const ready = engine.readyModel(modelOf(path))
   const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)

@@ -60,7 +60,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
   }, async (request, reply) => {
     const { model, reference } = requestedModel(engine, request, request.params.model)
     const image = await readImage(request, bodies.shareOf(request.raw))
-    noteRead(request, reply)
+    noteRead(request)
     const picture = { reference, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
