@@ -111,10 +111,16 @@ export class Engine {
     this.calibrations = new Calibrations(this.#parts, models, settings, jobs)
     metrics.setGauges({
       queueRows: () => pool.backlog.rows,
+      queueRowsMax: () => settings.queueRows,
+      queueDomains: () => pool.backlog.domains,
+      workers: () => settings.workers,
       workersReady: () => pool.workers.ready,
       workersBusy: () => pool.workers.busy,
       cachedBanks: () => banks.size.count,
-      cachedBankBytes: () => banks.size.bytes
+      cachedBankBytes: () => banks.size.bytes,
+      workerBanks: () => pool.workers.banks,
+      workerBankBytes: () => pool.workers.bankBytes,
+      models: () => models.all()
     })
     this.prepared = this.#prepareAll(logger)
   }

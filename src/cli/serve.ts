@@ -3,9 +3,10 @@ import { loadSettings } from '../config/load.js'
 import { KeyRing } from '../access/key-ring.js'
 import { obtainAdminKey } from '../config/admin-key.js'
 import { createEngine } from '../engine.js'
-import { startServer, type RunningServer } from '../http/server.js'
+import { startServer } from '../http/server.js'
 import { createLogger, type Logger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
+import { openTracing } from '../observability/tracing.js'
 import { packageVersion } from './package-version.js'
 
 const SERVE_HELP = `bankswitch serve [--host H] [--port P] [--models-dir D] [--domains-dir D] …
@@ -22,20 +23,26 @@ async function serve (flags: string[]): Promise<number> {
   if (adminKey.path !== undefined) {
     logger.info({ path: adminKey.path, isNew: adminKey.isNew }, 'the admin key stands in this file')
   }
+  const version = packageVersion()
   const keys = await KeyRing.open({ adminKey: adminKey.key, path: settings.keysFile, logger })
-  const metrics = createMetrics()
+  const metrics = createMetrics(version)
+  const tracing = await openTracing({ ...settings, version, logger })
   const engine = await createEngine({ settings, logger, metrics })
-  const server = await startServer({ engine, settings, logger, metrics, keys, version: packageVersion() })
+  const server = await startServer({ engine, settings, logger, metrics, tracing, keys, version })
   const { address, adminAddress } = server
   logger.info({ address, adminAddress, documentation: `${address}/docs` }, 'listening')
   void engine.prepared.then(() => {
     if (engine.isReady) logger.info('ready')
   })
-  return await untilStopped(server, logger, settings.shutdownMs)
+  const close = async () => {
+    await server.close()
+    await tracing?.close()
+  }
+  return await untilStopped(close, logger, settings.shutdownMs)
 }
 
 /** Exit code 0 after a clean stop, 1 when requests were still under way at the limit or a second signal came. */
-function untilStopped (server: RunningServer, logger: Logger, shutdownMs: number): Promise<number> {
+function untilStopped (close: () => Promise<void>, logger: Logger, shutdownMs: number): Promise<number> {
   return new Promise((resolve) => {
     let isStopping = false
     const stop = (signal: NodeJS.Signals) => {
@@ -46,7 +53,7 @@ function untilStopped (server: RunningServer, logger: Logger, shutdownMs: number
         logger.error('requests were still under way at the limit')
         resolve(1)
       }, shutdownMs).unref()
-      server.close().then(() => {
+      close().then(() => {
         logger.info('stopped')
         resolve(0)
       }, (error: unknown) => {

@@ -130,6 +130,18 @@ export const settingsShape = {
     default: 30_000,
     description: 'Time that SIGTERM leaves to requests under way, in ms'
   }),
+  traceUrl: Type.Optional(Type.String({
+    maxLength: 2048,
+    secret: true,
+    pattern: '^https?://[^\\s/@]+(/[^\\s@]*)?$',
+    description: 'Where a collector takes OTLP over HTTP: `http://127.0.0.1:4318/v1/traces`; not given, no traces'
+  })),
+  traceRatio: Type.Number({
+    minimum: 0,
+    maximum: 1,
+    default: 1,
+    description: 'Share of requests that are traced; a caller\'s `traceparent` goes before'
+  }),
   logLevel: Type.Union(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)) as [],
     { default: 'info', description: 'Least severe level that is logged' }

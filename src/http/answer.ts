@@ -3,29 +3,6 @@ import Negotiator from 'negotiator'
 import { httpErrors } from './errors.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** Who answered, and how long each stage took, for the headers and the log. */
-export interface AnswerFacts {
-  domain: string
-  version: number | string
-  queueMs: number
-  inferMs: number
-  decodeMs?: number
-  encodeMs?: number
-  /** Runs that the picture was cut into. */
-  tiles?: number
-}
-
-export function setAnswerHeaders (reply: FastifyReply, facts: AnswerFacts): void {
-  const stages = { decode: facts.decodeMs, queue: facts.queueMs, infer: facts.inferMs, encode: facts.encodeMs }
-  reply.header('x-domain', facts.domain)
-  reply.header('x-domain-version', facts.version)
-  const timings = Object.entries(stages).flatMap(([stage, ms]) => {
-    return ms === undefined ? [] : [`${stage};dur=${ms.toFixed(3)}`]
-  })
-  if (facts.tiles !== undefined) timings.push(`tiles;desc="${facts.tiles}"`)
-  reply.header('server-timing', timings.join(', '))
-}
-
 /**
  * The most wanted of the media types that can be answered, the first of them when all are welcome (RFC 9110, 12.5.1).
  * Throws NOT_ACCEPTABLE.

@@ -1,10 +1,9 @@
 /**
  * The HTTP application: plugins, hooks and routes around an engine. It opens no port; see server.ts.
  *
- * Every answer carries X-Request-Id; every error has the form of schemas.ts; JSON is sent as exactly
- * `application/json`, because clients of the Open Inference Protocol compare the string.
+ * Every answer carries X-Request-Id, the caller's own where it is fit; every error has the form of schemas.ts; JSON is
+ * sent as exactly `application/json`, because clients of the Open Inference Protocol compare the string.
  */
-import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
@@ -16,6 +15,8 @@ import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
+import { requestIdOf } from './request-id.js'
+import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerInferRoutes } from './routes/infer.js'
@@ -32,6 +33,7 @@ import type { Engine } from '../engine.js'
 import type { TlsFiles } from './tls.js'
 import type { Logger } from '../observability/logger.js'
 import type { Metrics } from '../observability/metrics.js'
+import type { Tracing } from '../observability/tracing.js'
 
 export interface AppOptions {
   engine: Engine
@@ -42,6 +44,7 @@ export interface AppOptions {
   keys: KeyRing
   logger: Logger
   metrics: Metrics
+  tracing?: Tracing | undefined
   version: string
   /** The routes that it answers; all if not given. */
   part?: Part
@@ -75,7 +78,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   const app: App = Fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
-    genReqId: () => randomUUID(),
+    genReqId: requestIdOf,
     bodyLimit: settings.bodyBytes,
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -84,6 +87,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
     forceCloseConnections: 'idle'
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
+  addRecords(app, metrics, options.tracing)
   const methodsAt = trackRoutes(app, part)
   const drainMs = () => engine.drainMs
   const { bodies = new BodyBudget(settings.bodiesBytes) } = options
@@ -95,7 +99,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
     return sendError(error, request, reply, drainMs)
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
-  addHooks(app, metrics)
+  addHooks(app)
   const modelOfJob = (id: string) => engine.calibrations.job(id).subject.model?.toString()
   await guardRoutes(app, { keys, settings, part, modelOfJob })
   await addDocuments(app, options.version)
@@ -139,7 +143,7 @@ function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudg
   return refusals
 }
 
-function addHooks (app: App, metrics: Metrics): void {
+function addHooks (app: App): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     reply.headers(SAFETY_HEADERS)
@@ -148,20 +152,6 @@ function addHooks (app: App, metrics: Metrics): void {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8') {
       reply.header('content-type', 'application/json')
     }
-  })
-  app.addHook('onResponse', async (request, reply) => {
-    const route = request.routeOptions.url ?? '(none)'
-    metrics.countRequest(route, request.method, reply.statusCode, reply.elapsedTime / 1000)
-    request.log.info({
-      method: request.method,
-      url: request.url.slice(0, 200),
-      status: reply.statusCode,
-      ms: Math.round(reply.elapsedTime * 1000) / 1000,
-      key: request.caller?.id,
-      domain: reply.getHeader('x-domain'),
-      domainVersion: reply.getHeader('x-domain-version'),
-      timing: reply.getHeader('server-timing')
-    }, 'request')
   })
 }
 

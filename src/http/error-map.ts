@@ -4,6 +4,7 @@
  */
 import { BankswitchError, type ErrorKind } from '../base/errors.js'
 import { httpErrors } from './errors.js'
+import { recordOf } from './request-record.js'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
 export const STATUS_OF: Readonly<Record<ErrorKind, number>> = {
@@ -64,6 +65,7 @@ export function sendError (
 ): FastifyReply {
   const error = fromFastify(thrown)
   const status = STATUS_OF[error.kind]
+  recordOf(request).code = error.code
   if (status >= 500) request.log.error({ err: thrown }, 'request failed')
   const isOpen = status < 500 || OPEN_KINDS.includes(error.kind)
   const body: ErrorBody = {

@@ -1,6 +1,7 @@
 /** Which domain a request asks for: header, else body parameter, else `model@domain` in the path. */
 import { parseDomainReference, type DomainReference } from '../serving/domain-reference.js'
 import { servingErrors } from '../serving/errors.js'
+import { recordOf } from './request-record.js'
 import type { Engine } from '../engine.js'
 import type { RowEstimates } from './limits/row-estimates.js'
 import type { FastifyRequest } from 'fastify'
@@ -42,9 +43,17 @@ export function requestedModel (
   const header = request.headers[DOMAIN_HEADER]
   const text = typeof header === 'string' ? header : parameter === undefined ? undefined : String(parameter)
   const reference = text === undefined ? referenceInPath(path) : parseDomainReference(text)
+  noteRequested(request, model, reference)
   if (pathVersion === undefined) return reference === undefined ? { model } : { model, reference }
   const { entry: { manifest: { defaultDomain } } } = engine.model(model)
   return { model, reference: pin(reference ?? { domain: defaultDomain }, pathVersion) }
+}
+
+/** For the log, should the request fail before anyone answers. */
+function noteRequested (request: FastifyRequest, model: string, reference: DomainReference | undefined): void {
+  const record = recordOf(request)
+  record.model = model
+  if (reference !== undefined) record.domain = reference.domain
 }
 
 function pin (reference: DomainReference, version: string): DomainReference {

@@ -11,17 +11,29 @@ export const OVERFLOW_LABEL = '(other)'
 
 /** From a small net's 0.2 ms to a queue's 30 s. */
 const SECONDS_BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
-const ROWS_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128]
+const ROWS_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
-export type Stage = 'decode' | 'queue' | 'infer' | 'encode'
+/**
+ * What happens to a request, in order: its body arrives, becomes tensors, waits, runs, and is written out again;
+ * `total` is all of it, from the end of the headers to the last byte of the answer.
+ */
+export type Stage = 'read' | 'decode' | 'queue' | 'infer' | 'encode' | 'total'
+
+const MODEL_STATES = ['loading', 'ready', 'failed'] as const
 
 /** Read when the metrics are scraped. */
 export interface Gauges {
   queueRows (): number
+  queueRowsMax (): number
+  queueDomains (): number
+  workers (): number
   workersReady (): number
   workersBusy (): number
   cachedBanks (): number
   cachedBankBytes (): number
+  workerBanks (): number
+  workerBankBytes (): number
+  models (): ReadonlyArray<{ state: typeof MODEL_STATES[number] }>
 }
 
 export interface Metrics {
@@ -38,10 +50,17 @@ export interface Metrics {
   setGauges (gauges: Gauges): void
 }
 
-export function createMetrics (): Metrics {
+/** `version` is that of the service, for the build's own metric. */
+export function createMetrics (version = 'unknown'): Metrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry, prefix: 'bankswitch_process_' })
+  new Gauge({
+    name: 'bankswitch_build_info',
+    help: 'Always 1; the labels say which build runs',
+    labelNames: ['version', 'node'],
+    registers
+  }).set({ version, node: process.versions.node }, 1)
   const counter = (name: string, help: string, ...labelNames: string[]) => {
     return new Counter({ name, help, labelNames, registers })
   }
@@ -50,15 +69,22 @@ export function createMetrics (): Metrics {
   }
   const requests = counter('bankswitch_http_requests_total', 'HTTP requests answered', 'route', 'method', 'status')
   const requestSeconds = histogram(
-    'bankswitch_http_request_seconds', 'Time to answer an HTTP request', SECONDS_BUCKETS, 'route'
+    'bankswitch_http_request_seconds', 'Time to answer an HTTP request, of any status', SECONDS_BUCKETS, 'route'
   )
-  const rows = counter('bankswitch_inference_rows_total', 'Rows inferred', 'model', 'domain', 'outcome')
+  const inferences = counter(
+    'bankswitch_inference_requests_total',
+    'Inference requests by domain; a request whose rows have several domains counts once for each',
+    'model', 'domain', 'outcome'
+  )
+  const rows = counter(
+    'bankswitch_inference_rows_total', 'Rows inferred, or tiles of a picture', 'model', 'domain', 'outcome'
+  )
   const stageSeconds = histogram(
-    'bankswitch_stage_seconds', 'Time of an inference request by stage', SECONDS_BUCKETS, 'model', 'stage'
+    'bankswitch_stage_seconds', 'Time of an answered inference request by stage', SECONDS_BUCKETS, 'model', 'stage'
   )
-  const runRows = histogram('bankswitch_run_rows', 'Rows that shared a run', ROWS_BUCKETS, 'model')
-  const lookups = counter('bankswitch_bank_lookups_total', 'Packed banks looked up', 'outcome')
-  const evictions = counter('bankswitch_bank_evictions_total', 'Packed banks dropped for want of room')
+  const runRows = histogram('bankswitch_run_rows', 'Rows of one run of the network', ROWS_BUCKETS, 'model')
+  const lookups = counter('bankswitch_bank_lookups_total', 'Folded banks looked up in the cache', 'outcome')
+  const evictions = counter('bankswitch_bank_evictions_total', 'Folded banks dropped from the cache for want of room')
   const restarts = counter('bankswitch_worker_restarts_total', 'Inference threads replaced after they ended')
   const dropped = counter(
     'bankswitch_dropped_requests_total', 'Requests dropped while they waited: client gone or deadline passed'
@@ -72,7 +98,9 @@ export function createMetrics (): Metrics {
       requestSeconds.observe({ route }, seconds)
     },
     countInference: (model, domain, count, outcome) => {
-      rows.inc({ model, domain: domainLabel(`${model}@${domain}`, domain), outcome }, count)
+      const labels = { model, domain: domainLabel(`${model}@${domain}`, domain), outcome }
+      inferences.inc(labels)
+      rows.inc(labels, count)
     },
     observeStage: (model, stage, seconds) => stageSeconds.observe({ model, stage }, seconds),
     observeRun: (model, count) => runRows.observe({ model }, count),
@@ -90,10 +118,25 @@ function registerGauges (registry: Registry, gauges: Gauges): void {
     name, help, registers: [registry], collect () { this.set(read()) }
   })
   gauge('bankswitch_queue_rows', 'Rows waiting', gauges.queueRows)
+  gauge('bankswitch_queue_rows_max', 'Rows that may wait', gauges.queueRowsMax)
+  gauge('bankswitch_queue_domains', 'Domains with rows waiting', gauges.queueDomains)
+  gauge('bankswitch_workers', 'Inference threads that there should be', gauges.workers)
   gauge('bankswitch_workers_ready', 'Inference threads ready to take work', gauges.workersReady)
   gauge('bankswitch_workers_busy', 'Inference threads at work', gauges.workersBusy)
-  gauge('bankswitch_cached_banks', 'Packed banks in memory', gauges.cachedBanks)
-  gauge('bankswitch_cached_bank_bytes', 'Bytes of packed banks in memory', gauges.cachedBankBytes)
+  gauge('bankswitch_cached_banks', 'Folded banks in the cache', gauges.cachedBanks)
+  gauge('bankswitch_cached_bank_bytes', 'Bytes of folded banks in the cache', gauges.cachedBankBytes)
+  gauge('bankswitch_worker_banks', 'Packed banks in all inference threads together', gauges.workerBanks)
+  gauge('bankswitch_worker_bank_bytes', 'Bytes of packed banks in all inference threads', gauges.workerBankBytes)
+  registry.registerMetric(new Gauge({
+    name: 'bankswitch_models',
+    help: 'Models by state: loading, ready or failed',
+    labelNames: ['state'],
+    registers: [],
+    collect () {
+      const models = gauges.models()
+      for (const state of MODEL_STATES) this.set({ state }, models.filter((model) => model.state === state).length)
+    }
+  }))
 }
 
 /** The label of a key: itself for the first `labelsMax` keys ever seen, OVERFLOW_LABEL for the rest. */

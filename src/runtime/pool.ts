@@ -53,6 +53,8 @@ export interface JobResult {
   outputs: Record<string, PlainTensor>
   queueMs: number
   inferMs: number
+  /** When its run began, by performance.now(). */
+  startedAt: number
   /** Rows of the run that it shared, its own among them. */
   runRows: number
 }
@@ -268,7 +270,7 @@ export class InferencePool {
     for (const { resolve, enqueuedAt, rows } of batch) {
       const share = batch.length === 1 ? outputs : sliceRows(outputs, first, rows)
       first += rows
-      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs, runRows: total })
+      resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs, startedAt, runRows: total })
     }
     this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
     const modelName = batch[0]!.job.model.name

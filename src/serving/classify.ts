@@ -26,6 +26,8 @@ export interface PictureRequest {
 export interface Classified extends Omit<InferenceResult, 'outputs'> {
   predictions: Prediction[]
   decodeMs: number
+  /** When the picture had been decoded, by performance.now(). */
+  decodedAt: number
 }
 
 /** The `top` best classes. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, QUEUE_FULL and what `infer` rejects with. */
@@ -38,7 +40,8 @@ export async function classify (
   const { record: { domain }, version } = resolveDomain(parts.store, manifest.name, reference)
   const rules = rulesOf(manifest, domain, version.preprocessing)
   const { dims, data } = await parts.room.hold(0, () => preprocessImage(image, rules, parts.imagePixels))
-  const decodeMs = performance.now() - begin
+  const decodedAt = performance.now()
+  const decodeMs = decodedAt - begin
   const { outputs, ...rest } = await infer(parts, model, {
     // Pinned: a version activated meanwhile may want its pictures otherwise.
     reference: { domain, version: version.version },
@@ -48,7 +51,10 @@ export async function classify (
   })
   const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
   return {
-    ...rest, decodeMs, predictions: topPredictions(logits, model.entry.labels, manifest.output.activation, top)
+    ...rest,
+    decodeMs,
+    decodedAt,
+    predictions: topPredictions(logits, model.entry.labels, manifest.output.activation, top)
   }
 }
 

@@ -14,7 +14,7 @@ import type { Bank } from '../bank/bank.js'
 import type { StatisticsBook } from '../observability/statistics.js'
 import type { Metrics } from '../observability/metrics.js'
 import type { BankCache } from '../runtime/bank-cache.js'
-import type { InferencePool, Job } from '../runtime/pool.js'
+import type { InferencePool, Job, JobResult } from '../runtime/pool.js'
 import type { BankStore } from '../store/bank-store.js'
 import type { Leases } from './leases.js'
 import type { ReadyModel } from './served-models.js'
@@ -36,8 +36,14 @@ export interface InferenceResult {
   outputs: Tensors
   queueMs: number
   inferMs: number
-  /** The runs that had a part in it: its own rows, all rows of the run, and what the run took. */
-  runs: ReadonlyArray<{ rows: number, runRows: number, inferMs: number }>
+  /** The runs that had a part in it. */
+  runs: readonly Run[]
+}
+
+/** What one run did for a request. */
+export interface Run extends Pick<JobResult, 'queueMs' | 'inferMs' | 'startedAt' | 'runRows'> {
+  /** The request's own rows among those of the run. */
+  rows: number
 }
 
 export interface InferenceParts {
@@ -151,7 +157,7 @@ async function runGroups (
       outputs: own.length === 1 ? own[0]!.outputs : concatenateRows(own.map(({ outputs }) => outputs)),
       queueMs: Math.max(...own.map(({ queueMs }) => queueMs)),
       inferMs: own.reduce((sum, { inferMs }) => sum + inferMs, 0),
-      runs: own.map(({ runRows: shared, inferMs }, part) => ({ rows: jobs[at]![part]!.rows, runRows: shared, inferMs }))
+      runs: own.map(({ outputs, ...run }, part) => ({ ...run, rows: jobs[at]![part]!.rows }))
     }
   })
 }

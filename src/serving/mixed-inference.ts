@@ -14,7 +14,7 @@ export interface MixedRequest extends Omit<InferenceRequest, 'reference'> {
   references: readonly DomainReference[]
 }
 
-export interface MixedResult extends Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs'> {
+export interface MixedResult extends Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs' | 'runs'> {
   /** The versions that answered, in the order in which they come up first. */
   answeredBy: ReadonlyArray<Pick<InferenceResult, 'domain' | 'version' | 'digest'>>
 }
@@ -44,7 +44,8 @@ export async function inferMixed (
     answeredBy: results.map(({ domain, version, digest }) => ({ domain, version, digest })),
     outputs: inOrder(groups.map(({ at }) => at), results.map(({ outputs }) => outputs)),
     queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
-    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0)
+    inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
+    runs: results.flatMap(({ runs }) => runs)
   }
 }
 

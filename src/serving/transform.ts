@@ -15,7 +15,7 @@ import { cutTile, hasAlpha, placeTile, type Raster } from '../imaging/raster.js'
 import { tileCount, tilesOf } from '../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../models/preprocessing.js'
 import { resolveDomain } from './domain-reference.js'
-import { foldedBank, leaseKey, turnOf, type InferenceResult } from './inference.js'
+import { foldedBank, leaseKey, turnOf, type Run } from './inference.js'
 import { loneRow, type BankToRun } from './lone-row.js'
 import type { ImageToImageManifest } from '../models/manifest.js'
 import type { PictureParts, PictureRequest } from './classify.js'
@@ -40,11 +40,13 @@ export interface Transformed {
   picture: Buffer
   tiles: number
   decodeMs: number
+  /** When the picture had been decoded, by performance.now(). */
+  decodedAt: number
   /** The longest that a tile waited. */
   queueMs: number
   /** Of all tiles; workers run them side by side. */
   inferMs: number
-  runs: InferenceResult['runs']
+  runs: readonly Run[]
   encodeMs: number
 }
 
@@ -79,7 +81,8 @@ export async function transform (
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed
-    return { domain, version, picture, tiles: progress.tilesTotal, decodeMs: decoded - begin, ...times, encodeMs }
+    const answer = { domain, version, picture, tiles: progress.tilesTotal }
+    return { ...answer, decodeMs: decoded - begin, decodedAt: decoded, ...times, encodeMs }
   }
   const { metrics, statistics } = parts
   const key = leaseKey(name, domain, version)
@@ -124,7 +127,7 @@ async function runTiles (
   const stop = new AbortController()
   const signal = AbortSignal.any([stop.signal, ...(request.signal === undefined ? [] : [request.signal])])
   const times = { queueMs: 0, inferMs: 0 }
-  const runs: Array<InferenceResult['runs'][number]> = []
+  const runs: Run[] = []
   const tiles = tilesOf(source.width, source.height, tiling)
   const lane = async () => {
     for (const tile of tiles) {
@@ -134,9 +137,10 @@ async function runTiles (
       placeTile(canvas, tile, { dims: [...dims], data: data as Float32Array<ArrayBuffer> }, place)
       if (hasAlpha(source)) enlargeAlpha(source, canvas, tile, output.scale)
       progress.tilesDone++
-      times.queueMs = Math.max(times.queueMs, result!.queueMs)
-      times.inferMs += result!.inferMs
-      runs.push({ rows: 1, runRows: 1, inferMs: result!.inferMs })
+      const { queueMs, inferMs, startedAt } = result!
+      times.queueMs = Math.max(times.queueMs, queueMs)
+      times.inferMs += inferMs
+      runs.push({ rows: 1, runRows: 1, queueMs, inferMs, startedAt })
     }
   }
   pool.requireRoom(turnOf(manifest.name, domain), 1)

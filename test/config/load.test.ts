@@ -52,6 +52,8 @@ const texts: Record<string, [text: string, value: unknown]> = {
   calibrationBytes: ['1048576', 1048576],
   pictureBytes: ['1048576', 1048576],
   shutdownMs: ['0', 0],
+  traceUrl: ['https://collector:4318/v1/traces', 'https://collector:4318/v1/traces'],
+  traceRatio: ['0.1', 0.1],
   logLevel: ['debug', 'debug']
 }
 
@@ -84,6 +86,7 @@ describe('where settings come from', () => {
       calibrationBytes: 1073741824,
       pictureBytes: 1610612736,
       shutdownMs: 30000,
+      traceRatio: 1,
       logLevel: 'info'
     })
     assert.ok(Number.isInteger(workers) && workers >= 1 && workers <= 256)
@@ -165,7 +168,7 @@ describe('numbers', () => {
     ['port', 0, 65535], ['workers', 1, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
     ['bodiesBytes', 1024, 2 ** 40], ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
-    ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535]
+    ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1]
   ]
   for (const [name, minimum, maximum] of bounds) {
     test(`${name} keeps to its bounds, which a fault tells`, () => {
@@ -274,6 +277,17 @@ test('all faults are told at once, each with where it came from', () => {
 
 test('a value that a flag overrides is not looked at', () => {
   assert.equal(loadSettings({ BANKSWITCH_PORT: 'x' }, ['--port=1']).port, 1)
+})
+
+test('the address of a collector is one of HTTP, without a password, and is not shown when it is refused', () => {
+  const load = (traceUrl: string) => loadSettings({ BANKSWITCH_TRACE_URL: traceUrl }, []).traceUrl
+  for (const url of ['http://127.0.0.1:4318/v1/traces', 'https://collector', 'http://[::1]:4318/']) assert.equal(load(url), url)
+  for (const url of ['', 'collector:4318', 'ftp://c/hunter2', 'http://', 'http://user:hunter2@c/', 'http://c/a hunter2', `http://${'c'.repeat(2048)}`]) {
+    const [fault, ...others] = faultsOf({ BANKSWITCH_TRACE_URL: url })
+    assert.deepEqual(others, [])
+    assert.match(fault!, /^BANKSWITCH_TRACE_URL: must .*, received "\(secret\)"$/)
+    assert.ok(!fault!.includes('hunter2'))
+  }
 })
 
 describe('the admin key', () => {

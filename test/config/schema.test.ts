@@ -32,8 +32,8 @@ describe('names', () => {
   })
 })
 
-test('the admin key is the only secret', () => {
-  assert.deepEqual(SETTING_NAMES.filter(isSecret), ['adminKey'])
+test('secrets are the admin key, and the address of a collector, which may hold a token', () => {
+  assert.deepEqual(SETTING_NAMES.filter(isSecret), ['adminKey', 'traceUrl'])
   for (const name of ['', 'nothing', '__proto__', 'toString']) assert.equal(isSecret(name), false)
 })
 

@@ -4,7 +4,7 @@
  *   UPDATE_DOCUMENTS=1 npm test
  */
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { errorCatalogue } from '#src/base/errors.js'
@@ -12,18 +12,8 @@ import { environmentName, SETTING_NAMES, settingsShape } from '#src/config/schem
 import { STATUS_OF } from '#src/http/error-map.js'
 import '#src/http/app.js'
 import '#src/compiler/pipeline.js'
+import { assertDocument, readDocument as read } from '../support/documents.js'
 import { ROOT } from '../support/folders.js'
-
-const isUpdate = process.env.UPDATE_DOCUMENTS === '1'
-
-function read (path: string): string {
-  return readFileSync(join(ROOT, path), 'utf8')
-}
-
-function assertDocument (path: string, expected: string): void {
-  if (isUpdate) writeFileSync(join(ROOT, path), expected)
-  assert.equal(existsSync(join(ROOT, path)) ? read(path) : '', expected, `${path} is stale; run UPDATE_DOCUMENTS=1 npm test`)
-}
 
 interface Described { description?: string, default?: unknown, defaultText?: string }
 

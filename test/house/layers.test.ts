@@ -14,7 +14,14 @@ const ROOMS = [
 
 /** Packages with one door. */
 const DOORS: Readonly<Record<string, string>> = {
-  'onnxruntime-node': 'ort', sharp: 'imaging', fastify: 'http', pino: 'observability', 'prom-client': 'observability'
+  'onnxruntime-node': 'ort',
+  sharp: 'imaging',
+  fastify: 'http',
+  pino: 'observability',
+  'prom-client': 'observability',
+  '@opentelemetry/api': 'observability',
+  '@opentelemetry/sdk-trace-base': 'observability',
+  '@opentelemetry/exporter-trace-otlp-http': 'observability'
 }
 
 const FILE_LINES_MAX = 300

@@ -65,7 +65,7 @@ describe('POST /v2/models/{model}/infer', () => {
     assert.equal(json.parameters.domain_version, 1)
     assert.equal(response.headers['x-domain'], 'fog')
     assert.equal(response.headers['x-domain-version'], '1')
-    assert.match(String(response.headers['server-timing']), /^queue;dur=[\d.]+, infer;dur=[\d.]+$/)
+    assert.match(String(response.headers['server-timing']), /^read;dur=[\d.]+, decode;dur=[\d.]+, queue;dur=[\d.]+, infer;dur=[\d.]+, encode;dur=[\d.]+$/)
     assert.equal(response.headers['content-type'], 'application/octet-stream')
     assert.match(String(response.headers['x-request-id']), /^[0-9a-f-]{36}$/)
   })

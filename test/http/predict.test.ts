@@ -33,7 +33,7 @@ describe('POST /v1/models/{model}/predict', () => {
       const body = response.json()
       assert.equal(body.predictions[0].label, label, domain)
       assert.equal(body.domain, domain)
-      assert.match(String(response.headers['server-timing']), /^decode;dur=[\d.]+, queue;dur=[\d.]+, infer;dur=[\d.]+$/)
+      assert.match(String(response.headers['server-timing']), /^read;dur=[\d.]+, decode;dur=[\d.]+, queue;dur=[\d.]+, infer;dur=[\d.]+, encode;dur=[\d.]+$/)
     }
   })
 

@@ -62,7 +62,7 @@ describe('POST /v1/models/{model}/predict of an image-to-image model', () => {
     assert.equal(response.statusCode, 200, response.payload)
     assert.equal(response.headers['content-type'], 'image/png')
     assert.equal(response.headers['x-domain'], 'plain')
-    assert.match(String(response.headers['server-timing']), /^decode;dur=.*, queue;dur=.*, infer;dur=.*, encode;dur=[\d.]+, tiles;desc="1"$/)
+    assert.match(String(response.headers['server-timing']), /^read;dur=.*, decode;dur=.*, queue;dur=.*, infer;dur=.*, encode;dur=[\d.]+, tiles;desc="1"$/)
     const result = await decoded(response.rawPayload)
     assert.deepEqual([result.width, result.height, result.channels], [26, 18, 3])
     const values = Float32Array.from({ length: 3 * width * height }, (_, at) => {

@@ -8,6 +8,8 @@ const DOMAIN_LABELS_MAX = 200
 const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_http_requests_total: 'counter',
   bankswitch_http_request_seconds: 'histogram',
+  bankswitch_build_info: 'gauge',
+  bankswitch_inference_requests_total: 'counter',
   bankswitch_inference_rows_total: 'counter',
   bankswitch_stage_seconds: 'histogram',
   bankswitch_run_rows: 'histogram',
@@ -17,10 +19,16 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_dropped_requests_total: 'counter',
   bankswitch_bank_registrations_total: 'counter',
   bankswitch_queue_rows: 'gauge',
+  bankswitch_queue_rows_max: 'gauge',
+  bankswitch_queue_domains: 'gauge',
+  bankswitch_workers: 'gauge',
   bankswitch_workers_ready: 'gauge',
   bankswitch_workers_busy: 'gauge',
   bankswitch_cached_banks: 'gauge',
-  bankswitch_cached_bank_bytes: 'gauge'
+  bankswitch_cached_bank_bytes: 'gauge',
+  bankswitch_worker_banks: 'gauge',
+  bankswitch_worker_bank_bytes: 'gauge',
+  bankswitch_models: 'gauge'
 }
 
 const gauges = {
@@ -28,13 +36,19 @@ const gauges = {
   workersReady: () => 2,
   workersBusy: () => 3,
   cachedBanks: () => 4,
-  cachedBankBytes: () => 5
+  cachedBankBytes: () => 5,
+  queueRowsMax: () => 6,
+  queueDomains: () => 7,
+  workers: () => 8,
+  workerBanks: () => 9,
+  workerBankBytes: () => 10,
+  models: () => [{ state: 'ready' as const }, { state: 'failed' as const }, { state: 'ready' as const }]
 }
 
 /** The samples of one metric as they are scraped: name and labels -> value. */
 async function samplesOf ({ registry }: Metrics, name: string): Promise<Record<string, number>> {
   const lines = (await registry.metrics()).split('\n')
-  const samples = lines.filter((line) => line.startsWith(name) && /^[{ _]/.test(line.slice(name.length)))
+  const samples = lines.filter((line) => line.startsWith(name) && /^(_bucket|_sum|_count)?[{ ]/.test(line.slice(name.length)))
   return Object.fromEntries(samples.map((line) => {
     const space = line.lastIndexOf(' ')
     return [line.slice(name.length, space), Number(line.slice(space + 1))]
@@ -103,6 +117,9 @@ describe('counting', () => {
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_inference_rows_total'), {
       '{model="signs",domain="fog",outcome="ok"}': 3, '{model="signs",domain="fog",outcome="error"}': 2
     })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_inference_requests_total'), {
+      '{model="signs",domain="fog",outcome="ok"}': 1, '{model="signs",domain="fog",outcome="error"}': 1
+    })
     assert.equal((await samplesOf(metrics, 'bankswitch_stage_seconds'))['_sum{model="signs",stage="queue"}'], 0.1)
     const runs = await samplesOf(metrics, 'bankswitch_run_rows')
     assert.deepEqual([runs['_bucket{le="4",model="signs"}'], runs['_bucket{le="8",model="signs"}']], [0, 1])
@@ -125,6 +142,20 @@ describe('counting', () => {
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_workers_busy'), { '': 3 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_cached_banks'), { '': 4 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_cached_bank_bytes'), { '': 5 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_queue_rows_max'), { '': 6 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_queue_domains'), { '': 7 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_workers'), { '': 8 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_worker_banks'), { '': 9 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_worker_bank_bytes'), { '': 10 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_models'), {
+      '{state="loading"}': 0, '{state="ready"}': 2, '{state="failed"}': 1
+    })
+  })
+
+  test('the build says its version', async () => {
+    assert.deepEqual(await samplesOf(createMetrics('1.2.3'), 'bankswitch_build_info'), {
+      [`{version="1.2.3",node="${process.versions.node}"}`]: 1
+    })
   })
 })
 
@@ -155,6 +186,14 @@ describe('bounded labels', () => {
     assert.equal(Object.keys(samples).length, DOMAIN_LABELS_MAX + 1)
     assert.equal(samples['{model="signs",domain="d199",outcome="ok"}'], 2)
     assert.equal(samples[`{model="signs",domain="${OVERFLOW_LABEL}",outcome="ok"}`], 100)
+  })
+
+  test('a million domains take no more memory than a few', async () => {
+    const metrics = createMetrics()
+    for (let domain = 0; domain < 1_000_000; domain++) metrics.countInference('signs', `d${domain}`, 1, 'ok')
+    const samples = await samplesOf(metrics, 'bankswitch_inference_requests_total')
+    assert.equal(Object.keys(samples).length, DOMAIN_LABELS_MAX + 1)
+    assert.equal(samples[`{model="signs",domain="${OVERFLOW_LABEL}",outcome="ok"}`], 1_000_000 - DOMAIN_LABELS_MAX)
   })
 
   test('the overflow label is no name that a domain can have', async () => {

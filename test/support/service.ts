@@ -9,6 +9,7 @@ import { createEngine, type Engine } from '#src/engine.js'
 import { buildApp } from '#src/http/app.js'
 import { createLogger } from '#src/observability/logger.js'
 import { createMetrics } from '#src/observability/metrics.js'
+import { openTracing } from '#src/observability/tracing.js'
 import { ROOT } from './folders.js'
 import type { App } from '#src/http/app-type.js'
 
@@ -49,14 +50,16 @@ export async function startService (environment: Record<string, string> = {}): P
     }
   })
   const logger = createLogger(settings.logLevel, sink)
-  const metrics = createMetrics()
+  const metrics = createMetrics('0.0.0-test')
+  const tracing = await openTracing({ ...settings, version: '0.0.0-test', logger })
   const engine = await createEngine({ settings, logger, metrics })
   const keys = await KeyRing.open({ adminKey: ADMIN_KEY, path: settings.keysFile, logger })
-  const app = await buildApp({ engine, settings, logger, metrics, keys, version: '0.0.0-test' })
+  const app = await buildApp({ engine, settings, logger, metrics, tracing, keys, version: '0.0.0-test' })
   await engine.prepared
   const close = async () => {
     await app.close()
     await engine.close()
+    await tracing?.close()
     await rm(folder, { recursive: true, force: true })
   }
   if (!engine.isReady) {

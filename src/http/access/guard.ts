@@ -6,6 +6,7 @@ import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import { requireCurrent, requireModel, requireScope, type Caller } from '../../access/caller.js'
 import { httpErrors } from '../errors.js'
 import { modelOf } from '../request-domain.js'
+import { recordOf } from '../request-record.js'
 import { isServed, kindOf, scopesOf, type AccessSettings, type Part } from './route-access.js'
 import type { App } from '../app-type.js'
 import type { KeyRing } from '../../access/key-ring.js'
@@ -48,7 +49,9 @@ export async function guardRoutes (app: App, options: GuardOptions): Promise<voi
   })
   app.addHook('onRequest', async (request) => {
     const key = bearerOf(request)
-    if (key !== undefined) request.caller = keys.identify(key)
+    if (key === undefined) return
+    request.caller = keys.identify(key)
+    if (request.caller !== undefined) recordOf(request).keyId = request.caller.id
   })
   if (settings.requestsPerMinute > 0) await limitRate(app, settings.requestsPerMinute)
   app.addHook('onRequest', async (request) => authorise(request, options))

@@ -93,7 +93,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
       summary: 'Download a version as safetensors',
       produces: ['application/octet-stream'],
       params: VersionParams,
-      response: errorsOf(400, 401, 404, 500)
+      response: { 200: BinaryBody, ...errorsOf(400, 401, 404, 500) }
     }
   }, async ({ params: { model, domain, version } }, reply) => {
     const { file, version: record } = await engine.admin.download(model, domain, version)
@@ -126,7 +126,7 @@ function registerPointerRoutes (app: App, engine: Engine): void {
       return body.length === 0 ? undefined : parseStrictJson(body, { depthMax: BODY_DEPTH_MAX })
     }
   )
-  const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 415, 503) }
+  const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
   const common = { tags: ['admin'], headers: PreconditionHeaders, params: DomainParams }
 
   app.post('/admin/models/:model/domains/:domain/activate', {

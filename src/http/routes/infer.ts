@@ -2,7 +2,6 @@
 import { Type } from 'typebox'
 import { usualShape } from '../../models/manifest.js'
 import { parseDomainReference, resolveIn } from '../../serving/domain-reference.js'
-import { setAnswerHeaders } from '../answer.js'
 import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
@@ -12,6 +11,7 @@ import { parseRawRequest } from '../open-inference/raw-request.js'
 import { InferAnswer } from '../open-inference/schemas.js'
 import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
 import { modelOf, refuseEarly, requestedModel, type RequestedModel } from '../request-domain.js'
+import { noteAnswer, noteRead, noteStage } from '../request-record.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine, InferOptions } from '../../engine.js'
@@ -66,6 +66,7 @@ async function answer (
   parts: Parts, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
   const { engine, estimates } = parts
+  noteRead(request)
   const ready = engine.readyModel(modelOf(path))
   const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
@@ -73,14 +74,18 @@ async function answer (
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
   const { model } = requested
   const signal = patienceOf(request, reply, message.parameters.timeout)
-  const result = await run(engine, requested, message.feeds, { signal, inputMs: performance.now() - begin })
+  const inputMs = performance.now() - begin
+  noteStage(request, 'decode', inputMs)
+  const result = await run(engine, requested, message.feeds, { signal, inputMs })
   estimates.observe(model, body.length, rowsOf(message.feeds))
   const encodeBegin = performance.now()
   const response = writeInferenceResponse(model, message, result, ready.entry.labels)
-  const domains = result.answeredBy.map(({ domain }) => domain).join()
-  setAnswerHeaders(reply, { ...result, domain: domains, version: result.answeredBy.map((one) => one.version).join() })
   const sent = await compressed(parts, request, reply, response)
-  engine.observeEncoding(model, result.answeredBy, performance.now() - encodeBegin)
+  const encodeMs = performance.now() - encodeBegin
+  const domain = result.answeredBy.map((one) => one.domain).join()
+  const answeredVersion = result.answeredBy.map((one) => one.version).join()
+  noteAnswer(request, reply, { ...result, domain, version: answeredVersion, encodeMs })
+  engine.observeEncoding(model, result.answeredBy, encodeMs)
   return reply.send(sent)
 }
 

@@ -1,11 +1,12 @@
 /** Pictures in, labels or pictures out; the model's task decides. */
 import multipart from '@fastify/multipart'
 import { Type } from 'typebox'
-import { acceptedType, setAnswerHeaders } from '../answer.js'
+import { acceptedType } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
 import { readFormFile } from '../limits/form-file.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
+import { noteAnswer, noteRead } from '../request-record.js'
 import {
   BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
 } from '../schemas.js'
@@ -59,16 +60,22 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
   }, async (request, reply) => {
     const { model, reference } = requestedModel(engine, request, request.params.model)
     const image = await readImage(request, bodies.shareOf(request.raw))
+    noteRead(request)
     const picture = { reference, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
       const progressKey = request.headers['x-progress-key']
-      return await transform(engine, reply as FastifyReply, model, picture, type, request.query, progressKey)
+      return await transform(engine, request, reply as FastifyReply, model, picture, type, request.query, progressKey)
     }
     const { top = TOP_DEFAULT } = requireWithout(request.query, 'quality')
     const result = await engine.classify(model, picture, top)
-    setAnswerHeaders(reply, result)
-    return { model, domain: result.domain, version: result.version, predictions: result.predictions }
+    const { domain, version, predictions } = result
+    const encodeBegin = performance.now()
+    const answer = reply.serialize({ model, domain, version, predictions })
+    const encodeMs = performance.now() - encodeBegin
+    noteAnswer(request, reply, { ...result, encodeMs })
+    engine.observeEncoding(model, [result], encodeMs)
+    return await (reply as FastifyReply).header('content-type', 'application/json').send(answer)
   })
 
   app.get('/v1/progress/:key', {
@@ -89,8 +96,8 @@ function answerType (engine: Engine, request: FastifyRequest, model: string) {
 }
 
 async function transform (
-  engine: Engine, reply: FastifyReply, model: string, picture: PictureRequest, type: string, query: Query,
-  progressKey: string | undefined
+  engine: Engine, request: FastifyRequest, reply: FastifyReply, model: string, picture: PictureRequest, type: string,
+  query: Query, progressKey: string | undefined
 ): Promise<FastifyReply> {
   const { quality = QUALITY_DEFAULT } = requireWithout(query, 'top')
   const result = await engine.transform(model, {
@@ -99,7 +106,7 @@ async function transform (
     quality,
     ...(progressKey === undefined ? {} : { progressKey })
   })
-  setAnswerHeaders(reply, result)
+  noteAnswer(request, reply, result)
   return reply.header('content-type', type).header('vary', 'accept').send(result.picture)
 }
 

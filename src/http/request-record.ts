@@ -1,0 +1,172 @@
+/**
+ * What a request turned out to be, gathered on its way; once it is over, its line in the log, its metrics and its trace
+ * are made of this. There is nothing in it of a request's or an answer's content.
+ */
+import type { App } from './app-type.js'
+import type { Metrics, Stage } from '../observability/metrics.js'
+import type { TracedStage, Tracing } from '../observability/tracing.js'
+import type { Run } from '../serving/inference.js'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+export interface RequestRecord {
+  /** By performance.now(). */
+  readonly beganAt: number
+  /** Of the caller, allowed or not; never the key itself. */
+  keyId?: string
+  model?: string
+  /** Several, where rows have domains of their own, separated by commas; so are their versions. */
+  domain?: string
+  version?: string
+  rows?: number
+  /** Of the error that was answered. */
+  code?: string
+  ms: Partial<Record<Stage, number>>
+  stages: TracedStage[]
+}
+
+/** Who answered, and how long each stage took. */
+export interface AnswerFacts {
+  domain: string
+  version: number | string
+  decodeMs?: number
+  /** When the request had become tensors, by performance.now(). */
+  decodedAt?: number
+  queueMs: number
+  inferMs: number
+  /** Ended just now. */
+  encodeMs: number
+  runs: readonly Run[]
+  /** Runs that the picture was cut into. */
+  tiles?: number
+}
+
+/** A picture may be cut into thousands of tiles, a request into hundreds of runs. */
+const TRACED_RUNS_MAX = 32
+
+/** In the order in which they come. */
+const STAGES = ['read', 'decode', 'queue', 'infer', 'encode', 'total'] as const
+
+const URL_LENGTH_MAX = 200
+
+const records = new WeakMap<FastifyRequest, RequestRecord>()
+
+/** The record of a request, begun when first asked for. */
+export function recordOf (request: FastifyRequest): RequestRecord {
+  let record = records.get(request)
+  if (record === undefined) records.set(request, record = { beganAt: performance.now(), ms: {}, stages: [] })
+  return record
+}
+
+/** To be called when the body is there. */
+export function noteRead (request: FastifyRequest): void {
+  const now = performance.now()
+  noteStage(request, 'read', now - recordOf(request).beganAt, now)
+}
+
+/** A stage that took `ms` and ended just now, or at `endMs` by performance.now(). */
+export function noteStage (request: FastifyRequest, stage: Stage, ms: number, endMs = performance.now()): void {
+  const record = recordOf(request)
+  record.ms[stage] = ms
+  record.stages.push({ name: stage, beginMs: endMs - ms, endMs })
+}
+
+/** Writes who answered and how long it took into the headers and the record. */
+export function noteAnswer (request: FastifyRequest, reply: FastifyReply, facts: AnswerFacts): void {
+  const { domain, version, queueMs, inferMs, runs, tiles } = facts
+  if (facts.decodeMs !== undefined) noteStage(request, 'decode', facts.decodeMs, facts.decodedAt)
+  noteRuns(request, runs)
+  noteStage(request, 'encode', facts.encodeMs)
+  const record = recordOf(request)
+  Object.assign(record.ms, { queue: queueMs, infer: inferMs })
+  Object.assign(record, { domain, version: String(version), rows: runs.reduce((sum, { rows }) => sum + rows, 0) })
+  reply.header('x-domain', domain)
+  reply.header('x-domain-version', version)
+  const { ms } = record
+  const timings = STAGES.flatMap((stage) => ms[stage] === undefined ? [] : [`${stage};dur=${ms[stage].toFixed(3)}`])
+  if (tiles !== undefined) timings.push(`tiles;desc="${tiles}"`)
+  reply.header('server-timing', timings.join(', '))
+}
+
+function noteRuns (request: FastifyRequest, runs: readonly Run[]): void {
+  const { stages } = recordOf(request)
+  for (const { rows, runRows, queueMs, inferMs, startedAt } of runs.slice(0, TRACED_RUNS_MAX)) {
+    const attributes = { 'bankswitch.rows': rows, 'bankswitch.run_rows': runRows }
+    stages.push({ name: 'queue', beginMs: startedAt - queueMs, endMs: startedAt })
+    stages.push({ name: 'infer', beginMs: startedAt, endMs: startedAt + inferMs, attributes })
+  }
+}
+
+/** Once a request is over: its line in the log, its metrics, its trace. To be called before other hooks are added. */
+export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undefined): void {
+  app.addHook('onRequest', async (request) => { recordOf(request) })
+  app.addHook('onResponse', async (request, reply) => {
+    const record = recordOf(request)
+    const totalMs = performance.now() - record.beganAt
+    const route = request.routeOptions.url ?? '(none)'
+    metrics.countRequest(route, request.method, reply.statusCode, totalMs / 1000)
+    const { model, ms } = record
+    if (model !== undefined && ms.infer !== undefined) {
+      metrics.observeStage(model, 'read', (ms.read ?? 0) / 1000)
+      metrics.observeStage(model, 'total', totalMs / 1000)
+    }
+    ms.total = totalMs
+    // Probes and scrapes, which have no line in the log either.
+    const isQuiet = request.routeOptions.logLevel === 'silent'
+    const traceId = isQuiet ? undefined : tracing?.record(traced(request, reply, record, route))
+    log(request, reply, record, traceId)
+  })
+}
+
+function log (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, traceId: string | undefined): void {
+  const { keyId, model, domain, version, rows, code, ms } = record
+  request.log.info({
+    keyId,
+    traceId,
+    method: request.method,
+    url: pathOf(request),
+    status: reply.statusCode,
+    code,
+    model,
+    domain,
+    version,
+    rows,
+    ms: Object.fromEntries(STAGES.flatMap((stage) => {
+      return ms[stage] === undefined ? [] : [[stage, Math.round(ms[stage] * 1000) / 1000]]
+    }))
+  }, 'request')
+}
+
+function traced (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, route: string) {
+  const { beganAt, model, domain, version, rows, code, ms: { total = 0 }, stages } = record
+  const { traceparent, tracestate } = request.headers
+  const attributes = {
+    'http.request.method': request.method,
+    'http.route': route,
+    'url.path': pathOf(request),
+    'http.response.status_code': reply.statusCode,
+    'bankswitch.request_id': request.id,
+    'bankswitch.model': model,
+    'bankswitch.domain': domain,
+    'bankswitch.version': version,
+    'bankswitch.rows': rows,
+    'error.type': code
+  }
+  return {
+    name: `${request.method} ${route}`,
+    context: {
+      ...(typeof traceparent === 'string' ? { traceparent } : {}),
+      ...(typeof tracestate === 'string' ? { tracestate } : {})
+    },
+    beginMs: beganAt,
+    endMs: beganAt + total,
+    attributes: Object.fromEntries(Object.entries(attributes).filter((entry) => entry[1] !== undefined)) as
+      Record<string, string | number>,
+    ...(reply.statusCode >= 500 ? { failure: code ?? 'INTERNAL' } : {}),
+    stages
+  }
+}
+
+/** Without its query, where a client may have put anything. */
+function pathOf ({ url }: FastifyRequest): string {
+  return (url.split('?')[0] ?? '').slice(0, URL_LENGTH_MAX)
+}
