@@ -43,6 +43,8 @@ export interface InferOptions {
   signal?: AbortSignal
   /** What reading the request took, for the statistics. */
   inputMs?: number
+  /** Decides whether a canary answers; without one it does not. */
+  canaryKey?: string
 }
 
 type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number | undefined>>

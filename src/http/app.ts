@@ -16,6 +16,7 @@ import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
+import { registerLifecycleRoutes } from './routes/lifecycle.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
 import { registerOpenInferenceRoutes } from './routes/open-inference.js'
@@ -84,6 +85,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, options.adminKey, readBody))
+  await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, options.adminKey, readBody))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, options.adminKey, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine, options.adminKey))
   registerOpenInferenceRoutes(app, engine, options.version)

@@ -49,10 +49,17 @@ export function requestedModel (
 
 function pin (reference: DomainReference, version: string): DomainReference {
   const pinned = parseDomainReference(`${reference.domain}:${version}`)
-  if (reference.version === undefined || reference.version === pinned.version) return pinned
+  const pinOf = (one: DomainReference) => one.version ?? one.label
+  if (pinOf(reference) === undefined || pinOf(reference) === pinOf(pinned)) return pinned
   throw servingErrors.DOMAIN_REFERENCE_INVALID('path and domain pin different versions', {
-    expected: pinned.version, received: reference.version
+    expected: pinOf(pinned), received: pinOf(reference)
   })
+}
+
+/** What decides between the active version and the canary: a client that repeats its X-Request-Id gets the same one. */
+export function canaryKeyOf ({ headers, id }: FastifyRequest): string {
+  const given = headers['x-request-id']
+  return typeof given === 'string' && given !== '' ? given : id
 }
 
 /**

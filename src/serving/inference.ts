@@ -26,6 +26,8 @@ export interface InferenceRequest {
   signal?: AbortSignal
   /** What reading the request took, for the statistics. */
   inputMs?: number
+  /** Decides whether a canary answers; without one it does not. */
+  canaryKey?: string
 }
 
 export interface InferenceResult {
@@ -73,9 +75,9 @@ export interface Group {
 
 /** Rejects with what resolving, checking, the store or the pool throws. */
 export async function infer (
-  parts: InferenceParts, model: ReadyModel, { reference, feeds, ...options }: InferenceRequest
+  parts: InferenceParts, model: ReadyModel, { reference, feeds, canaryKey, ...options }: InferenceRequest
 ): Promise<InferenceResult> {
-  const resolved = resolveDomain(parts.store, model.entry.manifest.name, reference)
+  const resolved = resolveDomain(parts.store, model.entry.manifest.name, reference, canaryKey)
   const rows = checkFeeds(model.artefact.inputs, feeds)
   const [result] = await inferGroups(parts, model, [{ resolved, feeds, rows }], options)
   return result!

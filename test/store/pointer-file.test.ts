@@ -65,7 +65,7 @@ test('every truncation is noticed', () => {
 })
 
 for (const [what, changes, why] of [
-  ['a format of the future', { format: 2 }, /format/],
+  ['a format of the future', { format: 3 }, /format/],
   ['a format of the past', { format: undefined }, /format/],
   ['an unusable name', { domain: '../day' }, /domain/],
   ['a missing revision', { revision: undefined }, /revision/],

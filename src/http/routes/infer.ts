@@ -11,7 +11,7 @@ import { parseInferenceRequest, RequestSchema, type InferenceMessage } from '../
 import { parseRawRequest } from '../open-inference/raw-request.js'
 import { InferAnswer } from '../open-inference/schemas.js'
 import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
-import { modelOf, refuseEarly, requestedModel, type RequestedModel } from '../request-domain.js'
+import { canaryKeyOf, modelOf, refuseEarly, requestedModel, type RequestedModel } from '../request-domain.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine, InferOptions } from '../../engine.js'
@@ -73,7 +73,9 @@ async function answer (
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
   const { model } = requested
   const signal = patienceOf(request, reply, message.parameters.timeout)
-  const result = await run(engine, requested, message.feeds, { signal, inputMs: performance.now() - begin })
+  const result = await run(engine, requested, message.feeds, {
+    signal, inputMs: performance.now() - begin, canaryKey: canaryKeyOf(request)
+  })
   estimates.observe(model, body.length, rowsOf(message.feeds))
   const encodeBegin = performance.now()
   const response = writeInferenceResponse(model, message, result, ready.entry.labels)
@@ -111,7 +113,8 @@ function readMessage (
   const requested = requestedModel(engine, request, path, version)
   const { artefact, entry: { manifest } } = engine.readyModel(requested.model)
   const { reference = { domain: manifest.defaultDomain } } = requested
-  const { version: { preprocessing } } = resolveIn(engine.domain(manifest.name, reference.domain), reference)
+  const record = engine.domain(manifest.name, reference.domain)
+  const { version: { preprocessing } } = resolveIn(record, reference, canaryKeyOf(request))
   const usual = usualShape(manifest, reference.domain, preprocessing)
   const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
   return parseRawRequest(body, artefact.inputs, usual, isJsonWanted !== true)

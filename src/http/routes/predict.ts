@@ -5,7 +5,7 @@ import { acceptedType, setAnswerHeaders } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
 import { readFormFile } from '../limits/form-file.js'
-import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
+import { canaryKeyOf, modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import {
   BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
 } from '../schemas.js'
@@ -59,7 +59,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
   }, async (request, reply) => {
     const { model, reference } = requestedModel(engine, request, request.params.model)
     const image = await readImage(request, bodies.shareOf(request.raw))
-    const picture = { reference, image, signal: patienceOf(request, reply) }
+    const picture = { reference, image, signal: patienceOf(request, reply), canaryKey: canaryKeyOf(request) }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
       const progressKey = request.headers['x-progress-key']
