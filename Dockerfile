@@ -18,7 +18,8 @@ ENV NODE_ENV=production \
   BANKSWITCH_DOMAINS_DIR=/app/domains \
   BANKSWITCH_CACHE_DIR=/var/cache/bankswitch \
   BANKSWITCH_JOBS_DIR=/app/domains/.jobs \
-  BANKSWITCH_ADMIN_KEY_FILE=/app/domains/.admin.key
+  BANKSWITCH_ADMIN_KEY_FILE=/app/domains/.admin.key \
+  BANKSWITCH_AUDIT_FILE=/app/domains/.audit.jsonl
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json ./

@@ -35,6 +35,11 @@ export const settingsShape = {
     default: '.bankswitch/admin.key',
     description: 'File of the admin key, made at the first start, mode 0600'
   }),
+  auditFile: Type.String({
+    minLength: 1,
+    default: '.bankswitch/audit.jsonl',
+    description: 'File that every admin call is appended to, a JSON line each; for logrotate to rotate'
+  }),
   workers: Type.Integer({
     minimum: 1,
     maximum: WORKERS_MAX,

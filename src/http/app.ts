@@ -9,6 +9,8 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyRequest } from 'fastify'
+import { AuditLog } from '../observability/audit-log.js'
+import { addAudit } from './audit.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
@@ -32,7 +34,8 @@ import type { Metrics } from '../observability/metrics.js'
 
 export interface AppOptions {
   engine: Engine
-  settings: Pick<Settings, 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs'>
+  settings: Pick<Settings,
+    'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs'>
   adminKey: string
   logger: Logger
   metrics: Metrics
@@ -75,6 +78,9 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app, metrics)
+  const audit = new AuditLog(settings.auditFile)
+  await audit.open()
+  addAudit(app, audit)
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
   const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }

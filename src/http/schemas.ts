@@ -94,6 +94,19 @@ export const DomainSchema = Type.Object({
   versions: Type.Array(VersionSchema)
 }, { title: 'Domain' })
 
+export const ShadowSchema = Type.Object({
+  version: Type.Integer(),
+  active: Type.Integer({ description: 'The version that it is compared with' }),
+  percent: Type.Number(),
+  comparedRows: Type.Integer(),
+  disagreeingRows: Type.Integer({ description: 'Rows with another best class' }),
+  notFiniteRows: Type.Integer({ description: 'Rows where one of the two has no finite answer' }),
+  droppedRows: Type.Integer({ description: 'Rows for which there was no room' }),
+  failedRows: Type.Integer(),
+  largestRelativeDifference: Type.Number({ description: 'Relative to the largest magnitude of the row' }),
+  since: Type.String()
+}, { title: 'Shadow' })
+
 export const ModelSchema = Type.Object({
   name: Type.String(),
   title: Type.String(),

@@ -6,6 +6,7 @@ import { gateFailed, storeGate, tryCandidate, type GateRules } from './gates.js'
 import { foldedBank, foldShared, leaseKey, type InferenceParts } from './inference.js'
 import { bankDigest } from '../bank/bank.js'
 import type { DomainRecord, ExpectedRevision, Mark, PassedGate, VersionRecord } from '../store/bank-store.js'
+import { noReport, type ShadowReport } from './shadows.js'
 import type { Goldens } from './goldens.js'
 import type { ServedModels } from './served-models.js'
 
@@ -57,6 +58,14 @@ export class Administration {
     }
     const passed = await this.#requireFit(model, domain, version)
     return await this.#parts.store.mark(model, domain, mark, expected, passed)
+  }
+
+  /** How the shadow of a domain compares so far. Throws DOMAIN_NOT_FOUND, SHADOW_NOT_FOUND. */
+  shadow (model: string, domain: string): ShadowReport {
+    this.#models.get(model)
+    const { record: { shadow, active } } = resolveDomain(this.#parts.store, model, { domain })
+    if (shadow === undefined) throw servingErrors.SHADOW_NOT_FOUND(`domain "${domain}" has no shadow`)
+    return this.#parts.shadows?.report(model, domain, shadow.version) ?? noReport(shadow.version, active!)
   }
 
   /** Throws what `storeGate` throws. */

@@ -4,6 +4,7 @@ export const servingErrors = defineErrors({
   DOMAIN_REFERENCE_INVALID: 'invalid',
   DOMAIN_INACTIVE: 'conflict',
   DOMAIN_IS_DEFAULT: 'conflict',
+  SHADOW_NOT_FOUND: 'not-found',
   GATE_FAILED: 'conflict',
   GATE_INVALID: 'invalid',
   GATE_TOO_LARGE: 'too-large',

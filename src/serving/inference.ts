@@ -18,6 +18,7 @@ import type { InferencePool, Job } from '../runtime/pool.js'
 import type { BankStore } from '../store/bank-store.js'
 import type { Leases } from './leases.js'
 import type { ReadyModel } from './served-models.js'
+import type { Shadows } from './shadows.js'
 
 export interface InferenceRequest {
   reference: DomainReference
@@ -50,6 +51,8 @@ export interface InferenceParts {
   metrics: Metrics
   statistics: StatisticsBook
   runRows: number
+  /** Runs once more, unseen, what the active version has answered. */
+  shadows?: Shadows
 }
 
 /** Names a bank as the workers have it: of which artefact, with which content. */
@@ -100,6 +103,7 @@ export async function inferGroups (
         const { rows, resolved: { record } } = group
         parts.metrics.countInference(name, record.domain, rows, 'ok')
         parts.statistics.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+        parts.shadows?.offer(model, group, results[at]!.outputs)
       }
       return results
     } catch (error) {

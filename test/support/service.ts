@@ -32,6 +32,7 @@ export async function startService (environment: Record<string, string> = {}): P
     BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
     BANKSWITCH_DOMAINS_DIR: domainsDir,
     BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
+    BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
     BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
     BANKSWITCH_WORKERS: '2',
     BANKSWITCH_LOG_LEVEL: 'debug',

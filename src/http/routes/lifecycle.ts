@@ -6,7 +6,8 @@ import { requireKey } from '../auth.js'
 import { httpErrors } from '../errors.js'
 import { GoldensSchema, parseGoldensJson } from '../open-inference/parse-goldens.js'
 import {
-  ActivateBody, CandidateSchema, DomainSchema, errorsOf, GateQuery, LabelParameter, NameParameter, rawBody
+  ActivateBody, CandidateSchema, DomainSchema, errorsOf, GateQuery, LabelParameter, NameParameter, rawBody,
+  ShadowSchema
 } from '../schemas.js'
 import { changed, DomainParams, expectedRevision, PreconditionHeaders, takeSmallJson } from './admin.js'
 import type { App } from '../app-type.js'
@@ -30,6 +31,7 @@ export async function registerLifecycleRoutes (
   await app.register(async (scope) => registerCandidates(scope as App, engine))
   await app.register(async (scope) => registerGateUpload(scope as App, engine, readBody))
   registerGate(app, engine)
+  registerShadowReport(app, engine)
 }
 
 function registerLabels (app: App, engine: Engine): void {
@@ -78,6 +80,20 @@ function registerCandidates (app: App, engine: Engine): void {
       return changed(engine, reply, model, await engine.admin.mark(model, domain, { kind }, expectedRevision(request)))
     })
   }
+}
+
+function registerShadowReport (app: App, engine: Engine): void {
+  app.get(`${DOMAIN}/shadow`, {
+    schema: {
+      ...common,
+      summary: 'How the shadow compares with the active version',
+      params: DomainParams,
+      response: { 200: ShadowSchema, ...errorsOf(400, 401, 404, 409) }
+    }
+  }, async ({ params: { model, domain } }) => {
+    const report = engine.admin.shadow(model, domain)
+    return { ...report, percent: engine.domain(model, domain).shadow!.percent }
+  })
 }
 
 function registerGateUpload (app: App, engine: Engine, readBody: BodyReader): void {
