@@ -187,6 +187,35 @@ describe('life of a domain', () => {
     })
   })
 
+  describe('a shadow', () => {
+    it('is compared with the active version, which alone answers', async () => {
+      await make('watched', 'day', 'fog')
+      assert.equal((await call('GET', 'watched/shadow')).json().code, 'SHADOW_NOT_FOUND')
+      await call('PUT', 'watched/shadow', { version: 2, percent: 100 })
+      const [day, fog] = [await logits('day', 3), await logits('fog', 3)]
+      const best = (values: Float32Array, row: number) => {
+        const own = values.subarray(row * CLASSES, (row + 1) * CLASSES)
+        return own.indexOf(Math.max(...own))
+      }
+      const disagreeing = [0, 1, 2].filter((row) => best(day, row) !== best(fog, row)).length
+      assert.equal(await versionOf('watched:2'), '2')
+      assert.deepEqual(await logits('watched', 3), day)
+      let report
+      // Each look gives the loop a turn; the runner's limit ends a shadow that never comes.
+      do report = (await call('GET', 'watched/shadow')).json(); while (report.comparedRows < 3)
+      const { version, active, percent, comparedRows, disagreeingRows, droppedRows, failedRows } = report
+      assert.deepEqual(
+        { version, active, percent, comparedRows, disagreeingRows, droppedRows, failedRows },
+        { version: 2, active: 1, percent: 100, comparedRows: 3, disagreeingRows: disagreeing, droppedRows: 0, failedRows: 0 }
+      )
+      assert.ok(report.largestRelativeDifference > 0)
+      const metrics = (await service.app.inject('/metrics')).payload
+      assert.match(metrics, /bankswitch_shadow_rows_total{model="traffic-signs",domain="watched",outcome="compared"} 3/)
+      await call('DELETE', 'watched/shadow')
+      assert.equal((await call('GET', 'watched/shadow')).statusCode, 404)
+    })
+  })
+
   describe('a gate', () => {
     it('lets only versions in that give what is expected', async () => {
       await make('gated', 'day', 'fog')
