@@ -19,7 +19,8 @@ ENV NODE_ENV=production \
   BANKSWITCH_CACHE_DIR=/var/cache/bankswitch \
   BANKSWITCH_JOBS_DIR=/app/domains/.jobs \
   BANKSWITCH_ADMIN_KEY_FILE=/app/domains/.admin.key \
-  BANKSWITCH_KEYS_FILE=/app/domains/.keys.json
+  BANKSWITCH_KEYS_FILE=/app/domains/.keys.json \
+  BANKSWITCH_AUDIT_FILE=/app/domains/.audit.jsonl
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json ./

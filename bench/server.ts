@@ -28,6 +28,7 @@ export async function startBenchServer (settings: Record<string, string> = {}): 
       BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
       BANKSWITCH_CACHE_DIR: join(folder, 'cache'),
       BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
+      BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
       BANKSWITCH_ADMIN_KEY: adminKey,
       ...settings
     }

@@ -20,6 +20,7 @@ import { Leases } from './serving/leases.js'
 import { PictureRoom } from './serving/picture-room.js'
 import { prepareModel } from './serving/prepare-model.js'
 import { ProgressBoard, type Progress } from './serving/progress.js'
+import { Shadows } from './serving/shadows.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
 import { transform, type Transformed, type TransformParts, type TransformRequest } from './serving/transform.js'
 import { openFileStore } from './store/file-store.js'
@@ -43,6 +44,8 @@ export interface InferOptions {
   signal?: AbortSignal
   /** What reading the request took, for the statistics. */
   inputMs?: number
+  /** Decides whether a canary answers; without one it does not. */
+  canaryKey?: string
 }
 
 type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number | undefined>>
@@ -86,7 +89,11 @@ export class Engine {
       runRowsMax: settings.runRows,
       bankBytesMax: Math.floor(settings.bankCacheBytes / settings.workers),
       observer: {
-        onRun: ({ modelName, rows }) => metrics.observeRun(modelName, rows),
+        onRun: ({ modelName, rows }) => {
+          metrics.observeRun(modelName, rows)
+          // The worker is idle only after this.
+          setImmediate(() => shadows.pump())
+        },
         onWorkerGone: (error, restartMs) => {
           metrics.countWorkerRestart()
           logger.error({ err: error, restartMs }, 'an inference thread ended and is replaced')
@@ -94,8 +101,10 @@ export class Engine {
         onDropped: () => metrics.countDropped()
       }
     })
+    const shadows = new Shadows({ store, pool, banks, metrics, runRows: settings.runRows })
     this.#parts = {
       store,
+      shadows,
       pool,
       banks,
       leases: new Leases(),

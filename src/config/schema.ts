@@ -61,6 +61,11 @@ export const settingsShape = {
     description: 'PEM certificates, leaf first; with its key, all ports speak HTTPS; read again when it changes'
   })),
   tlsKeyFile: Type.Optional(Type.String({ minLength: 1, description: 'PEM private key of the certificate' })),
+  auditFile: Type.String({
+    minLength: 1,
+    default: '.bankswitch/audit.jsonl',
+    description: 'File that every admin call is appended to, a JSON line each; for logrotate to rotate'
+  }),
   workers: Type.Integer({
     minimum: 1,
     maximum: WORKERS_MAX,

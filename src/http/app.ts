@@ -10,6 +10,7 @@ import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyRequest } from 'fastify'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import { isServed, kindOf, type AccessSettings, type Part } from './access/route-access.js'
+import { addAudit } from './audit.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
@@ -19,6 +20,7 @@ import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
+import { registerLifecycleRoutes } from './routes/lifecycle.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
 import { registerOpenInferenceRoutes } from './routes/open-inference.js'
@@ -39,7 +41,7 @@ export interface AppOptions {
   engine: Engine
   settings: AccessSettings & Pick<
     Settings,
-    'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs' | 'requestsPerMinute'
+    'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs' | 'requestsPerMinute'
   >
   keys: KeyRing
   logger: Logger
@@ -102,6 +104,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   addHooks(app)
   const modelOfJob = (id: string) => engine.calibrations.job(id).subject.model?.toString()
   await guardRoutes(app, { keys, settings, part, modelOfJob })
+  if (isServed(part, 'administration')) await addAudit(app, settings.auditFile)
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
   const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
@@ -112,6 +115,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))
+  await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
   registerOpenInferenceRoutes(app, engine, options.version)

@@ -58,9 +58,10 @@ function noteRequested (request: FastifyRequest, model: string, reference: Domai
 
 function pin (reference: DomainReference, version: string): DomainReference {
   const pinned = parseDomainReference(`${reference.domain}:${version}`)
-  if (reference.version === undefined || reference.version === pinned.version) return pinned
+  const pinOf = (one: DomainReference) => one.version ?? one.label
+  if (pinOf(reference) === undefined || pinOf(reference) === pinOf(pinned)) return pinned
   throw servingErrors.DOMAIN_REFERENCE_INVALID('path and domain pin different versions', {
-    expected: pinned.version, received: reference.version
+    expected: pinOf(pinned), received: pinOf(reference)
   })
 }
 

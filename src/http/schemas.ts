@@ -1,16 +1,20 @@
 /** Shapes of our own requests and answers; the OpenAPI document is made of them. */
 import { Type } from 'typebox'
-import { NAME_PATTERN } from '../base/names.js'
+import { LABEL_PATTERN, NAME_PATTERN } from '../base/names.js'
 
 const strict = { additionalProperties: false }
 
 export const NameParameter = Type.String({ pattern: NAME_PATTERN })
 
+export const LabelParameter = Type.String({ pattern: LABEL_PATTERN })
+
 /** `model` or `model@domain` or `model@domain:version`. */
 export const ModelParameter = Type.String({ minLength: 1, maxLength: 200, description: 'model or model@domain' })
 
 /** A version segment of the protocol, which may be any text. */
-export const VersionText = Type.String({ minLength: 1, maxLength: 20, description: 'A version number, or active' })
+export const VersionText = Type.String({
+  minLength: 1, maxLength: 64, description: 'A version number, a label, or active'
+})
 
 export const VersionParameter = Type.Integer({ minimum: 1, maximum: 999_999_999 })
 
@@ -37,7 +41,7 @@ export const ErrorSchema = Type.Object({
 
 export const InferenceHeaders = Type.Object({
   'x-domain': Type.Optional(Type.String({
-    description: 'Domain, domain:version or domain:active', examples: ['lowlight']
+    description: 'Domain, domain:version, domain:label or domain:active', examples: ['lowlight']
   })),
   'x-timeout-ms': Type.Optional(Type.String({
     description: 'How long the request may wait, in ms; beyond, 504', examples: ['500']
@@ -64,14 +68,44 @@ export const VersionSchema = Type.Object({
   active: Type.Boolean()
 }, { title: 'Version' })
 
+export const CandidateSchema = Type.Object({
+  version: VersionParameter,
+  percent: Type.Number({ minimum: 0, maximum: 100, description: 'Share of the requests' })
+}, { ...strict, title: 'Candidate' })
+
+export const GateSchema = Type.Object({
+  rows: Type.Integer(),
+  bytes: Type.Integer(),
+  absolute: Type.Number(),
+  relative: Type.Number(),
+  createdAt: Type.String()
+}, { title: 'Gate' })
+
 export const DomainSchema = Type.Object({
   domain: Type.String(),
   description: Type.Optional(Type.String()),
   active: Type.Union([Type.Integer(), Type.Null()]),
   revision: Type.Integer({ description: 'Grows with every change; the ETag' }),
   default: Type.Boolean(),
+  labels: Type.Optional(Type.Record(Type.String(), Type.Integer(), { description: 'Label -> version' })),
+  canary: Type.Optional(CandidateSchema),
+  shadow: Type.Optional(CandidateSchema),
+  gate: Type.Optional(GateSchema),
   versions: Type.Array(VersionSchema)
 }, { title: 'Domain' })
+
+export const ShadowSchema = Type.Object({
+  version: Type.Integer(),
+  active: Type.Integer({ description: 'The version that it is compared with' }),
+  percent: Type.Number(),
+  comparedRows: Type.Integer(),
+  disagreeingRows: Type.Integer({ description: 'Rows with another best class' }),
+  notFiniteRows: Type.Integer({ description: 'Rows where one of the two has no finite answer' }),
+  droppedRows: Type.Integer({ description: 'Rows for which there was no room' }),
+  failedRows: Type.Integer(),
+  largestRelativeDifference: Type.Number({ description: 'Relative to the largest magnitude of the row' }),
+  since: Type.String()
+}, { title: 'Shadow' })
 
 export const ModelSchema = Type.Object({
   name: Type.String(),
@@ -112,6 +146,11 @@ export const PredictionsSchema = Type.Object({
   version: Type.Integer(),
   predictions: Type.Array(Type.Object({ index: Type.Integer(), label: Type.String(), score: Type.Number() }))
 }, { title: 'Predictions' })
+
+export const GateQuery = Type.Object({
+  absolute: Type.Number({ minimum: 0, default: 1e-4, description: 'How far an output may be off' }),
+  relative: Type.Number({ minimum: 0, default: 1e-3, description: 'And how far more, in parts of what is expected' })
+}, strict)
 
 export const ActivateBody = Type.Object({ version: VersionParameter }, strict)
 

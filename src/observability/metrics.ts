@@ -36,6 +36,15 @@ export interface Gauges {
   models (): ReadonlyArray<{ state: typeof MODEL_STATES[number] }>
 }
 
+/** Of one run of a shadow, or of rows that did not get that far. */
+export interface ShadowCounts {
+  comparedRows: number
+  disagreeingRows: number
+  droppedRows: number
+  failedRows: number
+  largestRelativeDifference: number
+}
+
 export interface Metrics {
   readonly registry: Registry
   countRequest (route: string, method: string, status: number, seconds: number): void
@@ -47,6 +56,7 @@ export interface Metrics {
   countWorkerRestart (): void
   countDropped (): void
   countRegistration (model: string): void
+  countShadow (model: string, domain: string, counts: ShadowCounts): void
   setGauges (gauges: Gauges): void
 }
 
@@ -91,6 +101,7 @@ export function createMetrics (version = 'unknown'): Metrics {
   )
   const registrations = counter('bankswitch_bank_registrations_total', 'Bank versions registered', 'model')
   const domainLabel = createBoundedLabels(DOMAIN_LABELS_MAX)
+  const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel(`${model}@${domain}`, domain) })
   return {
     registry,
     countRequest (route, method, status, seconds) {
@@ -109,7 +120,41 @@ export function createMetrics (version = 'unknown'): Metrics {
     countWorkerRestart: () => restarts.inc(),
     countDropped: () => dropped.inc(),
     countRegistration: (model) => registrations.inc({ model }),
+    countShadow: createShadowCounter(registry, labelsOf),
     setGauges: (gauges) => registerGauges(registry, gauges)
+  }
+}
+
+function createShadowCounter (
+  registry: Registry, labelsOf: (model: string, domain: string) => { model: string, domain: string }
+): Metrics['countShadow'] {
+  const registers = [registry]
+  const labelNames = ['model', 'domain'] as const
+  const rows = new Counter({
+    name: 'bankswitch_shadow_rows_total',
+    help: 'Rows that a shadow was to run once more',
+    labelNames: [...labelNames, 'outcome'],
+    registers
+  })
+  const disagreeing = new Counter({
+    name: 'bankswitch_shadow_disagreeing_rows_total',
+    help: 'Rows for which a shadow has another best class than the active version',
+    labelNames,
+    registers
+  })
+  const difference = new Gauge({
+    name: 'bankswitch_shadow_relative_difference_last',
+    help: 'Largest difference between shadow and active version in the last run, relative to the row',
+    labelNames,
+    registers
+  })
+  return (model, domain, { comparedRows, disagreeingRows, droppedRows, failedRows, largestRelativeDifference }) => {
+    const labels = labelsOf(model, domain)
+    const outcomes = { compared: comparedRows, dropped: droppedRows, failed: failedRows }
+    for (const [outcome, count] of Object.entries(outcomes)) if (count > 0) rows.inc({ ...labels, outcome }, count)
+    if (comparedRows === 0) return
+    disagreeing.inc(labels, disagreeingRows)
+    difference.set(labels, largestRelativeDifference)
   }
 }
 

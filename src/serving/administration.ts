@@ -2,8 +2,12 @@
 import { registerJson, registerSafetensors, type Registered, type RegistrationOptions } from './registration.js'
 import { resolveDomain } from './domain-reference.js'
 import { servingErrors } from './errors.js'
-import { leaseKey, foldedBank, type InferenceParts } from './inference.js'
-import type { DomainRecord, ExpectedRevision, VersionRecord } from '../store/bank-store.js'
+import { gateFailed, storeGate, tryCandidate, type GateRules } from './gates.js'
+import { foldedBank, foldShared, leaseKey, type InferenceParts } from './inference.js'
+import { bankDigest } from '../bank/bank.js'
+import type { DomainRecord, ExpectedRevision, Mark, PassedGate, VersionRecord } from '../store/bank-store.js'
+import { noReport, type ShadowReport } from './shadows.js'
+import type { Goldens } from './goldens.js'
 import type { ServedModels } from './served-models.js'
 
 export type BankFormat = 'json' | 'safetensors'
@@ -35,11 +39,55 @@ export class Administration {
     return { file: await this.#parts.store.read(model, domain, version), version: resolved.version }
   }
 
-  /** Throws also BANK_FINGERPRINT_MISMATCH and STORE_CORRUPT: what cannot be served is not activated. */
+  /**
+   * Throws also GATE_FAILED, BANK_FINGERPRINT_MISMATCH and STORE_CORRUPT: what cannot be served is not activated.
+   */
   async activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
+    const passed = await this.#requireFit(model, domain, version)
+    return await this.#parts.store.activate(model, domain, version, expected, passed)
+  }
+
+  /** Sets a label, the canary or the shadow, or takes it away. Throws like `activate`; a shadow passes no gate. */
+  async mark (model: string, domain: string, mark: Mark, expected?: ExpectedRevision): Promise<DomainRecord> {
     const ready = this.#models.ready(model)
-    await foldedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
-    return await this.#parts.store.activate(model, domain, version, expected)
+    const version = mark.kind === 'label' ? mark.version : mark.candidate?.version
+    if (version === undefined) return await this.#parts.store.mark(model, domain, mark, expected)
+    if (mark.kind === 'shadow') {
+      await foldedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
+      return await this.#parts.store.mark(model, domain, mark, expected)
+    }
+    const passed = await this.#requireFit(model, domain, version)
+    return await this.#parts.store.mark(model, domain, mark, expected, passed)
+  }
+
+  /** How the shadow of a domain compares so far. Throws DOMAIN_NOT_FOUND, SHADOW_NOT_FOUND. */
+  shadow (model: string, domain: string): ShadowReport {
+    this.#models.get(model)
+    const { record: { shadow, active } } = resolveDomain(this.#parts.store, model, { domain })
+    if (shadow === undefined) throw servingErrors.SHADOW_NOT_FOUND(`domain "${domain}" has no shadow`)
+    return this.#parts.shadows?.report(model, domain, shadow.version) ?? noReport(shadow.version, active!)
+  }
+
+  /** Throws what `storeGate` throws. */
+  async setGate (
+    model: string, domain: string, goldens: Goldens, rules: GateRules, expected?: ExpectedRevision
+  ): Promise<DomainRecord> {
+    const ready = this.#models.ready(model)
+    const { ownBank } = ready.artefact
+    const bank = { folded: foldShared(ready, ownBank), digest: bankDigest(ownBank) }
+    return await storeGate(this.#parts, ready, domain, goldens, rules, bank, expected)
+  }
+
+  /** Throws GATE_NOT_FOUND. */
+  async gate (model: string, domain: string): Promise<Uint8Array> {
+    this.#models.get(model)
+    return await this.#parts.store.readGate(model, domain)
+  }
+
+  /** Throws GATE_NOT_FOUND. */
+  async removeGate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
+    this.#models.get(model)
+    return await this.#parts.store.removeGate(model, domain, expected)
   }
 
   /** Requests for the domain get DOMAIN_INACTIVE until a version is activated. Throws DOMAIN_IS_DEFAULT. */
@@ -50,12 +98,13 @@ export class Administration {
 
   /** Throws ROLLBACK_IMPOSSIBLE, and like `activate` for a version that cannot be served. */
   async rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
-    const ready = this.#models.ready(model)
-    const version = this.#parts.store.domain(model, domain)?.previous.at(-1)
-    if (version !== undefined) {
-      await foldedBank(this.#parts, ready, resolveDomain(this.#parts.store, model, { domain, version }))
-    }
-    return await this.#parts.store.rollBack(model, domain, expected)
+    this.#models.ready(model)
+    const record = this.#parts.store.domain(model, domain)
+    const version = record?.previous.at(-1)
+    if (version === undefined) return await this.#parts.store.rollBack(model, domain, expected)
+    const passed = await this.#requireFit(model, domain, version)
+    // Of the domain as it was: a change meanwhile would make another version the one before.
+    return await this.#parts.store.rollBack(model, domain, expected ?? record!.revision, passed)
   }
 
   /** Throws VERSION_ACTIVE, or VERSION_LEASED while a request uses the version. */
@@ -74,6 +123,17 @@ export class Administration {
     await this.#parts.leases.remove(leaseKey(model, domain, ''), async () => {
       await this.#parts.store.removeDomain(model, domain, expected)
     })
+  }
+
+  /** The gate that the version has passed. Throws GATE_FAILED and what folding throws. */
+  async #requireFit (model: string, domain: string, version: number): Promise<PassedGate> {
+    const ready = this.#models.ready(model)
+    const resolved = resolveDomain(this.#parts.store, model, { domain, version })
+    const { digest, preprocessing } = resolved.version
+    const bank = { folded: await foldedBank(this.#parts, ready, resolved), digest }
+    const { passed, fault } = await tryCandidate(this.#parts, ready, domain, bank, preprocessing)
+    if (fault !== undefined) throw gateFailed(model, domain, version, fault)
+    return passed
   }
 
   #requireNotDefault (model: string, domain: string): void {

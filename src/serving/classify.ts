@@ -21,6 +21,8 @@ export interface PictureRequest {
   reference: DomainReference | undefined
   image: Uint8Array
   signal?: AbortSignal
+  /** Decides whether a canary answers; without one it does not. */
+  canaryKey?: string
 }
 
 export interface Classified extends Omit<InferenceResult, 'outputs'> {
@@ -37,7 +39,7 @@ export async function classify (
   const { image, signal } = request
   const begin = performance.now()
   const reference = request.reference ?? await chooseDomain(parts, manifest, image)
-  const { record: { domain }, version } = resolveDomain(parts.store, manifest.name, reference)
+  const { record: { domain }, version } = resolveDomain(parts.store, manifest.name, reference, request.canaryKey)
   const rules = rulesOf(manifest, domain, version.preprocessing)
   const { dims, data } = await parts.room.hold(0, () => preprocessImage(image, rules, parts.imagePixels))
   const decodedAt = performance.now()

@@ -18,6 +18,7 @@ import type { InferencePool, Job, JobResult } from '../runtime/pool.js'
 import type { BankStore } from '../store/bank-store.js'
 import type { Leases } from './leases.js'
 import type { ReadyModel } from './served-models.js'
+import type { Shadows } from './shadows.js'
 
 export interface InferenceRequest {
   reference: DomainReference
@@ -26,6 +27,8 @@ export interface InferenceRequest {
   signal?: AbortSignal
   /** What reading the request took, for the statistics. */
   inputMs?: number
+  /** Decides whether a canary answers; without one it does not. */
+  canaryKey?: string
 }
 
 export interface InferenceResult {
@@ -54,6 +57,8 @@ export interface InferenceParts {
   metrics: Metrics
   statistics: StatisticsBook
   runRows: number
+  /** Runs once more, unseen, what the active version has answered. */
+  shadows?: Shadows
 }
 
 /** Names a bank as the workers have it: of which artefact, with which content. */
@@ -79,9 +84,9 @@ export interface Group {
 
 /** Rejects with what resolving, checking, the store or the pool throws. */
 export async function infer (
-  parts: InferenceParts, model: ReadyModel, { reference, feeds, ...options }: InferenceRequest
+  parts: InferenceParts, model: ReadyModel, { reference, feeds, canaryKey, ...options }: InferenceRequest
 ): Promise<InferenceResult> {
-  const resolved = resolveDomain(parts.store, model.entry.manifest.name, reference)
+  const resolved = resolveDomain(parts.store, model.entry.manifest.name, reference, canaryKey)
   const rows = checkFeeds(model.artefact.inputs, feeds)
   const [result] = await inferGroups(parts, model, [{ resolved, feeds, rows }], options)
   return result!
@@ -104,6 +109,7 @@ export async function inferGroups (
         const { rows, resolved: { record } } = group
         parts.metrics.countInference(name, record.domain, rows, 'ok')
         parts.statistics.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+        parts.shadows?.offer(model, group, results[at]!.outputs)
       }
       return results
     } catch (error) {

@@ -24,7 +24,7 @@ export interface MixedResult extends Pick<InferenceResult, 'outputs' | 'queueMs'
  * another number of references than rows, and REQUEST_TOO_MANY_VERSIONS.
  */
 export async function inferMixed (
-  parts: InferenceParts, model: ReadyModel, { references, feeds, ...options }: MixedRequest
+  parts: InferenceParts, model: ReadyModel, { references, feeds, canaryKey, ...options }: MixedRequest
 ): Promise<MixedResult> {
   const { artefact, entry: { manifest: { name } } } = model
   const rows = checkFeeds(artefact.inputs, feeds)
@@ -36,7 +36,7 @@ export async function inferMixed (
   if (!artefact.proof.isRowInvariant) {
     throw servingErrors.ROWS_DEPENDENT(`the rows of "${name}" depend on each other and share one domain`)
   }
-  const groups = groupRows(references, (reference) => resolveDomain(parts.store, name, reference))
+  const groups = groupRows(references, (reference) => resolveDomain(parts.store, name, reference, canaryKey))
   const results = await inferGroups(parts, model, groups.map(({ resolved, at }) => ({
     resolved, rows: at.length, feeds: gatherRows(feeds, at)
   })), options)

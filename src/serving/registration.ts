@@ -1,8 +1,9 @@
 /**
  * A new version of a domain: from what a client sent to a stored, folded and active bank.
  *
- * Everything that can be wrong is found before the store is touched: form, fingerprint, layers, lengths, values, and
- * whether the folded values still fit float32.
+ * Everything that can be wrong with the bank itself is found before the store is touched: form, fingerprint, layers,
+ * lengths, values, and whether the folded values still fit float32. What only its answers show keeps it from being
+ * activated, not from being stored.
  */
 import { bankDigest, completeBank, type Bank, type PartialLayer } from '../bank/bank.js'
 import { bankErrors } from '../bank/errors.js'
@@ -10,6 +11,7 @@ import { parseBankJson } from '../bank/formats/bank-json.js'
 import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import { parseStrictJson } from '../base/strict-json.js'
 import { entryOf } from '../models/preprocessing.js'
+import { gateFailed, tryCandidate } from './gates.js'
 import { bankKey, foldShared, type InferenceParts } from './inference.js'
 import { checkedPreprocessing } from './registered-preprocessing.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
@@ -45,9 +47,9 @@ const IGNORED_MAX = 100
 
 const PREPROCESSING_DEPTH_MAX = 4
 
-type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics' | 'pool'>
+type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics' | 'pool' | 'runRows'>
 
-/** Throws what `parseBankJson`, `completeBank`, `foldShared`, the store and `checkedPreprocessing` throw. */
+/** Throws what `parseBankJson`, `completeBank`, `checkedPreprocessing`, `register` and the store throw. */
 export async function registerJson (
   parts: Parts, model: ReadyModel, domain: string, body: Uint8Array, options: RegistrationOptions
 ): Promise<Registered> {
@@ -61,7 +63,7 @@ export async function registerJson (
 }
 
 /**
- * Throws what `parseBankSafetensors`, `completeBank`, `foldShared`, the store and `checkedPreprocessing` throw, and
+ * Throws what `parseBankSafetensors`, `completeBank`, `checkedPreprocessing`, `register` and the store throw, and
  * BANK_FINGERPRINT_MISMATCH when the file names another network than this one.
  */
 export async function registerSafetensors (
@@ -97,7 +99,10 @@ export function versionFile (
   ]), tensors)
 }
 
-/** Registers a complete bank that was made here. */
+/**
+ * Registers a complete bank that was made here. Throws GATE_FAILED for one that is to be activated and must not be: it
+ * is stored all the same, and the error tells its version.
+ */
 export async function register (
   parts: Parts, model: ReadyModel, domain: string, bank: Bank, source: VersionSource, options: RegistrationOptions,
   more: FileParts = { tensors: [], metadata: [] }
@@ -116,6 +121,9 @@ export async function register (
         ...more, metadata: [...more.metadata, [METADATA.PREPROCESSING, JSON.stringify(preprocessing)]]
       })
   const { name } = entry.manifest
+  // Without the model's own statistics there would be no default domain at all.
+  const isTried = isActivated && source !== 'model'
+  const verdict = isTried ? await tryCandidate(parts, model, domain, { folded, digest }, preprocessing) : undefined
   const isNew = store.domain(name, domain) === undefined
   const told = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
   const record = await store.publish(name, domain, {
@@ -123,13 +131,16 @@ export async function register (
     digest,
     fingerprint: artefact.fingerprint,
     source,
-    isActivated,
+    isActivated: isActivated && verdict?.fault === undefined,
+    ...(verdict === undefined ? {} : { passed: verdict.passed }),
     ...(preprocessing === undefined ? {} : { preprocessing }),
     ...(told === undefined ? {} : { description: told })
   }, expected)
   banks.put(bankKey(model, digest), folded)
   metrics.countRegistration(name)
-  return { record, version: record.versions.at(-1)!, ignored: [] }
+  const version = record.versions.at(-1)!
+  if (verdict?.fault !== undefined) throw gateFailed(name, domain, version.version, verdict.fault)
+  return { record, version, ignored: [] }
 }
 
 function completed ({ artefact }: ReadyModel, layers: ReadonlyMap<string, PartialLayer>): Bank {

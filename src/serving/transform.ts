@@ -59,7 +59,8 @@ export async function transform (
 ): Promise<Transformed> {
   const { name, defaultDomain, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
-  const resolved = resolveDomain(parts.store, name, request.reference ?? { domain: defaultDomain })
+  const reference = request.reference ?? { domain: defaultDomain }
+  const resolved = resolveDomain(parts.store, name, reference, request.canaryKey)
   const { record: { domain }, version: { version, preprocessing } } = resolved
   const header = await readPictureHeader(image, parts.imagePixels)
   requireFits(format, { width: scale * header.width, height: scale * header.height })

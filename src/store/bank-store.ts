@@ -31,6 +31,36 @@ export interface VersionRecord {
   readonly createdAt: string
 }
 
+/** A version that gets a share of a domain's requests. */
+export interface Candidate {
+  readonly version: number
+  /** 0 to 100. */
+  readonly percent: number
+}
+
+/** The golden inputs of a domain and what must come out of them; of no meaning to the store. */
+export interface GateRecord {
+  /** SHA-256 of the stored file. */
+  readonly sha256: string
+  readonly bytes: number
+  readonly rows: number
+  /** How far an output may be from what is expected: absolute + relative * |expected|. */
+  readonly absolute: number
+  readonly relative: number
+  /** ISO 8601, UTC. */
+  readonly createdAt: string
+}
+
+export type NewGate = Omit<GateRecord, 'sha256' | 'bytes' | 'createdAt'> & { readonly file: Uint8Array }
+
+/** The gate that a version has passed, by its digest; null when there was none; undefined to leave it unchecked. */
+export type PassedGate = string | null | undefined
+
+/** What points to a version besides `active`; without a version or candidate it is taken away. */
+export type Mark =
+  | { readonly kind: 'label', readonly label: string, readonly version?: number }
+  | { readonly kind: 'canary' | 'shadow', readonly candidate?: Candidate }
+
 export interface DomainRecord {
   readonly domain: string
   readonly description?: string
@@ -41,6 +71,13 @@ export interface DomainRecord {
   readonly previous: readonly number[]
   /** In ascending order. */
   readonly versions: readonly VersionRecord[]
+  /** Label -> version, in alphabetical order; absent for none. */
+  readonly labels?: Readonly<Record<string, number>>
+  /** Answers its share of the requests that pin no version. */
+  readonly canary?: Candidate
+  /** Runs its share of the active version's requests once more, unseen. */
+  readonly shadow?: Candidate
+  readonly gate?: GateRecord
 }
 
 export interface NewVersion {
@@ -51,6 +88,7 @@ export interface NewVersion {
   readonly preprocessing?: VersionPreprocessing
   readonly description?: string
   readonly isActivated: boolean
+  readonly passed?: PassedGate
 }
 
 /** The revision that a change expects to find: a number, 0 for "must not exist yet", undefined for any. */
@@ -64,13 +102,30 @@ export interface BankStore {
   read (model: string, domain: string, version: number): Promise<Uint8Array>
   /** Adds a version, and the domain with its first. Throws PRECONDITION_FAILED, STORE_CHANGED, STORE_UNWRITABLE. */
   publish (model: string, domain: string, version: NewVersion, expected?: ExpectedRevision): Promise<DomainRecord>
-  /** Throws DOMAIN_NOT_FOUND, VERSION_NOT_FOUND and what `publish` throws; the same for the following. */
-  activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
+  /**
+   * Throws DOMAIN_NOT_FOUND, VERSION_NOT_FOUND and what `publish` throws, among it STORE_CHANGED when the domain has
+   * another gate than `passed`; the same for the following.
+   */
+  activate (
+    model: string, domain: string, version: number, expected?: ExpectedRevision, passed?: PassedGate
+  ): Promise<DomainRecord>
   /** Leaves the domain with its versions, none of them active; a rollback returns to the one that was. */
   deactivate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord>
   /** Returns to the version that was active before. Throws ROLLBACK_IMPOSSIBLE when there is none left. */
-  rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord>
-  /** Throws VERSION_ACTIVE for the active one. */
+  rollBack (
+    model: string, domain: string, expected?: ExpectedRevision, passed?: PassedGate
+  ): Promise<DomainRecord>
+  /** Sets or takes away a label, the canary or the shadow. Throws LABEL_NOT_FOUND and STORE_LIMIT. */
+  mark (
+    model: string, domain: string, mark: Mark, expected?: ExpectedRevision, passed?: PassedGate
+  ): Promise<DomainRecord>
+  /** Puts a gate in the place of the one before. */
+  setGate (model: string, domain: string, gate: NewGate, expected?: ExpectedRevision): Promise<DomainRecord>
+  /** The gate's file, verified against its digest. Throws GATE_NOT_FOUND or STORE_CORRUPT. */
+  readGate (model: string, domain: string): Promise<Uint8Array>
+  /** Throws GATE_NOT_FOUND. */
+  removeGate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord>
+  /** Throws VERSION_ACTIVE for the active one, VERSION_MARKED for one with a label, the canary and the shadow. */
   removeVersion (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
   removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void>
 }

@@ -1,5 +1,6 @@
 /** Every change of a domain as a pure step from one pointer to the next. */
 import { storeErrors } from './errors.js'
+import { requireUnmarked, requireVersion, withoutCandidate, withoutMarksOf } from './marks.js'
 import type { ExpectedRevision, VersionRecord } from './bank-store.js'
 import type { Pointer } from './pointer-file.js'
 
@@ -30,12 +31,11 @@ export function withVersion (
   }
   const told = description ?? pointer?.description
   const next: Pointer = {
+    ...(pointer ?? { active: null, previous: [] }),
     domain,
     ...(told === undefined ? {} : { description: told }),
     revision: (pointer?.revision ?? 0) + 1,
     lastVersion: record.version,
-    active: pointer?.active ?? null,
-    previous: pointer?.previous ?? [],
     versions: [...versions, record]
   }
   return isActivated ? pointTo(next, record.version) : next
@@ -57,7 +57,8 @@ export function withRollback (pointer: Pointer): Pointer {
   if (version === undefined) {
     throw storeErrors.ROLLBACK_IMPOSSIBLE(`domain "${pointer.domain}" has no earlier active version`)
   }
-  return { ...pointer, revision: pointer.revision + 1, active: version, previous: pointer.previous.slice(0, -1) }
+  const back = { ...pointer, revision: pointer.revision + 1, active: version, previous: pointer.previous.slice(0, -1) }
+  return withoutCandidate(back, version)
 }
 
 export function withoutVersion (pointer: Pointer, version: number): Pointer {
@@ -65,6 +66,7 @@ export function withoutVersion (pointer: Pointer, version: number): Pointer {
   if (pointer.active === version) {
     throw storeErrors.VERSION_ACTIVE(`version ${version} of domain "${pointer.domain}" is active; activate another first`)
   }
+  requireUnmarked(pointer, version)
   return withoutVersions(pointer, new Set([version]))
 }
 
@@ -72,7 +74,7 @@ export function withoutVersion (pointer: Pointer, version: number): Pointer {
 export function withoutVersions (pointer: Pointer, gone: ReadonlySet<number>): Pointer {
   const active = pointer.active !== null && gone.has(pointer.active) ? null : pointer.active
   return {
-    ...pointer,
+    ...withoutMarksOf(pointer, gone),
     revision: pointer.revision + 1,
     active,
     previous: distinctSteps(pointer.previous.filter((version) => !gone.has(version)), active),
@@ -80,19 +82,11 @@ export function withoutVersions (pointer: Pointer, gone: ReadonlySet<number>): P
   }
 }
 
-/** Throws VERSION_NOT_FOUND naming the known ones. */
-export function requireVersion (pointer: Pointer, version: number): VersionRecord {
-  const record = pointer.versions.find((candidate) => candidate.version === version)
-  if (record !== undefined) return record
-  throw storeErrors.VERSION_NOT_FOUND(`domain "${pointer.domain}" has no version ${version}`, {
-    expected: pointer.versions.slice(-20).map((known) => known.version), received: version
-  })
-}
-
 function pointTo (pointer: Pointer, version: number): Pointer {
   if (pointer.active === version) return pointer
   const previous = pointer.active === null ? pointer.previous : [...pointer.previous, pointer.active]
-  return { ...pointer, active: version, previous: distinctSteps(previous, version).slice(-PREVIOUS_KEPT) }
+  const next = { ...pointer, active: version, previous: distinctSteps(previous, version).slice(-PREVIOUS_KEPT) }
+  return withoutCandidate(next, version)
 }
 
 /** Without the steps back that would change nothing, because what stood between them is gone. */

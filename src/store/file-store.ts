@@ -3,6 +3,7 @@
  *
  *   <folder>/<model>/<domain>/domain.json                    the pointer, replaced atomically
  *   <folder>/<model>/<domain>/000001-<digest>.safetensors    a version, never changed
+ *   <folder>/<model>/<domain>/gate-<digest>.safetensors      what a version must give before it is activated
  *   <folder>/.quarantine/…                                   what failed its digest, kept for a look
  *
  * Always true, at every system call:
@@ -15,20 +16,21 @@
  * process at work) is refused with STORE_CHANGED and the domain read again. That keeps a forgotten second process from
  * overwriting, but is no lock: two that change one domain within the same moment are not kept apart.
  */
-import { mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
-import { hasErrno } from '../base/errors.js'
 import { sha256 } from '../base/digest.js'
-import {
-  checkRevision, requireVersion, withActive, withoutActive, withoutVersion, withRollback, withVersion
-} from './changes.js'
+import { checkRevision, withActive, withoutActive, withoutVersion, withRollback, withVersion } from './changes.js'
 import { storeErrors } from './errors.js'
-import { parsePointer, POINTER_FILE, serializePointer, versionFileName, type Pointer } from './pointer-file.js'
+import { readPointer, readVerified, unwritable, writePointer } from './files.js'
+import { checkGate, requireGate, requireVersion, withGate, withMark } from './marks.js'
+import { gateFileName, versionFileName, type Pointer } from './pointer-file.js'
 import { recoverStore, type RecoveryReport } from './recover.js'
-import type { BankStore, DomainRecord, ExpectedRevision, NewVersion, VersionRecord } from './bank-store.js'
+import type {
+  BankStore, DomainRecord, ExpectedRevision, Mark, NewGate, NewVersion, PassedGate, VersionRecord
+} from './bank-store.js'
 
 export interface FileStoreOptions {
   /** Gives the time of a version, as milliseconds since 1970. */
@@ -54,8 +56,6 @@ export async function openFileStore (
 class FileStore implements BankStore {
   readonly #folder: string
   readonly #pointers: Map<string, Map<string, Pointer>>
-  /** Of the file that a pointer was read from or written to: a file of the same digest need not be parsed again. */
-  readonly #fileDigests = new WeakMap<Pointer, string>()
   readonly #now: () => number
   readonly #tails = new Map<string, Promise<unknown>>()
 
@@ -76,20 +76,21 @@ class FileStore implements BankStore {
 
   async read (model: string, domain: string, version: number): Promise<Uint8Array> {
     const record = requireVersion(this.#require(model, domain), version)
-    let bytes: Uint8Array
-    try {
-      bytes = await readFile(this.#versionPath(model, domain, record))
-    } catch (cause) {
-      throw storeErrors.STORE_CORRUPT(`version ${version} of domain "${domain}" cannot be read`, { version }, cause)
-    }
-    if (sha256(bytes) === record.sha256) return bytes
-    throw storeErrors.STORE_CORRUPT(`version ${version} of domain "${domain}" was changed on disk`, { version })
+    const path = this.#versionPath(model, domain, record)
+    return await readVerified(path, record.sha256, `version ${version} of domain "${domain}"`, { version })
+  }
+
+  async readGate (model: string, domain: string): Promise<Uint8Array> {
+    const gate = requireGate(this.#require(model, domain))
+    const path = this.#path(model, domain, gateFileName(gate))
+    return await readVerified(path, gate.sha256, `the gate of domain "${domain}"`, {})
   }
 
   publish (model: string, domain: string, added: NewVersion, expected?: ExpectedRevision): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
       const pointer = this.#pointers.get(model)?.get(domain)
       checkRevision(domain, pointer, expected)
+      if (added.isActivated) checkGate(domain, pointer?.gate, added.passed)
       const record: VersionRecord = {
         version: (pointer?.lastVersion ?? 0) + 1,
         sha256: sha256(added.file),
@@ -107,22 +108,65 @@ class FileStore implements BankStore {
         await writeDurably(this.#versionPath(model, domain, record), added.file)
         return await this.#replacePointer(model, next, pointer)
       } catch (error) {
-        await this.#removeUnlisted(model, domain, record).catch(() => {})
+        await this.#removeUnlisted(model, domain, versionFileName(record.version, record.sha256)).catch(() => {})
         throw error
       }
     })
   }
 
-  activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
-    return this.#change(model, domain, expected, (pointer) => withActive(pointer, version))
+  activate (
+    model: string, domain: string, version: number, expected?: ExpectedRevision, passed?: PassedGate
+  ): Promise<DomainRecord> {
+    return this.#change(model, domain, expected, (pointer) => withActive(pointer, version), passed)
   }
 
   deactivate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
     return this.#change(model, domain, expected, withoutActive)
   }
 
-  rollBack (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
-    return this.#change(model, domain, expected, withRollback)
+  rollBack (
+    model: string, domain: string, expected?: ExpectedRevision, passed?: PassedGate
+  ): Promise<DomainRecord> {
+    return this.#change(model, domain, expected, withRollback, passed)
+  }
+
+  mark (
+    model: string, domain: string, mark: Mark, expected?: ExpectedRevision, passed?: PassedGate
+  ): Promise<DomainRecord> {
+    return this.#change(model, domain, expected, (pointer) => withMark(pointer, mark), passed)
+  }
+
+  setGate (
+    model: string, domain: string, { file, ...rules }: NewGate, expected?: ExpectedRevision
+  ): Promise<DomainRecord> {
+    return this.#serially(model, domain, async () => {
+      const pointer = this.#require(model, domain)
+      checkRevision(domain, pointer, expected)
+      const createdAt = new Date(this.#now()).toISOString()
+      const gate = { sha256: sha256(file), bytes: file.length, ...rules, createdAt }
+      const name = gateFileName(gate)
+      await this.#requireUnchanged(model, domain, pointer)
+      try {
+        await writeDurably(this.#path(model, domain, name), file)
+        const next = await this.#replacePointer(model, withGate(pointer, gate), pointer)
+        if (pointer.gate !== undefined) await this.#removeUnlisted(model, domain, gateFileName(pointer.gate))
+        return next
+      } catch (error) {
+        await this.#removeUnlisted(model, domain, name).catch(() => {})
+        throw error
+      }
+    })
+  }
+
+  removeGate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
+    return this.#serially(model, domain, async () => {
+      const pointer = this.#require(model, domain)
+      checkRevision(domain, pointer, expected)
+      const name = gateFileName(requireGate(pointer))
+      const next = await this.#replacePointer(model, withGate(pointer, undefined), pointer)
+      await removeDurably(this.#path(model, domain, name))
+      return next
+    })
   }
 
   removeVersion (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
@@ -150,11 +194,12 @@ class FileStore implements BankStore {
   }
 
   #change (
-    model: string, domain: string, expected: ExpectedRevision, step: (pointer: Pointer) => Pointer
+    model: string, domain: string, expected: ExpectedRevision, step: (pointer: Pointer) => Pointer, passed?: PassedGate
   ): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
       const pointer = this.#require(model, domain)
       checkRevision(domain, pointer, expected)
+      checkGate(domain, pointer.gate, passed)
       return await this.#replacePointer(model, step(pointer), pointer)
     })
   }
@@ -162,15 +207,13 @@ class FileStore implements BankStore {
   /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. */
   async #replacePointer (model: string, next: Pointer, current: Pointer | undefined): Promise<Pointer> {
     await this.#requireUnchanged(model, next.domain, current)
-    const bytes = serializePointer(next)
     try {
-      await writeDurably(this.#path(model, next.domain, POINTER_FILE), bytes)
+      await writePointer(this.#path(model, next.domain), next)
     } catch (error) {
       // The rename may have happened before the failure: the disk decides which state is true.
       await this.#readAgain(model, next.domain).catch(() => {})
       throw error
     }
-    this.#fileDigests.set(next, sha256(bytes))
     this.#remember(model, next.domain, next)
     return next
   }
@@ -190,31 +233,19 @@ class FileStore implements BankStore {
     return pointer
   }
 
-  async #pointerOnDisk (model: string, domain: string): Promise<Pointer | undefined> {
-    let bytes: Buffer
-    try {
-      bytes = await readFile(this.#path(model, domain, POINTER_FILE))
-    } catch (error) {
-      if (hasErrno(error, 'ENOENT')) return undefined
-      throw error
-    }
-    const digest = sha256(bytes)
-    const known = this.#pointers.get(model)?.get(domain)
-    if (known !== undefined && this.#fileDigests.get(known) === digest) return known
-    const pointer = parsePointer(bytes.toString(), domain)
-    this.#fileDigests.set(pointer, digest)
-    return pointer
+  #pointerOnDisk (model: string, domain: string): Promise<Pointer | undefined> {
+    return readPointer(this.#path(model, domain), domain, this.#pointers.get(model)?.get(domain))
   }
 
   /**
-   * Takes back the file of a publish that failed, unless the pointer on disk lists it: the failure may have come after
+   * Takes back the file of a change that failed, unless the pointer on disk lists it: the failure may have come after
    * the rename, or a second process have published the same bytes under the same number.
    */
-  async #removeUnlisted (model: string, domain: string, record: VersionRecord): Promise<void> {
-    const path = this.#versionPath(model, domain, record)
+  async #removeUnlisted (model: string, domain: string, name: string): Promise<void> {
     const onDisk = await this.#pointerOnDisk(model, domain)
-    const isListed = onDisk?.versions.some((known) => this.#versionPath(model, domain, known) === path) === true
-    if (!isListed) await removeDurably(path)
+    const listed = onDisk?.versions.map(({ version, sha256: digest }) => versionFileName(version, digest)) ?? []
+    if (onDisk?.gate !== undefined) listed.push(gateFileName(onDisk.gate))
+    if (!listed.includes(name)) await removeDurably(this.#path(model, domain, name))
   }
 
   /** Syncs the folders above even when they are there: whoever made them may have been cut off before syncing. */
@@ -256,10 +287,4 @@ class FileStore implements BankStore {
     this.#tails.set(key, tail)
     return result
   }
-}
-
-/** A failure of the file system as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
-function unwritable (thrown: unknown): unknown {
-  if (!(thrown instanceof Error && 'syscall' in thrown)) return thrown
-  return storeErrors.STORE_UNWRITABLE(`the domains folder cannot be written: ${thrown.message}`, {}, thrown)
 }

@@ -8,7 +8,9 @@
  *     domain goes to quarantine
  *  5. a listed version whose file is missing, cannot be read or fails its digest: the file goes to quarantine and the
  *     version out of the pointer; a domain that loses its active version so has none, rather than silently an older one
- *  6. anything else (a README, a foreign folder): left alone
+ *  6. a gate that no pointer names: removed; a listed one that fails its digest: the file goes to quarantine and the
+ *     pointer keeps naming it, so that nothing is activated unchecked until an admin sets a gate anew or removes it
+ *  7. anything else (a README, a foreign folder): left alone
  */
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -17,7 +19,9 @@ import { sha256File } from '../base/digest.js'
 import { BankswitchError, hasErrno } from '../base/errors.js'
 import { isName } from '../base/names.js'
 import { withoutVersions } from './changes.js'
-import { parsePointer, POINTER_FILE, serializePointer, versionFileName, type Pointer } from './pointer-file.js'
+import {
+  gateFileName, parsePointer, POINTER_FILE, serializePointer, versionFileName, type Pointer
+} from './pointer-file.js'
 
 export interface RecoveryReport {
   /** Paths below the store's folder. */
@@ -28,6 +32,7 @@ export interface RecoveryReport {
 const QUARANTINE = '.quarantine'
 
 const VERSION_FILE = /^\d{6,}-[0-9a-f]{16}\.safetensors$/
+const GATE_FILE = /^gate-[0-9a-f]{16}\.safetensors$/
 const FIRST_VERSION = /^0*1-/
 
 /** Faults of one file or the disk below it, as opposed to those of the process: no reason not to serve the others. */
@@ -84,8 +89,14 @@ class Recovery {
       return undefined
     }
     const listed = new Set(pointer?.versions.map(({ version, sha256 }) => versionFileName(version, sha256)))
+    if (pointer?.gate !== undefined) {
+      const gate = gateFileName(pointer.gate)
+      listed.add(gate)
+      const reason = await this.#faultOf(join(place, gate), pointer.gate.sha256)
+      if (reason !== undefined && names.includes(gate)) await this.quarantine(join(place, gate), reason)
+    }
     for (const name of names) {
-      const isOrphan = VERSION_FILE.test(name) && !listed.has(name)
+      const isOrphan = (VERSION_FILE.test(name) || GATE_FILE.test(name)) && !listed.has(name)
       if (isOrphan || name.startsWith(TEMPORARY_PREFIX)) await this.remove(join(place, name))
     }
     if (pointer !== undefined) return await this.#verifyVersions(place, pointer)

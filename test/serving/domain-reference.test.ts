@@ -6,7 +6,10 @@ import { hasCode } from '../support/errors.js'
 
 for (const [text, expected] of [
   ['night', { domain: 'night' }],
-  ['night:active', { domain: 'night' }],
+  ['night:active', { domain: 'night', label: 'active' }],
+  ['night:canary', { domain: 'night', label: 'canary' }],
+  ['night:v1.2_a-b', { domain: 'night', label: 'v1.2_a-b' }],
+  [`night:${'l'.repeat(64)}`, { domain: 'night', label: 'l'.repeat(64) }],
   ['night:1', { domain: 'night', version: 1 }],
   ['night:999999999', { domain: 'night', version: 999_999_999 }],
   ['  night:12\t', { domain: 'night', version: 12 }],
@@ -22,7 +25,7 @@ for (const [text, expected] of [
 
 for (const text of [
   '', ' ', ':', ':3', 'night:', 'night:0', 'night:03', 'night:-1', 'night:+1', 'night:1.0', 'night:1e3', 'night: 3',
-  'night:1000000000', 'night:canary', 'night:Active', 'night:3:4', 'night:3:', 'night::3', 'ni ght', '.night', '-night',
+  'night:1000000000', 'night:Active', 'night:3a', 'night:.x', 'night:_x', `night:${'l'.repeat(65)}`, 'night:3:4', 'night:3:', 'night::3', 'ni ght', '.night', '-night',
   '_night', 'night/day', '../night', 'night@day', 'nacht·', 'n'.repeat(65), 'night\n:3', 'night\u0000'
 ]) {
   test(`${JSON.stringify(text)} refers to nothing`, () => {

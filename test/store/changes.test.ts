@@ -3,8 +3,9 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { sha256 } from '#src/base/digest.js'
 import {
-  checkRevision, requireVersion, VERSIONS_MAX, withActive, withoutActive, withoutVersion, withoutVersions, withRollback, withVersion
+  checkRevision, VERSIONS_MAX, withActive, withoutActive, withoutVersion, withoutVersions, withRollback, withVersion
 } from '#src/store/changes.js'
+import { requireVersion } from '#src/store/marks.js'
 import type { Pointer } from '#src/store/pointer-file.js'
 import type { VersionRecord } from '#src/store/bank-store.js'
 import { hasCode } from '../support/errors.js'

@@ -84,7 +84,14 @@ const AFTERWARDS: Record<OperationName, [place: string, active: number | null | 
   deactivate: ['signs/night', null],
   rollBack: ['signs/night', 1],
   removeVersion: ['signs/night', 2],
-  removeDomain: ['signs/night', undefined]
+  removeDomain: ['signs/night', undefined],
+  label: ['signs/night', 2],
+  unlabel: ['signs/day', 1],
+  canary: ['signs/night', 2],
+  shadow: ['signs/night', 2],
+  setGate: ['signs/night', 2],
+  replaceGate: ['signs/day', 1],
+  removeGate: ['signs/day', 1]
 }
 
 for (const operation of Object.keys(OPERATIONS) as OperationName[]) {

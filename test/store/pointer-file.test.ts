@@ -37,6 +37,20 @@ test('a pointer survives the way to its file and back', () => {
   assert.deepEqual(parsePointer(Buffer.from(serializePointer(bare)).toString(), 'd'), bare)
 })
 
+test('marks and a gate survive too; only they make the format 2', () => {
+  const marked: Pointer = {
+    ...samplePointer(),
+    labels: { canary: 2, stable: 1 },
+    canary: { version: 2, percent: 12.5 },
+    shadow: { version: 3, percent: 100 },
+    gate: { sha256: sha256('gate'), bytes: 9, rows: 2, absolute: 1e-4, relative: 0, createdAt: '2024-01-01T00:00:00.000Z' }
+  }
+  const written = Buffer.from(serializePointer(marked)).toString()
+  assert.deepEqual(parsePointer(written, 'night'), marked)
+  assert.equal(JSON.parse(written).format, 2)
+  assert.equal(JSON.parse(text).format, 1)
+})
+
 test('forging helps the following tests: an unchanged forgery is accepted', () => {
   assert.deepEqual(parsePointer(forged({}), 'night'), samplePointer())
   assert.equal(parsePointer(forged({ active: 1 }), 'night').active, 1)
@@ -65,13 +79,19 @@ test('every truncation is noticed', () => {
 })
 
 for (const [what, changes, why] of [
-  ['a format of the future', { format: 2 }, /format/],
+  ['a format of the future', { format: 3 }, /format/],
   ['a format of the past', { format: undefined }, /format/],
   ['an unusable name', { domain: '../day' }, /domain/],
   ['a missing revision', { revision: undefined }, /revision/],
   ['a fraction for a version', { lastVersion: 4.5 }, /lastVersion/],
   ['an active version that is not listed', { active: 9 }, /active version/],
   ['a version above the last one', { lastVersion: 2 }, /future/],
+  ['a label for a version that is not listed', { labels: { stable: 9 } }, /points to/],
+  ['a canary that is not listed', { canary: { version: 9, percent: 1 } }, /points to/],
+  ['a shadow that is not listed', { shadow: { version: 9, percent: 1 } }, /points to/],
+  ['a share above all', { canary: { version: 1, percent: 101 } }, /percent/],
+  ['a label that is none', { labels: { '../x': 1 } }, /labels/],
+  ['a gate with a path in it', { gate: { sha256: '../x' } }, /gate/],
   ['an unknown source', { versions: [{ ...samplePointer().versions[0], source: 'magic' }] }, /source/],
   ['a digest with a path in it', { versions: [{ ...samplePointer().versions[0], sha256: '../../x' }] }, /sha256/]
 ] as const) {

@@ -36,6 +36,7 @@ export async function startService (environment: Record<string, string> = {}): P
     BANKSWITCH_DOMAINS_DIR: domainsDir,
     BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
     BANKSWITCH_KEYS_FILE: join(folder, 'keys.json'),
+    BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
     BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
     BANKSWITCH_WORKERS: '2',
     BANKSWITCH_LOG_LEVEL: 'debug',

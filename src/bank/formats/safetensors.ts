@@ -164,7 +164,7 @@ export function floatValues (name: string, tensor: SafetensorsTensor): Float32Ar
 
 export interface TensorToWrite {
   name: string
-  dtype: 'F32' | 'F64' | 'I64'
+  dtype: 'F64' | 'I64' | 'U64' | 'F32' | 'I32' | 'U32' | 'F16' | 'I16' | 'U16' | 'I8' | 'U8' | 'BOOL'
   shape: readonly number[]
   bytes: Uint8Array
 }

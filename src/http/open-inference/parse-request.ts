@@ -13,7 +13,7 @@ import type { PlainTensor } from '../../ort/session.js'
 
 const Parameters = Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]))
 
-const RequestInput = Type.Object({
+export const RequestInput = Type.Object({
   name: Type.String(),
   shape: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 16 }),
   datatype: Type.String(),
@@ -115,7 +115,10 @@ function parseJson (bytes: Uint8Array): RequestJson {
   })
 }
 
-function readInputs (inputs: RequestInputJson[], binary: Uint8Array, hasHeader: boolean): Record<string, PlainTensor> {
+/** Tensors by name; `binary` holds the parts that follow the JSON. Throws what `parseInferenceRequest` throws. */
+export function readInputs (
+  inputs: RequestInputJson[], binary: Uint8Array, hasHeader: boolean
+): Record<string, PlainTensor> {
   const feeds: Record<string, PlainTensor> = Object.create(null)
   let at = 0
   for (const input of inputs) {

@@ -14,14 +14,14 @@ import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ExpectedRevision, DomainRecord } from '../../store/bank-store.js'
 
-const DomainParams = Type.Object({ model: NameParameter, domain: NameParameter })
+export const DomainParams = Type.Object({ model: NameParameter, domain: NameParameter })
 const VersionParams = Type.Object({ model: NameParameter, domain: NameParameter, version: VersionParameter })
 
 const BODY_DEPTH_MAX = 8
 const SMALL_BODY_BYTES = 4096
 
 /** `If-Match: "7"` expects that revision, `If-None-Match: *` that there is nothing yet. */
-const PreconditionHeaders = Type.Object({
+export const PreconditionHeaders = Type.Object({
   'if-match': Type.Optional(Type.String({ description: 'The ETag that the domain must have' })),
   'if-none-match': Type.Optional(Type.String({ description: '* for a domain that must not exist yet' }))
 })
@@ -118,7 +118,8 @@ function registerVersionRoutes (app: App, engine: Engine): void {
   })
 }
 
-function registerPointerRoutes (app: App, engine: Engine): void {
+/** Bodies are small JSON objects, or nothing. */
+export function takeSmallJson (app: App): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
     'application/json', { parseAs: 'buffer', bodyLimit: SMALL_BODY_BYTES },
@@ -126,6 +127,10 @@ function registerPointerRoutes (app: App, engine: Engine): void {
       return body.length === 0 ? undefined : parseStrictJson(body, { depthMax: BODY_DEPTH_MAX })
     }
   )
+}
+
+function registerPointerRoutes (app: App, engine: Engine): void {
+  takeSmallJson(app)
   const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
   const common = { tags: ['admin'], headers: PreconditionHeaders, params: DomainParams }
 
@@ -161,7 +166,8 @@ function describe (engine: Engine, model: string, record: DomainRecord) {
   return describeDomain(record, engine.model(model).entry.manifest.defaultDomain)
 }
 
-function changed (engine: Engine, reply: FastifyReply, model: string, record: DomainRecord) {
+/** The answer to a change of a domain. */
+export function changed (engine: Engine, reply: FastifyReply, model: string, record: DomainRecord) {
   reply.header('etag', etagOf(record))
   return describe(engine, model, record)
 }
@@ -171,7 +177,7 @@ function preprocessingOf ({ preprocessing }: { preprocessing?: string }): { prep
 }
 
 /** Throws PRECONDITION_INVALID for a header that is no ETag of ours. */
-function expectedRevision ({ headers }: FastifyRequest): ExpectedRevision {
+export function expectedRevision ({ headers }: FastifyRequest): ExpectedRevision {
   const ifMatch = headers['if-match']
   if (headers['if-none-match'] === '*') return 0
   if (ifMatch === undefined || ifMatch === '*') return undefined

@@ -76,7 +76,7 @@ async function answer (
   const signal = patienceOf(request, reply, message.parameters.timeout)
   const inputMs = performance.now() - begin
   noteStage(request, 'decode', inputMs)
-  const result = await run(engine, requested, message.feeds, { signal, inputMs })
+  const result = await run(engine, requested, message.feeds, { signal, inputMs, canaryKey: request.id })
   estimates.observe(model, body.length, rowsOf(message.feeds))
   const encodeBegin = performance.now()
   const response = writeInferenceResponse(model, message, result, ready.entry.labels)
@@ -116,7 +116,8 @@ function readMessage (
   const requested = requestedModel(engine, request, path, version)
   const { artefact, entry: { manifest } } = engine.readyModel(requested.model)
   const { reference = { domain: manifest.defaultDomain } } = requested
-  const { version: { preprocessing } } = resolveIn(engine.domain(manifest.name, reference.domain), reference)
+  const record = engine.domain(manifest.name, reference.domain)
+  const { version: { preprocessing } } = resolveIn(record, reference, request.id)
   const usual = usualShape(manifest, reference.domain, preprocessing)
   const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
   return parseRawRequest(body, artefact.inputs, usual, isJsonWanted !== true)

@@ -57,13 +57,17 @@ export function etagOf ({ revision }: DomainRecord): string {
 }
 
 export function describeDomain (record: DomainRecord, defaultDomain: string): Static<typeof DomainSchema> {
-  const { domain, description, active, revision, versions } = record
+  const { domain, description, active, revision, versions, labels, canary, shadow, gate } = record
   return {
     domain,
     ...(description === undefined ? {} : { description }),
     active,
     revision,
     default: domain === defaultDomain,
+    ...(labels === undefined ? {} : { labels }),
+    ...(canary === undefined ? {} : { canary }),
+    ...(shadow === undefined ? {} : { shadow }),
+    ...(gate === undefined ? {} : { gate }),
     versions: versions.map(({ version, digest, fingerprint, source, bytes, preprocessing, createdAt }) => {
       const told = preprocessing === undefined ? {} : { preprocessing }
       return { version, digest, fingerprint, source, bytes, ...told, createdAt, active: version === active }

@@ -61,7 +61,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
     const { model, reference } = requestedModel(engine, request, request.params.model)
     const image = await readImage(request, bodies.shareOf(request.raw))
     noteRead(request)
-    const picture = { reference, image, signal: patienceOf(request, reply) }
+    const picture = { reference, image, signal: patienceOf(request, reply), canaryKey: request.id }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
       const progressKey = request.headers['x-progress-key']

@@ -68,8 +68,10 @@ function registerLoading (app: App, engine: Engine): void {
     engine.readyModel(model)
     if (reference !== undefined) {
       const record = engine.domain(model, reference.domain)
-      const version = reference.version ?? record.active ?? record.versions.at(-1)?.version
-      const resolved = resolveIn(record, { ...reference, ...(version === undefined ? {} : { version }) })
+      const newest = record.active ?? record.versions.at(-1)?.version
+      const isPinned = reference.version !== undefined || reference.label !== undefined
+      const wanted = isPinned || newest === undefined ? reference : { ...reference, version: newest }
+      const resolved = resolveIn(record, wanted)
       await engine.admin.activate(model, reference.domain, resolved.version.version)
     }
     return await reply.code(200).send('')

@@ -1,0 +1,33 @@
+/** Goldens as JSON: inputs as an inference request has them, and what is expected as its answer has it. */
+import { Ajv } from 'ajv'
+import { Type, type Static } from 'typebox'
+import { httpErrors } from '../errors.js'
+import { readInputs, RequestInput } from './parse-request.js'
+import type { Goldens } from '../../serving/goldens.js'
+
+const TENSORS_MAX = 64
+
+export const GoldensSchema = Type.Object({
+  inputs: Type.Array(RequestInput, { minItems: 1, maxItems: TENSORS_MAX }),
+  expected: Type.Array(RequestInput, { minItems: 1, maxItems: TENSORS_MAX })
+}, { additionalProperties: false })
+
+const validate = new Ajv().compile<Static<typeof GoldensSchema>>(GoldensSchema)
+
+/** Throws PROTOCOL_INVALID, telling expected and received. */
+export function parseGoldensJson (body: Uint8Array): Goldens {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'))
+  } catch (cause) {
+    throw httpErrors.PROTOCOL_INVALID(`the goldens are not JSON: ${(cause as Error).message}`, {}, cause)
+  }
+  if (!validate(parsed)) {
+    const [fault] = validate.errors ?? []
+    throw httpErrors.PROTOCOL_INVALID(`the goldens are refused: ${fault?.instancePath} ${fault?.message}`, {
+      expected: fault?.message, received: fault?.instancePath
+    })
+  }
+  const read = (tensors: typeof parsed.inputs) => readInputs(tensors, new Uint8Array(0), false)
+  return { inputs: read(parsed.inputs), expected: read(parsed.expected) }
+}

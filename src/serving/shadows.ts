@@ -1,0 +1,173 @@
+/**
+ * Shadow runs: what the active version has answered is run once more under a candidate, and the answers are compared.
+ *
+ *  - a shadow runs when nothing waits and a worker is idle besides one that is kept free for requests, one run at a
+ *    time; with a single worker a request may have to wait for one such run
+ *  - what waits for that moment is a copy, bounded in rows and bytes; beyond, it is dropped and counted
+ *  - nothing that goes wrong here reaches the request
+ */
+import { LRUCache } from 'lru-cache'
+import { concatenateRows, sliceRows, type Tensors } from '../ort/rows.js'
+import { resolveIn } from './domain-reference.js'
+import { foldedBank, leaseKey, type Group, type InferenceParts } from './inference.js'
+import { compareRows, type Comparison } from './compare-rows.js'
+import { loneRow } from './lone-row.js'
+import type { Metrics } from '../observability/metrics.js'
+import type { ReadyModel } from './served-models.js'
+
+export const WAITING_ROWS_MAX = 256
+export const WAITING_BYTES_MAX = 32 * 2 ** 20
+
+/** Domains whose comparison is remembered; the one not seen for longest goes. */
+const REPORTS_MAX = 1000
+
+export interface ShadowReport extends Comparison {
+  version: number
+  /** The version that it was compared with. */
+  active: number
+  droppedRows: number
+  failedRows: number
+  /** ISO 8601, UTC. */
+  since: string
+}
+
+interface Trial {
+  model: ReadyModel
+  group: Group
+  outputs: Tensors
+  bytes: number
+}
+
+type Parts = Pick<InferenceParts, 'pool' | 'store' | 'banks' | 'runRows'> & { metrics: Pick<Metrics, 'countShadow'> }
+
+export class Shadows {
+  readonly #parts: Parts
+  readonly #random: () => number
+  readonly #reports = new LRUCache<string, ShadowReport>({ max: REPORTS_MAX })
+  readonly #waiting: Trial[] = []
+  #rows = 0
+  #bytes = 0
+  #isRunning = false
+
+  /** `random` gives numbers in [0, 1). */
+  constructor (parts: Parts, random: () => number = Math.random) {
+    this.#parts = parts
+    this.#random = random
+  }
+
+  /** Rows of the active version and their outputs, which are copied if they are to run again; never throws. */
+  offer (model: ReadyModel, group: Group, outputs: Tensors): void {
+    const { record: { shadow, active }, version } = group.resolved
+    if (shadow === undefined || version.version !== active || this.#random() * 100 >= shadow.percent) return
+    const runRows = model.artefact.proof.isRowInvariant ? this.#parts.runRows : group.rows
+    for (let first = 0; first < group.rows; first += runRows) {
+      const rows = Math.min(runRows, group.rows - first)
+      const cut = (all: Tensors) => rows === group.rows ? all : sliceRows(all, first, rows)
+      this.#add(model, { ...group, feeds: cut(group.feeds), rows }, cut(outputs))
+    }
+    this.pump()
+  }
+
+  /** Runs the next trial if the pool has nothing better to do; to be called whenever it may have become idle. */
+  pump (): void {
+    const { backlog, workers: { ready, busy } } = this.#parts.pool
+    const keptFree = ready > 1 ? 1 : 0
+    if (this.#isRunning || backlog.rows > 0 || busy >= ready - keptFree) return
+    const trial = this.#waiting.shift()
+    if (trial === undefined) return
+    this.#rows -= trial.group.rows
+    this.#bytes -= trial.bytes
+    this.#isRunning = true
+    void this.#run(trial).finally(() => {
+      this.#isRunning = false
+      this.pump()
+    })
+  }
+
+  /** What is known of a domain's shadow; undefined before the first row. */
+  report (model: string, domain: string, version: number): ShadowReport | undefined {
+    const report = this.#reports.get(leaseKey(model, domain, ''))
+    return report?.version === version ? report : undefined
+  }
+
+  /** Trials that wait. */
+  get backlog (): { rows: number, bytes: number } {
+    return { rows: this.#rows, bytes: this.#bytes }
+  }
+
+  #add (model: ReadyModel, group: Group, outputs: Tensors): void {
+    const { rows, feeds } = group
+    const bytes = byteLength(feeds) + byteLength(outputs)
+    if (this.#rows + rows > WAITING_ROWS_MAX || !(this.#bytes + bytes <= WAITING_BYTES_MAX)) {
+      this.#note(model, group, 'dropped')
+      return
+    }
+    const copy = { ...group, feeds: concatenateRows([feeds]) }
+    this.#waiting.push({ model, group: copy, outputs: concatenateRows([outputs]), bytes })
+    this.#rows += rows
+    this.#bytes += bytes
+  }
+
+  async #run ({ model, group, outputs }: Trial): Promise<void> {
+    const { pool, store } = this.#parts
+    const { name } = model.entry.manifest
+    const { record } = group.resolved
+    try {
+      const resolved = resolveIn(store.domain(name, record.domain) ?? record, {
+        domain: record.domain, version: record.shadow!.version
+      })
+      const bank = { folded: await foldedBank(this.#parts, model, resolved), digest: resolved.version.digest }
+      const job = { ...loneRow(model, '', bank, group.feeds, Object.keys(outputs)), rows: group.rows }
+      const [result] = await pool.submit([job])
+      this.#compare(model, group, outputs, result!.outputs)
+    } catch {
+      this.#note(model, group, 'failed')
+    }
+  }
+
+  #compare (model: ReadyModel, group: Group, outputs: Tensors, received: Tensors): void {
+    const { manifest } = model.entry
+    const classOutput = manifest.task === 'classification' ? manifest.output.name : undefined
+    const comparison = compareRows(outputs, received, group.rows, classOutput)
+    const report = this.#reportOf(model, group)
+    report.comparedRows += comparison.comparedRows
+    report.disagreeingRows += comparison.disagreeingRows
+    report.notFiniteRows += comparison.notFiniteRows
+    report.largestRelativeDifference = Math.max(report.largestRelativeDifference, comparison.largestRelativeDifference)
+    this.#parts.metrics.countShadow(manifest.name, group.resolved.record.domain, {
+      ...comparison, droppedRows: 0, failedRows: 0
+    })
+  }
+
+  #note (model: ReadyModel, group: Group, what: 'dropped' | 'failed'): void {
+    const report = this.#reportOf(model, group)
+    report[`${what}Rows`] += group.rows
+    this.#parts.metrics.countShadow(model.entry.manifest.name, group.resolved.record.domain, {
+      ...NOTHING, droppedRows: 0, failedRows: 0, [`${what}Rows`]: group.rows
+    })
+  }
+
+  /** Another candidate, or another active version, begins from nothing. */
+  #reportOf ({ entry: { manifest: { name } } }: ReadyModel, { resolved: { record, version } }: Group): ShadowReport {
+    const key = leaseKey(name, record.domain, '')
+    const known = this.#reports.get(key)
+    if (known?.version === record.shadow!.version && known.active === version.version) return known
+    const fresh = noReport(record.shadow!.version, version.version)
+    this.#reports.set(key, fresh)
+    return fresh
+  }
+}
+
+const NOTHING: Readonly<Comparison> = {
+  comparedRows: 0, disagreeingRows: 0, notFiniteRows: 0, largestRelativeDifference: 0
+}
+
+/** A report of nothing yet. */
+export function noReport (version: number, active: number): ShadowReport {
+  return { version, active, ...NOTHING, droppedRows: 0, failedRows: 0, since: new Date().toISOString() }
+}
+
+/** NaN for texts, which are not compared. */
+function byteLength (tensors: Tensors): number {
+  return Object.values(tensors).reduce((sum, { data }) => sum + ('byteLength' in data ? data.byteLength : NaN), 0)
+}

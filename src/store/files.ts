@@ -1,0 +1,57 @@
+/** Files of a store, read and checked. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { sha256 } from '../base/digest.js'
+import { writeDurably } from '../base/durable-file.js'
+import { hasErrno, type ErrorDetails } from '../base/errors.js'
+import { storeErrors } from './errors.js'
+import { parsePointer, POINTER_FILE, serializePointer, type Pointer } from './pointer-file.js'
+
+/** Of the file that a pointer was read from or written to. */
+const fileDigests = new WeakMap<Pointer, string>()
+
+/**
+ * The pointer in a domain's folder; undefined when there is none. It is `known` itself, not parsed again, when the file
+ * is still the one that `known` was read from or written to. Throws STORE_CORRUPT.
+ */
+export async function readPointer (folder: string, domain: string, known?: Pointer): Promise<Pointer | undefined> {
+  let bytes: Buffer
+  try {
+    bytes = await readFile(join(folder, POINTER_FILE))
+  } catch (error) {
+    if (hasErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
+  const digest = sha256(bytes)
+  if (known !== undefined && fileDigests.get(known) === digest) return known
+  const pointer = parsePointer(bytes.toString(), domain)
+  fileDigests.set(pointer, digest)
+  return pointer
+}
+
+/** Replaces the pointer file of a domain's folder. Rejects with the errno error of whatever went wrong. */
+export async function writePointer (folder: string, pointer: Pointer): Promise<void> {
+  const bytes = serializePointer(pointer)
+  await writeDurably(join(folder, POINTER_FILE), bytes)
+  fileDigests.set(pointer, sha256(bytes))
+}
+
+/** The bytes of a file that has this SHA-256; `what` names it in errors. Throws STORE_CORRUPT. */
+export async function readVerified (
+  path: string, digest: string, what: string, details: ErrorDetails
+): Promise<Uint8Array> {
+  let bytes: Uint8Array
+  try {
+    bytes = await readFile(path)
+  } catch (cause) {
+    throw storeErrors.STORE_CORRUPT(`${what} cannot be read`, details, cause)
+  }
+  if (sha256(bytes) === digest) return bytes
+  throw storeErrors.STORE_CORRUPT(`${what} was changed on disk`, details)
+}
+
+/** A failure of the file system as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
+export function unwritable (thrown: unknown): unknown {
+  if (!(thrown instanceof Error && 'syscall' in thrown)) return thrown
+  return storeErrors.STORE_UNWRITABLE(`the domains folder cannot be written: ${thrown.message}`, {}, thrown)
+}
