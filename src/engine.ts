@@ -18,7 +18,7 @@ import { infer, leaseKey, turnOf, type InferenceParts, type InferenceResult } fr
 import { inferMixed, type MixedResult } from './serving/mixed-inference.js'
 import { Leases } from './serving/leases.js'
 import { PictureRoom } from './serving/picture-room.js'
-import { prepareModel } from './serving/prepare-model.js'
+import { prepareModel, restoreArtefact } from './serving/prepare-model.js'
 import { ProgressBoard, type Progress } from './serving/progress.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
 import { transform, type Transformed, type TransformParts, type TransformRequest } from './serving/transform.js'
@@ -85,11 +85,19 @@ export class Engine {
       queueRows: settings.queueRows,
       runRowsMax: settings.runRows,
       bankBytesMax: Math.floor(settings.bankCacheBytes / settings.workers),
+      runMsMax: settings.runMs,
+      onUnloadable: async ({ name }, error) => {
+        logger.warn({ err: error, model: name }, 'a new inference thread cannot load the compiled model')
+        await restoreArtefact({ settings, logger, signal: this.#closing.signal }, models.ready(name))
+      },
       observer: {
         onRun: ({ modelName, rows }) => metrics.observeRun(modelName, rows),
         onWorkerGone: (error, restartMs) => {
           metrics.countWorkerRestart()
           logger.error({ err: error, restartMs }, 'an inference thread ended and is replaced')
+        },
+        onWorkerStuck: (stuck) => {
+          logger.error({ stuck, runMs: settings.runMs }, 'an inference thread is stuck in a run and set aside')
         },
         onDropped: () => metrics.countDropped()
       }
@@ -113,14 +121,27 @@ export class Engine {
       queueRows: () => pool.backlog.rows,
       workersReady: () => pool.workers.ready,
       workersBusy: () => pool.workers.busy,
+      workersStuck: () => pool.workers.stuck,
       cachedBanks: () => banks.size.count,
       cachedBankBytes: () => banks.size.bytes
     })
     this.prepared = this.#prepareAll(logger)
   }
 
+  /** True while every model is ready, and some thread to run them. */
   get isReady (): boolean {
-    return this.#models.isReady
+    return this.#models.isReady && this.#parts.pool.isServing
+  }
+
+  /** True when every inference thread is stuck, so that only a restart of the process helps. */
+  get isLost (): boolean {
+    return this.#parts.pool.isLost
+  }
+
+  /** Inference threads that take work, are at it, and are stuck. */
+  get workers (): { ready: number, busy: number, stuck: number } {
+    const { ready, busy, stuck } = this.#parts.pool.workers
+    return { ready, busy, stuck }
   }
 
   models (): ModelState[] {

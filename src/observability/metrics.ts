@@ -20,6 +20,7 @@ export interface Gauges {
   queueRows (): number
   workersReady (): number
   workersBusy (): number
+  workersStuck (): number
   cachedBanks (): number
   cachedBankBytes (): number
 }
@@ -92,6 +93,7 @@ function registerGauges (registry: Registry, gauges: Gauges): void {
   gauge('bankswitch_queue_rows', 'Rows waiting', gauges.queueRows)
   gauge('bankswitch_workers_ready', 'Inference threads ready to take work', gauges.workersReady)
   gauge('bankswitch_workers_busy', 'Inference threads at work', gauges.workersBusy)
+  gauge('bankswitch_workers_stuck', 'Inference threads set aside because their run takes too long', gauges.workersStuck)
   gauge('bankswitch_cached_banks', 'Packed banks in memory', gauges.cachedBanks)
   gauge('bankswitch_cached_bank_bytes', 'Bytes of packed banks in memory', gauges.cachedBankBytes)
 }

@@ -30,6 +30,9 @@ import { parsePointer, POINTER_FILE, serializePointer, versionFileName, type Poi
 import { recoverStore, type RecoveryReport } from './recover.js'
 import type { BankStore, DomainRecord, ExpectedRevision, NewVersion, VersionRecord } from './bank-store.js'
 
+/** What the process lacks for a while, which says nothing of the file. */
+const PASSING = ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN']
+
 export interface FileStoreOptions {
   /** Gives the time of a version, as milliseconds since 1970. */
   now?: () => number
@@ -78,6 +81,9 @@ class FileStore implements BankStore {
     try {
       bytes = await readFile(this.#versionPath(model, domain, record))
     } catch (cause) {
+      if (hasErrno(cause, ...PASSING)) {
+        throw storeErrors.STORE_UNREADABLE('the domains folder cannot be read now', { version }, cause)
+      }
       throw storeErrors.STORE_CORRUPT(`version ${version} of domain "${domain}" cannot be read`, { version }, cause)
     }
     if (sha256(bytes) === record.sha256) return bytes

@@ -26,6 +26,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
 const gauges = {
   queueRows: () => 1,
   workersReady: () => 2,
+  workersStuck: () => 0,
   workersBusy: () => 3,
   cachedBanks: () => 4,
   cachedBankBytes: () => 5
