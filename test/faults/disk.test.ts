@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ROOT } from '../support/folders.js'
 import { startProcess } from '../support/process.js'
-import { getSigns, inferSigns, registerSigns } from '../support/signs.js'
-import { limit, shippedBank, startFaulty, versionFile, type FaultyServer } from './fixtures/faulty-server.js'
+import { getSigns, inferSigns, registerSigns, shippedBank, versionFile } from '../support/signs.js'
+import { limit, startFaulty, type FaultyServer } from './fixtures/faulty-server.js'
 
 /** A kilobyte: less than any bank. */
 const FILE_BYTES_MAX = 1024

@@ -5,8 +5,8 @@ import { readdir } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
-import { getSigns, inferSigns, registerSigns } from '../support/signs.js'
-import { limit, shippedBank, startFaulty, until } from './fixtures/faulty-server.js'
+import { getSigns, inferSigns, registerSigns, shippedBank } from '../support/signs.js'
+import { limit, startFaulty, until } from './fixtures/faulty-server.js'
 
 const TEN_YEARS_MS = 10 * 365 * 24 * 60 * 60 * 1000
 

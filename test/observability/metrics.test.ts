@@ -19,6 +19,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_queue_rows: 'gauge',
   bankswitch_workers_ready: 'gauge',
   bankswitch_workers_busy: 'gauge',
+  bankswitch_workers_stuck: 'gauge',
   bankswitch_cached_banks: 'gauge',
   bankswitch_cached_bank_bytes: 'gauge'
 }

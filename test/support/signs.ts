@@ -1,5 +1,5 @@
 /** What tests of real servers over the shipped model need: a folder to run in, requests, and a key. */
-import { cp } from 'node:fs/promises'
+import { cp, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ROOT, temporaryFolder } from './folders.js'
 import { binaryRequest } from './wire.js'
@@ -25,6 +25,18 @@ export async function signsFolder (
   }
 }
 
+/** A valid bank of the shipped model. */
+export async function shippedBank (domain: string): Promise<Uint8Array> {
+  return await readFile(await versionFile(join(ROOT, 'domains'), domain))
+}
+
+/** Where the only version of a domain stands. */
+export async function versionFile (domainsDir: string, domain: string): Promise<string> {
+  const folder = join(domainsDir, 'traffic-signs', domain)
+  const name = (await readdir(folder)).find((entry) => entry.endsWith('.safetensors'))!
+  return join(folder, name)
+}
+
 export interface Answer {
   status: number
   /** Of an error. */
@@ -44,10 +56,29 @@ export async function inferSigns (
   }))
 }
 
-export async function registerSigns (address: string, domain: string, bank: Uint8Array): Promise<Answer> {
-  return await answerOf(fetch(`${address}/admin/models/traffic-signs/domains/${domain}`, {
+export async function registerSigns (
+  address: string, domain: string, bank: Uint8Array, isActivated = true
+): Promise<Answer> {
+  return await answerOf(fetch(`${address}/admin/models/traffic-signs/domains/${domain}?activate=${isActivated}`, {
     method: 'PUT', headers: { ...AUTHORIZED, 'content-type': 'application/octet-stream' }, body: new Uint8Array(bank)
   }))
+}
+
+export async function activateSigns (address: string, domain: string, version: number): Promise<Answer> {
+  return await answerOf(fetch(`${address}/admin/models/traffic-signs/domains/${domain}/activate`, {
+    method: 'POST', headers: { ...AUTHORIZED, 'content-type': 'application/json' }, body: JSON.stringify({ version })
+  }))
+}
+
+/** The same bank with another first mean, as a safetensors file. */
+export function variantOf (bank: Uint8Array, mean: number): Uint8Array {
+  const varied = Uint8Array.from(bank)
+  const view = new DataView(varied.buffer)
+  const headerEnd = 8 + Number(view.getBigUint64(0, true))
+  const header = JSON.parse(Buffer.from(varied.subarray(8, headerEnd)).toString()) as Record<string, { data_offsets: number[] }>
+  const name = Object.keys(header).find((key) => key.endsWith('.running_mean'))!
+  view.setFloat32(headerEnd + header[name]!.data_offsets[0]!, mean, true)
+  return varied
 }
 
 export async function getSigns (address: string, path: string): Promise<Answer> {
