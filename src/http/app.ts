@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
-import Fastify, { LogController, type FastifyRequest } from 'fastify'
+import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
@@ -50,7 +50,10 @@ const IDLE_SWEEP_MS = 50
 
 export async function buildApp (options: AppOptions): Promise<App> {
   const { engine, settings, logger, metrics } = options
+  const drainMs = () => engine.drainMs
   const app: App = Fastify({
+    // Paths that Fastify refuses before any route has them.
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply as FastifyReply, drainMs),
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => randomUUID(),
@@ -63,7 +66,6 @@ export async function buildApp (options: AppOptions): Promise<App> {
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
   const methodsAt = trackRoutes(app)
-  const drainMs = () => engine.drainMs
   const bodies = new BodyBudget(settings.bodiesBytes)
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)

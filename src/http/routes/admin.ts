@@ -100,7 +100,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
       security: [{ adminKey: [] }],
       produces: ['application/octet-stream'],
       params: VersionParams,
-      response: errorsOf(400, 401, 404, 500)
+      response: errorsOf(400, 401, 404, 500, 503)
     }
   }, async ({ params: { model, domain, version } }, reply) => {
     const { file, version: record } = await engine.admin.download(model, domain, version)
@@ -117,7 +117,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
       security: [{ adminKey: [] }],
       headers: PreconditionHeaders,
       params: VersionParams,
-      response: { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 503) }
+      response: { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
     }
   }, async (request, reply) => {
     const { model, domain, version } = request.params
@@ -134,7 +134,7 @@ function registerPointerRoutes (app: App, engine: Engine): void {
       return body.length === 0 ? undefined : parseStrictJson(body, { depthMax: BODY_DEPTH_MAX })
     }
   )
-  const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 415, 503) }
+  const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
   const common = { tags: ['admin'], security: [{ adminKey: [] }], headers: PreconditionHeaders, params: DomainParams }
 
   app.post('/admin/models/:model/domains/:domain/activate', {
@@ -156,7 +156,7 @@ function registerPointerRoutes (app: App, engine: Engine): void {
     schema: {
       ...common,
       summary: 'Remove a domain with all its versions',
-      response: { 204: Type.Null(), ...errorsOf(400, 401, 404, 409, 412, 503) }
+      response: { 204: Type.Null(), ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
     }
   }, async (request, reply) => {
     const { model, domain } = request.params

@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { acceptedType, setAnswerHeaders } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
-import { readFormFile } from '../limits/form-file.js'
+import { readFormFile, readingForm } from '../limits/form-file.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import {
   BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
@@ -58,7 +58,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
     }
   }, async (request, reply) => {
     const { model, reference } = requestedModel(engine, request, request.params.model)
-    const image = await readImage(request, bodies.shareOf(request.raw))
+    const image = await readingForm(() => readImage(request, bodies.shareOf(request.raw)))
     const picture = { reference, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
