@@ -54,7 +54,8 @@ function registerLoading (app: App, engine: Engine): void {
     params: Type.Object({ model: ModelParameter }),
     body: rawBody(RepositoryBody),
     response: {
-      200: Type.Unsafe<string>({ type: 'string', maxLength: 0 }), ...errorsOf(400, 401, 404, 409, 413, 415, 500, 501, 503)
+      200: Type.Unsafe<string>({ type: 'string', maxLength: 0 }),
+      ...errorsOf(400, 401, 404, 409, 413, 415, 500, 501, 503)
     }
   }
   app.post('/v2/repository/models/:model/load', {
