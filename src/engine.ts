@@ -14,11 +14,13 @@ import { Calibrations, openCalibrationJobs } from './serving/calibrations.js'
 import { classify, type Classified, type PictureRequest } from './serving/classify.js'
 import { domainByShape } from './serving/domain-by-size.js'
 import { resolveDomain, type DomainReference } from './serving/domain-reference.js'
-import { infer, leaseKey, turnOf, type InferenceParts, type InferenceResult } from './serving/inference.js'
+import {
+  infer, leaseKey, turnOf, type InferenceParts, type InferenceRequest, type InferenceResult
+} from './serving/inference.js'
 import { inferMixed, type MixedResult } from './serving/mixed-inference.js'
 import { Leases } from './serving/leases.js'
 import { PictureRoom } from './serving/picture-room.js'
-import { prepareModel } from './serving/prepare-model.js'
+import { prepareModel, restoreArtefact } from './serving/prepare-model.js'
 import { ProgressBoard, type Progress } from './serving/progress.js'
 import { Shadows } from './serving/shadows.js'
 import { ServedModels, type ModelState, type ReadyModel } from './serving/served-models.js'
@@ -39,16 +41,9 @@ export interface EngineOptions {
   recoversJobs?: boolean
 }
 
-export interface InferOptions {
-  /** Drops the request while it waits. */
-  signal?: AbortSignal
-  /** What reading the request took, for the statistics. */
-  inputMs?: number
-  /** Decides whether a canary answers; without one it does not. */
-  canaryKey?: string
-}
+export type InferOptions = Omit<InferenceRequest, 'reference' | 'feeds'>
 
-type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number | undefined>>
+type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number>>
 
 /** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, STORE_UNWRITABLE, or the errno error of the jobs' folder. */
 export async function createEngine (options: EngineOptions): Promise<Engine> {
@@ -88,6 +83,11 @@ export class Engine {
       queueRows: settings.queueRows,
       runRowsMax: settings.runRows,
       bankBytesMax: Math.floor(settings.bankCacheBytes / settings.workers),
+      runMsMax: settings.runMs,
+      onUnloadable: async ({ name }, error) => {
+        logger.warn({ err: error, model: name }, 'a new inference thread cannot load the compiled model')
+        await restoreArtefact({ settings, logger, signal: this.#closing.signal }, models.ready(name))
+      },
       observer: {
         onRun: ({ modelName, rows }) => {
           metrics.observeRun(modelName, rows)
@@ -97,6 +97,9 @@ export class Engine {
         onWorkerGone: (error, restartMs) => {
           metrics.countWorkerRestart()
           logger.error({ err: error, restartMs }, 'an inference thread ended and is replaced')
+        },
+        onWorkerStuck: (stuck) => {
+          logger.error({ stuck, runMs: settings.runMs }, 'an inference thread is stuck in a run and set aside')
         },
         onDropped: () => metrics.countDropped()
       }
@@ -125,6 +128,7 @@ export class Engine {
       workers: () => settings.workers,
       workersReady: () => pool.workers.ready,
       workersBusy: () => pool.workers.busy,
+      workersStuck: () => pool.workers.stuck,
       cachedBanks: () => banks.size.count,
       cachedBankBytes: () => banks.size.bytes,
       workerBanks: () => pool.workers.banks,
@@ -134,8 +138,19 @@ export class Engine {
     this.prepared = this.#prepareAll(logger)
   }
 
+  /** True while every model is ready, and some thread to run them. */
   get isReady (): boolean {
-    return this.#models.isReady
+    return this.#models.isReady && this.#parts.pool.isServing
+  }
+
+  /** True when every inference thread is stuck, so that only a restart of the process helps. */
+  get isLost (): boolean {
+    return this.#parts.pool.isLost
+  }
+
+  /** Inference threads that take work, are at it, and are stuck. */
+  get workers (): Pick<InferencePool['workers'], 'ready' | 'busy' | 'stuck'> {
+    return this.#parts.pool.workers
   }
 
   models (): ModelState[] {
@@ -191,8 +206,7 @@ export class Engine {
       feeds,
       ...options
     })
-    this.#observeStages(name, { ...result, decodeMs: options.inputMs })
-    return result
+    return this.#observed(name, result, options.inputMs)
   }
 
   /**
@@ -207,8 +221,7 @@ export class Engine {
     const result = await inferMixed(this.#parts, model, {
       references: references.map((reference) => reference ?? otherwise), feeds, ...options
     })
-    this.#observeStages(name, { ...result, decodeMs: options.inputMs })
-    return result
+    return this.#observed(name, result, options.inputMs)
   }
 
   /** Rows that one request may have at most. */
@@ -234,9 +247,7 @@ export class Engine {
     const model = this.#models.ready(name)
     const { manifest } = model.entry
     if (manifest.task !== 'classification') throw otherTask(name, manifest.task)
-    const result = await classify(this.#parts, model, manifest, request, top)
-    this.#observeStages(name, result)
-    return result
+    return this.#observed(name, await classify(this.#parts, model, manifest, request, top))
   }
 
   /** Turns a picture into another. Rejects with TASK_MISMATCH and what serving/transform.ts rejects with. */
@@ -244,9 +255,7 @@ export class Engine {
     const model = this.#models.ready(name)
     const { manifest } = model.entry
     if (manifest.task !== 'image-to-image') throw otherTask(name, manifest.task)
-    const result = await transform(this.#parts, model, manifest, request)
-    this.#observeStages(name, result)
-    return result
+    return this.#observed(name, await transform(this.#parts, model, manifest, request))
   }
 
   /** How far a picture has got whose request gave this key. Throws PROGRESS_NOT_FOUND. */
@@ -254,10 +263,12 @@ export class Engine {
     return this.#parts.progress.get(key)
   }
 
-  #observeStages (name: string, { decodeMs, queueMs, inferMs, encodeMs }: StageTimes): void {
+  #observed<Timed extends StageTimes> (name: string, result: Timed, decodeMs = result.decodeMs): Timed {
+    const { queueMs, inferMs, encodeMs } = result
     for (const [stage, ms] of Object.entries({ decode: decodeMs, queue: queueMs, infer: inferMs, encode: encodeMs })) {
       if (ms !== undefined) this.#parts.metrics.observeStage(name, stage as Stage, ms / 1000)
     }
+    return result
   }
 
   async close (): Promise<void> {

@@ -38,10 +38,17 @@ async function serve (flags: string[]): Promise<number> {
     await server.close()
     await tracing?.close()
   }
-  return await untilStopped(close, logger, settings.shutdownMs)
+  const code = await untilStopped(close, logger, settings.shutdownMs)
+  const { busy, stuck } = engine.workers
+  if (busy + stuck > 0) {
+    // The end of the process would wait for the native calls of its threads, maybe for ever.
+    logger.fatal({ busy, stuck }, 'inference threads are still in a run: the process is killed')
+    process.kill(process.pid, 'SIGKILL')
+  }
+  return code
 }
 
-/** Exit code 0 after a clean stop, 1 when requests were still under way at the limit or a second signal came. */
+/** Exit code 0 after a clean stop; 1 when requests were still under way at the limit or a second signal came. */
 function untilStopped (close: () => Promise<void>, logger: Logger, shutdownMs: number): Promise<number> {
   return new Promise((resolve) => {
     let isStopping = false

@@ -84,6 +84,12 @@ export const settingsShape = {
   runRows: Type.Integer({
     minimum: 1, maximum: 1024, default: 4, description: 'Rows of one bank that waiting requests may share in a run'
   }),
+  runMs: Type.Integer({
+    minimum: 100,
+    maximum: 3_600_000,
+    default: 60_000,
+    description: 'Longest time of one run, in ms; beyond, its requests get 503 and another thread takes over'
+  }),
   bankCacheBytes: Type.Integer({
     minimum: 0,
     maximum: 2 ** 40,

@@ -7,7 +7,7 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
-import Fastify, { LogController, type FastifyRequest } from 'fastify'
+import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import { isServed, kindOf, type AccessSettings, type Part } from './access/route-access.js'
 import { addAudit } from './audit.js'
@@ -77,7 +77,10 @@ const SAFETY_HEADERS = {
 export async function buildApp (options: AppOptions): Promise<App> {
   const { engine, settings, logger, metrics, keys, part = 'all' } = options
   const slowness = { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS }
+  const drainMs = () => engine.drainMs
   const app: App = Fastify({
+    // Paths that Fastify refuses before any route has them.
+    frameworkErrors: (error, request, reply) => sendError(error, request, reply as FastifyReply, drainMs),
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
@@ -91,7 +94,6 @@ export async function buildApp (options: AppOptions): Promise<App> {
   app.setValidatorCompiler(createValidator())
   addRecords(app, metrics, options.tracing)
   const methodsAt = trackRoutes(app, part)
-  const drainMs = () => engine.drainMs
   const { bodies = new BodyBudget(settings.bodiesBytes) } = options
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)

@@ -29,6 +29,7 @@ export interface Gauges {
   workers (): number
   workersReady (): number
   workersBusy (): number
+  workersStuck (): number
   cachedBanks (): number
   cachedBankBytes (): number
   workerBanks (): number
@@ -168,6 +169,7 @@ function registerGauges (registry: Registry, gauges: Gauges): void {
   gauge('bankswitch_workers', 'Inference threads that there should be', gauges.workers)
   gauge('bankswitch_workers_ready', 'Inference threads ready to take work', gauges.workersReady)
   gauge('bankswitch_workers_busy', 'Inference threads at work', gauges.workersBusy)
+  gauge('bankswitch_workers_stuck', 'Inference threads set aside because their run takes too long', gauges.workersStuck)
   gauge('bankswitch_cached_banks', 'Folded banks in the cache', gauges.cachedBanks)
   gauge('bankswitch_cached_bank_bytes', 'Bytes of folded banks in the cache', gauges.cachedBankBytes)
   gauge('bankswitch_worker_banks', 'Packed banks in all inference threads together', gauges.workerBanks)

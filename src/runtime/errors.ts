@@ -6,5 +6,7 @@ export const runtimeErrors = defineErrors({
   DEADLINE_EXCEEDED: 'timeout',
   REQUEST_CANCELLED: 'cancelled',
   WORKER_CRASHED: 'unavailable',
+  RUN_STUCK: 'unavailable',
+  WORKERS_STUCK: 'unavailable',
   POOL_CLOSED: 'unavailable'
 })

@@ -4,15 +4,17 @@
  *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
  *  - a run is rows of one model, one bank and one shape
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
+ *  - a run that takes too long is given up with its thread, and not tried again
  *  - after `close` nothing new is let in, and everything let in before is answered
  */
 import { runtimeErrors } from './errors.js'
 import { concatenateRows, sliceRows } from '../ort/rows.js'
 import { FairQueue, type Waiting } from './fair-queue.js'
-import { WorkerHandle, type RunOutcome, type WorkerScript } from './worker-handle.js'
+import { WorkerCrew } from './worker-crew.js'
 import type { FoldedBank } from '../bank/fold.js'
 import type { PlainTensor } from '../ort/session.js'
 import type { ServedModel } from './messages.js'
+import type { RunOutcome, WorkerHandle, WorkerScript } from './worker-handle.js'
 
 export interface PoolOptions {
   workers: number
@@ -21,7 +23,11 @@ export interface PoolOptions {
   runRowsMax: number
   /** Bytes of packed banks that each worker keeps. */
   bankBytesMax: number
+  /** Longest time of one run, in ms. */
+  runMsMax: number
   observer?: PoolObserver
+  /** Mends what a new thread could not load, which then tries once more; without it nothing is mended. */
+  onUnloadable? (model: ServedModel, error: unknown): Promise<void>
   /** What the threads run, if not the inference worker. */
   script?: WorkerScript
 }
@@ -30,6 +36,8 @@ export interface PoolOptions {
 export interface PoolObserver {
   onRun? (run: { modelName: string, rows: number, requests: number, inferMs: number }): void
   onWorkerGone? (error: Error, restartMs: number): void
+  /** `stuck` threads are set aside now. */
+  onWorkerStuck? (stuck: number): void
   onDropped? (): void
 }
 
@@ -69,23 +77,13 @@ interface QueuedJob extends Waiting {
 
 const RUNS_PER_JOB_MAX = 2
 
-const RESTART_DELAY_FIRST_MS = 50
-const RESTART_DELAY_MAX_MS = 10_000
-
-/** A thread that lived this long was not broken from the start: the next restart waits no longer than the first. */
-const HEALTHY_AFTER_MS = 30_000
-
 /** Weight of the newest run in the moving estimate of rows per second. */
 const RATE_SMOOTHING = 0.1
 
 export class InferencePool {
   readonly #options: PoolOptions
   readonly #queue: FairQueue<QueuedJob>
-  readonly #workers = new Set<WorkerHandle>()
-  readonly #ready = new Set<WorkerHandle>()
-  readonly #models: ServedModel[] = []
-  readonly #restarts = new Set<NodeJS.Timeout>()
-  #restartDelayMs = RESTART_DELAY_FIRST_MS
+  readonly #crew: WorkerCrew
   #isClosed = false
   #running = 0
   #keptOpen = 0
@@ -95,27 +93,31 @@ export class InferencePool {
   constructor (options: PoolOptions) {
     this.#options = options
     this.#queue = new FairQueue(options.queueRows)
+    const { observer, onUnloadable } = options
+    this.#crew = new WorkerCrew({
+      ...options,
+      script: options.script,
+      onChange: () => this.#dispatch(),
+      isNeeded: () => !this.#isClosed || this.#hasWork,
+      onGone: (error, restartMs) => observer?.onWorkerGone?.(error, restartMs),
+      onStuck: (stuck) => observer?.onWorkerStuck?.(stuck),
+      onUnloadable: async (model, error) => {
+        if (onUnloadable === undefined) throw error
+        await onUnloadable(model, error)
+      }
+    })
   }
 
   /** Opens a model on every worker, starting the workers with the first. Throws ORT_LOAD_FAILED. */
-  async load (model: ServedModel): Promise<void> {
-    this.#models.push(model)
-    while (this.#workers.size < this.#options.workers) this.#startWorker()
-    try {
-      await Promise.all([...this.#workers].map((worker) => worker.load(model)))
-    } catch (error) {
-      this.#models.splice(this.#models.indexOf(model), 1)
-      throw error
-    }
-    for (const worker of this.#workers) this.#ready.add(worker)
-    this.#dispatch()
+  load (model: ServedModel): Promise<void> {
+    return this.#crew.load(model)
   }
 
   /**
    * Runs the parts of one request, each when its turn comes; lets in all or none. Results are in order.
-   * Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, POOL_CLOSED, the run's own error, or the signal's
-   * reason. `isLetIn` is for the later parts of work that was let in before: neither a full queue nor closing refuses
-   * them; run it in `keepOpen`.
+   * Rejects with QUEUE_FULL, REQUEST_TOO_MANY_ROWS, WORKER_CRASHED, RUN_STUCK, WORKERS_STUCK, POOL_CLOSED, the run's
+   * own error, or the signal's reason. `isLetIn` is for the later parts of work that was let in before: neither a full
+   * queue nor closing refuses them; run it in `keepOpen`.
    */
   async submit (jobs: readonly Job[], signal?: AbortSignal, isLetIn = false): Promise<JobResult[]> {
     if (this.#isClosed && !isLetIn) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
@@ -180,14 +182,18 @@ export class InferencePool {
     return { rows, domains, drainMs: rows * this.#msPerRow / Math.max(this.#options.workers, 1) }
   }
 
-  get workers (): { ready: number, busy: number, banks: number, bankBytes: number } {
-    const held = [...this.#workers].map(({ banks }) => banks)
-    return {
-      ready: this.#ready.size,
-      busy: this.#running,
-      banks: held.reduce((sum, { count }) => sum + count, 0),
-      bankBytes: held.reduce((sum, { bytes }) => sum + bytes, 0)
-    }
+  get workers (): { ready: number, busy: number, stuck: number, banks: number, bankBytes: number } {
+    return { ...this.#crew.counts, busy: this.#running }
+  }
+
+  /** True while some thread takes work, or no model has been loaded yet. */
+  get isServing (): boolean {
+    return this.#crew.isServing
+  }
+
+  /** True when every thread is stuck: only a restart of the process helps. */
+  get isLost (): boolean {
+    return this.#crew.isLost
   }
 
   /** Answers what was let in, then ends the threads. */
@@ -196,49 +202,24 @@ export class InferencePool {
     if (this.#hasWork) {
       await new Promise<void>((resolve) => { this.#onDrained = resolve })
     }
-    for (const timer of this.#restarts) clearTimeout(timer)
-    await Promise.all([...this.#workers].map((worker) => worker.close()))
-  }
-
-  #startWorker (): WorkerHandle {
-    const bornAt = performance.now()
-    const { bankBytesMax, script } = this.#options
-    const worker = new WorkerHandle({
-      bankBytesMax,
-      onGone: (gone, error) => {
-        this.#workers.delete(gone)
-        this.#ready.delete(gone)
-        if (!this.#isClosed || this.#hasWork) this.#replace(error, performance.now() - bornAt)
-      },
-      ...(script === undefined ? {} : { script })
-    })
-    this.#workers.add(worker)
-    return worker
-  }
-
-  #replace (error: Error, livedMs: number): void {
-    if (livedMs > HEALTHY_AFTER_MS) this.#restartDelayMs = RESTART_DELAY_FIRST_MS
-    const delayMs = this.#restartDelayMs
-    this.#restartDelayMs = Math.min(delayMs * 2, RESTART_DELAY_MAX_MS)
-    this.#options.observer?.onWorkerGone?.(error, delayMs)
-    const timer = setTimeout(() => {
-      this.#restarts.delete(timer)
-      const worker = this.#startWorker()
-      Promise.all(this.#models.map((model) => worker.load(model))).then(() => {
-        this.#ready.add(worker)
-        this.#dispatch()
-      }, () => worker.terminate())
-    }, delayMs)
-    this.#restarts.add(timer)
+    await this.#crew.close()
   }
 
   #dispatch (): void {
-    for (const worker of this.#ready) {
-      if (!worker.isIdle) continue
+    if (this.#crew.isLost) return this.#refuseWaiting()
+    for (let worker = this.#crew.free(); worker !== undefined; worker = this.#crew.free()) {
       const batch = this.#queue.take(this.#options.runRowsMax)
       if (batch.length === 0) return
       void this.#runOn(worker, batch)
     }
+  }
+
+  #refuseWaiting (): void {
+    const error = runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
+    for (let batch = this.#queue.take(1); batch.length > 0; batch = this.#queue.take(1)) {
+      for (const { reject } of batch) reject(error)
+    }
+    this.#settleDrain()
   }
 
   async #runOn (worker: WorkerHandle, batch: QueuedJob[]): Promise<void> {
@@ -277,9 +258,9 @@ export class InferencePool {
     this.#options.observer?.onRun?.({ modelName, rows: total, requests: batch.length, inferMs })
   }
 
-  /** A job whose run failed by itself is answered; one whose thread ended gets another run. */
+  /** A job whose run failed by itself or was stuck is answered; one whose thread ended gets another run. */
   #retryOrReject (batch: readonly QueuedJob[], worker: WorkerHandle, error: unknown): void {
-    const hasCrashed = !this.#workers.has(worker)
+    const hasCrashed = !this.#crew.has(worker) && !worker.isStuck
     for (const queued of batch) {
       if (!hasCrashed) {
         queued.reject(error)

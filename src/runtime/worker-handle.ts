@@ -7,6 +7,7 @@
 import { Worker } from 'node:worker_threads'
 import { LRUCache } from 'lru-cache'
 import { fromErrorRecord } from '../base/errors.js'
+import { runtimeErrors } from './errors.js'
 import type { FoldedBank } from '../bank/fold.js'
 import type { FromWorker, ServedModel, ToWorker } from './messages.js'
 import type { PlainTensor } from '../ort/session.js'
@@ -21,6 +22,10 @@ const INFERENCE_SCRIPT: WorkerScript = { url: new URL('./worker.js', import.meta
 export interface WorkerHandleOptions {
   /** Bytes of packed banks that the thread keeps. */
   bankBytesMax: number
+  /** Longest time of one run. */
+  runMsMax: number
+  /** Called when a run took longer and has been rejected with RUN_STUCK; the thread ends when it comes back. */
+  onStuck (handle: WorkerHandle): void
   /** Called once when the thread has ended, wanted or not; what ran on it has been rejected by then. */
   onGone (handle: WorkerHandle, error: Error): void
   /** Another program that speaks the same messages. */
@@ -51,8 +56,14 @@ export class WorkerHandle {
   #run: (Settle<RunOutcome> & { job: number }) | undefined
   #jobs = 0
   #isGone = false
+  #isStuck = false
+  #watchdog: NodeJS.Timeout | undefined
+  readonly #runMsMax: number
+  readonly #onStuck: WorkerHandleOptions['onStuck']
 
-  constructor ({ bankBytesMax, onGone, script = INFERENCE_SCRIPT }: WorkerHandleOptions) {
+  constructor ({ bankBytesMax, runMsMax, onGone, onStuck, script = INFERENCE_SCRIPT }: WorkerHandleOptions) {
+    this.#runMsMax = runMsMax
+    this.#onStuck = onStuck
     this.#ledger = new LRUCache<string, number>({
       // A limit of 0 would mean none: a single byte lets in the bank that runs, and nothing else.
       maxSize: Math.max(bankBytesMax, 1),
@@ -65,6 +76,7 @@ export class WorkerHandle {
     this.#worker.on('error', (error: Error) => { failure = error })
     this.#worker.once('exit', () => {
       this.#isGone = true
+      clearTimeout(this.#watchdog)
       for (const { reject } of this.#loads.values()) reject(failure)
       this.#loads.clear()
       this.#run?.reject(failure)
@@ -74,7 +86,12 @@ export class WorkerHandle {
   }
 
   get isIdle (): boolean {
-    return !this.#isGone && this.#run === undefined && this.#loads.size === 0
+    return !this.#isGone && !this.#isStuck && this.#run === undefined && this.#loads.size === 0
+  }
+
+  /** True once a run took too long, for good. */
+  get isStuck (): boolean {
+    return this.#isStuck
   }
 
   /** Banks the thread holds, and their bytes. */
@@ -89,11 +106,12 @@ export class WorkerHandle {
     })
   }
 
-  /** Only while idle. Rejects with the run's own error, or with the thread's when it ended. */
+  /** Only while idle. Rejects with the run's own error, RUN_STUCK, or with the thread's when it ended. */
   run ({ model, bank, bankKey, ...rest }: WorkerRun): Promise<RunOutcome> {
     return new Promise((resolve, reject) => {
       const job = ++this.#jobs
       this.#run = { job, resolve, reject }
+      this.#watchdog = setTimeout(() => this.#setAside(), this.#runMsMax)
       const isHeld = this.#ledger.get(bankKey) !== undefined
       if (!isHeld) this.#ledger.set(bankKey, Math.min(packedBytes(model), this.#ledger.maxSize))
       const evicted = this.#evicted
@@ -119,7 +137,24 @@ export class WorkerHandle {
     await this.#worker.terminate()
   }
 
+  #setAside (): void {
+    const run = this.#run
+    this.#run = undefined
+    this.#isStuck = true
+    run?.reject(runtimeErrors.RUN_STUCK('the inference took longer than the server allows', {
+      expected: `at most ${this.#runMsMax} ms`
+    }))
+    for (const { reject } of this.#loads.values()) reject(new Error('the worker thread is stuck'))
+    this.#loads.clear()
+    this.#onStuck(this)
+  }
+
   #receive (message: FromWorker): void {
+    if (this.#isStuck) {
+      // It came back, and nobody waits for it.
+      void this.close()
+      return
+    }
     if (message.type === 'loaded' || message.type === 'load-failed') {
       const load = this.#loads.get(message.modelId)
       this.#loads.delete(message.modelId)
@@ -129,6 +164,7 @@ export class WorkerHandle {
     }
     const run = this.#run
     if (run?.job !== message.job) return
+    clearTimeout(this.#watchdog)
     this.#run = undefined
     if (message.type === 'done') run.resolve({ outputs: message.outputs, inferMs: message.inferMs })
     else run.reject(fromErrorRecord(message.error))

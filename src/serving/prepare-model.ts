@@ -1,5 +1,6 @@
 /** Brings a model from its folder to the workers: compile or fetch, load, make sure of a default domain, warm up. */
-import { obtainArtefact } from '../compiler/obtain-artefact.js'
+import { isDeepStrictEqual } from 'node:util'
+import { obtainArtefact, type ObtainedArtefact } from '../compiler/obtain-artefact.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import { compileOptionsOf, sourceOf } from '../models/compilation.js'
 import { usualShapes } from '../models/manifest.js'
@@ -15,27 +16,22 @@ import type { Logger } from '../observability/logger.js'
 import type { ModelEntry } from '../models/repository.js'
 import type { ReadyModel } from './served-models.js'
 
-export interface PrepareParts extends InferenceParts {
+export interface ObtainParts {
   settings: Pick<Settings, 'cacheDir' | 'foldBudget' | 'workers'>
   logger: Logger
   signal: AbortSignal
 }
 
+export interface PrepareParts extends InferenceParts, ObtainParts {}
+
 const WARM_UP_SEED = 7
 
 /** Rejects with what the compiler, the runtime or the store throws. */
 export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Promise<ReadyModel> {
-  const { settings: { cacheDir, foldBudget }, signal } = parts
   const { name } = entry.manifest
   const logger = parts.logger.child({ model: name })
   const begin = performance.now()
-  const { artefact, key } = await obtainArtefact(sourceOf(entry), compileOptionsOf(entry, foldBudget), {
-    cacheFolder: cacheDir,
-    signal,
-    onWaiting: () => logger.info('another process compiles this model; waiting for it'),
-    onProgress: (step, attempt) => logger.info({ step, attempt }, 'compiling'),
-    onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
-  })
+  const { artefact, key } = await obtain({ ...parts, logger }, entry)
   const model: ReadyModel = {
     entry,
     artefact,
@@ -61,6 +57,29 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
     maxRelativeError: artefact.proof.maxRelativeError
   }, 'model is ready')
   return model
+}
+
+function obtain (
+  { settings: { cacheDir, foldBudget }, logger, signal }: ObtainParts, entry: ModelEntry
+): Promise<ObtainedArtefact> {
+  return obtainArtefact(sourceOf(entry), compileOptionsOf(entry, foldBudget), {
+    cacheFolder: cacheDir,
+    signal,
+    onWaiting: () => logger.info('another process compiles this model; waiting for it'),
+    onProgress: (step, attempt) => logger.info({ step, attempt }, 'compiling'),
+    onCorrupt: (error) => logger.warn({ err: error }, 'the compiled model in the cache was unusable and is rebuilt')
+  })
+}
+
+/**
+ * Brings a served model's artefact back to where threads load it from, if it is gone. Rejects with what the compiler
+ * throws, and with MODEL_FAILED when the model's files have changed, so that the threads would not run the same.
+ */
+export async function restoreArtefact (parts: ObtainParts, { entry, artefact, served }: ReadyModel): Promise<void> {
+  const { name } = entry.manifest
+  const found = await obtain({ ...parts, logger: parts.logger.child({ model: name }) }, entry)
+  if (found.key === served.id && isDeepStrictEqual(found.artefact.layout, artefact.layout)) return
+  throw modelErrors.MODEL_FAILED(`the files of model "${name}" are not those it was compiled from`)
 }
 
 /** What the manifest says of the graph must be true of it. */

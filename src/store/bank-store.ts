@@ -98,7 +98,7 @@ export interface BankStore {
   domains (model: string): DomainRecord[]
   /** Undefined when the model has no such domain. */
   domain (model: string, domain: string): DomainRecord | undefined
-  /** The file of a version, verified against its digest. Throws VERSION_NOT_FOUND or STORE_CORRUPT. */
+  /** The file of a version, verified against its digest. Throws VERSION_NOT_FOUND, STORE_CORRUPT, STORE_UNREADABLE. */
   read (model: string, domain: string, version: number): Promise<Uint8Array>
   /** Adds a version, and the domain with its first. Throws PRECONDITION_FAILED, STORE_CHANGED, STORE_UNWRITABLE. */
   publish (model: string, domain: string, version: NewVersion, expected?: ExpectedRevision): Promise<DomainRecord>

@@ -12,5 +12,6 @@ export const storeErrors = defineErrors({
   PRECONDITION_FAILED: 'precondition',
   STORE_CORRUPT: 'corrupt',
   STORE_UNWRITABLE: 'unavailable',
+  STORE_UNREADABLE: 'unavailable',
   STORE_LIMIT: 'exhausted'
 })

@@ -36,7 +36,10 @@ export async function writePointer (folder: string, pointer: Pointer): Promise<v
   fileDigests.set(pointer, sha256(bytes))
 }
 
-/** The bytes of a file that has this SHA-256; `what` names it in errors. Throws STORE_CORRUPT. */
+/** What the process lacks for a while, which says nothing of the file. */
+const PASSING = ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN']
+
+/** The bytes of a file that has this SHA-256; `what` names it in errors. Throws STORE_CORRUPT or STORE_UNREADABLE. */
 export async function readVerified (
   path: string, digest: string, what: string, details: ErrorDetails
 ): Promise<Uint8Array> {
@@ -44,6 +47,9 @@ export async function readVerified (
   try {
     bytes = await readFile(path)
   } catch (cause) {
+    if (hasErrno(cause, ...PASSING)) {
+      throw storeErrors.STORE_UNREADABLE('the domains folder cannot be read now', details, cause)
+    }
     throw storeErrors.STORE_CORRUPT(`${what} cannot be read`, details, cause)
   }
   if (sha256(bytes) === digest) return bytes

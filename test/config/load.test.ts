@@ -43,6 +43,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   foldBudget: ['0.25', 0.25],
   queueRows: ['7', 7],
   runRows: ['1', 1],
+  runMs: ['100', 100],
   bankCacheBytes: ['0', 0],
   bodyBytes: ['1048576', 1048576],
   bodiesBytes: ['4096', 4096],
@@ -78,6 +79,7 @@ describe('where settings come from', () => {
       foldBudget: 0.05,
       queueRows: 1024,
       runRows: 4,
+      runMs: 60000,
       bankCacheBytes: 268435456,
       bodyBytes: 67108864,
       bodiesBytes: 536870912,
@@ -170,7 +172,8 @@ describe('numbers', () => {
     ['port', 0, 65535], ['workers', 1, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
     ['bodiesBytes', 1024, 2 ** 40], ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
-    ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1]
+    ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1],
+    ['runMs', 100, 3_600_000]
   ]
   for (const [name, minimum, maximum] of bounds) {
     test(`${name} keeps to its bounds, which a fault tells`, () => {

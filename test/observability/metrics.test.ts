@@ -24,6 +24,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_workers: 'gauge',
   bankswitch_workers_ready: 'gauge',
   bankswitch_workers_busy: 'gauge',
+  bankswitch_workers_stuck: 'gauge',
   bankswitch_cached_banks: 'gauge',
   bankswitch_cached_bank_bytes: 'gauge',
   bankswitch_worker_banks: 'gauge',
@@ -34,6 +35,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
 const gauges = {
   queueRows: () => 1,
   workersReady: () => 2,
+  workersStuck: () => 0,
   workersBusy: () => 3,
   cachedBanks: () => 4,
   cachedBankBytes: () => 5,

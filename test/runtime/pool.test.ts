@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { InferencePool, type Job, type PoolObserver } from '#src/runtime/pool.js'
+import { InferencePool, type Job, type PoolObserver, type PoolOptions } from '#src/runtime/pool.js'
 import { hasCode } from '../support/errors.js'
 import { CRASH, FAIL } from './fixtures/commands.js'
 
@@ -14,16 +14,26 @@ interface Harness {
   runs: Array<{ rows: number, requests: number }>
   gone: string[]
   dropped: number
+  stuck: number[]
+}
+
+/** Long enough for what is not stuck, on a busy machine. */
+const RUN_MS = 400
+
+interface HarnessOptions extends Partial<PoolOptions> {
+  /** [0] counts loads that fail. */
+  loads?: Int32Array
 }
 
 async function harness (
-  t: TestContext, options: { workers?: number, queueRows?: number, bankBytesMax?: number } = {}
+  t: TestContext, { loads = new Int32Array(new SharedArrayBuffer(4)), ...options }: HarnessOptions = {}
 ): Promise<Harness> {
   const gate = new Int32Array(new SharedArrayBuffer(4))
-  const result = { runs: [], gone: [], dropped: 0 } as unknown as Harness
+  const result = { runs: [], gone: [], dropped: 0, stuck: [] } as unknown as Harness
   const observer: PoolObserver = {
     onRun: ({ rows, requests }) => result.runs.push({ rows, requests }),
     onWorkerGone: (error) => result.gone.push(error.message),
+    onWorkerStuck: (stuck) => result.stuck.push(stuck),
     onDropped: () => result.dropped++
   }
   result.pool = new InferencePool({
@@ -31,9 +41,10 @@ async function harness (
     queueRows: 100,
     runRowsMax: 8,
     bankBytesMax: 1000,
+    runMsMax: 60_000,
     ...options,
     observer,
-    script: { url: SCRIPT, workerData: { gate } }
+    script: { url: SCRIPT, workerData: { gate, loads } }
   })
   result.open = (runs) => {
     Atomics.add(gate, 0, runs)
@@ -180,6 +191,67 @@ describe('InferencePool', () => {
     assert.deepEqual(await submit(h, 'a', job([1], 3)), [4])
   })
 
+  it('sets a stuck thread aside, answers its run, goes on with another, and ends it when it comes back', async (t) => {
+    const h = await harness(t, { runMsMax: RUN_MS })
+    const returned = waitFor(() => h.pool.workers.stuck === 0, () => h.stuck.length > 0)
+    const stuck = submit(h, 'a', job([1]))
+    const waiting = submit(h, 'b', job([2], 3))
+    await assert.rejects(stuck, hasCode('RUN_STUCK'))
+    assert.deepEqual(h.stuck, [1])
+    assert.equal(h.pool.isLost, false)
+    h.open(2)
+    // One permit lets the stuck thread come back, the other is for the run on the thread in its place.
+    assert.deepEqual(await waiting, [5])
+    await returned
+    assert.equal(h.pool.workers.ready, 1)
+    assert.deepEqual(h.gone, [])
+    assert.equal(h.runs.length, 1)
+  })
+
+  it('is lost when as many threads are stuck as it may have, says so at once, and heals when one comes back', async (t) => {
+    const h = await harness(t, { runMsMax: RUN_MS })
+    await assert.rejects(submit(h, 'a', job([1])), hasCode('RUN_STUCK'))
+    const waiting = [submit(h, 'a', job([2])), submit(h, 'b', job([3], 4))]
+    const [second, third] = await Promise.allSettled(waiting)
+    assert.ok(second?.status === 'rejected' && hasCode('RUN_STUCK')(second.reason))
+    assert.ok(third?.status === 'rejected' && hasCode('WORKERS_STUCK')(third.reason))
+    assert.deepEqual([h.pool.isLost, h.pool.isServing, h.pool.workers.stuck], [true, false, 2])
+    await assert.rejects(submit(h, 'a', job([5])), hasCode('WORKERS_STUCK'))
+    h.open(2)
+    await waitFor(() => h.pool.isServing)
+    h.open(1)
+    assert.deepEqual(await submit(h, 'a', job([6])), [6])
+  })
+
+  it('closes in spite of a stuck thread', async (t) => {
+    const h = await harness(t, { runMsMax: RUN_MS })
+    const stuck = submit(h, 'a', job([1]))
+    const closing = h.pool.close()
+    await assert.rejects(stuck, hasCode('RUN_STUCK'))
+    await closing
+  })
+
+  it('lets a new thread that cannot load a model try again after it was mended', async (t) => {
+    const unloadable: unknown[] = []
+    const loads = new Int32Array(new SharedArrayBuffer(4))
+    const h = await harness(t, {
+      loads,
+      onUnloadable: async (_model, error) => {
+        unloadable.push(error)
+        Atomics.store(loads, 0, 0)
+      }
+    })
+    Atomics.store(loads, 0, 1)
+    const innocent = submit(h, 'b', job([7], 3))
+    const doomed = submit(h, 'a', job([CRASH]))
+    h.open(10)
+    await assert.rejects(doomed, hasCode('WORKER_CRASHED'))
+    assert.deepEqual(await innocent, [10])
+    assert.deepEqual(await submit(h, 'a', job([1])), [1])
+    assert.equal(unloadable.length, 1)
+    assert.ok(hasCode('TEST_FAILED')(unloadable[0]))
+  })
+
   it('answers everything it let in before it closes, and nothing after', async (t) => {
     const h = await harness(t)
     const answers = Array.from({ length: 5 }, (_, at) => submit(h, 'a', job([at], 0, { runKey: undefined })))
@@ -211,7 +283,7 @@ describe('InferencePool', () => {
   })
 })
 
-/** Lets the event loop turn until the condition holds; the test runner's time limit bounds it. */
-async function waitFor (condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+/** Lets the event loop turn until the condition holds, once it may; the test runner's time limit bounds it. */
+async function waitFor (condition: () => boolean, after = () => true): Promise<void> {
+  while (!after() || !condition()) await new Promise((resolve) => setImmediate(resolve))
 }

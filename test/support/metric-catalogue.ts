@@ -19,6 +19,7 @@ export function metricCatalogue (): CataloguedMetric[] {
     workers: none,
     workersReady: none,
     workersBusy: none,
+    workersStuck: none,
     cachedBanks: none,
     cachedBankBytes: none,
     workerBanks: none,

@@ -93,7 +93,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
       summary: 'Download a version as safetensors',
       produces: ['application/octet-stream'],
       params: VersionParams,
-      response: { 200: BinaryBody, ...errorsOf(400, 401, 404, 500) }
+      response: { 200: BinaryBody, ...errorsOf(400, 401, 404, 500, 503) }
     }
   }, async ({ params: { model, domain, version } }, reply) => {
     const { file, version: record } = await engine.admin.download(model, domain, version)
@@ -109,7 +109,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
       summary: 'Remove a version that is not active',
       headers: PreconditionHeaders,
       params: VersionParams,
-      response: { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 503) }
+      response: { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
     }
   }, async (request, reply) => {
     const { model, domain, version } = request.params
@@ -153,7 +153,7 @@ function registerPointerRoutes (app: App, engine: Engine): void {
     schema: {
       ...common,
       summary: 'Remove a domain with all its versions',
-      response: { 204: Type.Null(), ...errorsOf(400, 401, 404, 409, 412, 503) }
+      response: { 204: Type.Null(), ...errorsOf(400, 401, 404, 409, 412, 413, 415, 503) }
     }
   }, async (request, reply) => {
     const { model, domain } = request.params

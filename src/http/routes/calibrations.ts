@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
 import { httpErrors } from '../errors.js'
-import { readFormFile } from '../limits/form-file.js'
+import { readFormFile, readingForm } from '../limits/form-file.js'
 import { BinaryBody, errorsOf, NameParameter, rawBody, RegisteredSchema } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { BodyShare } from '../limits/body-budget.js'
@@ -78,7 +78,9 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
     }
   }, async (request, reply) => {
     const { model, domain } = request.params
-    const { uploads, fields } = await readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
+    const { uploads, fields } = await readingForm(() => {
+      return readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
+    })
     const { id, state } = await engine.calibrations.start(model, domain, uploads, parseOptions(fields))
     reply.code(202).header('location', `/admin/jobs/${id}`)
     return { id, state }
@@ -183,7 +185,7 @@ function registerJobs (app: App, engine: Engine): void {
       ...common,
       summary: 'Cancel a job; one that has ended stays what it is',
       params: JobParams,
-      response: { 200: JobSchema, ...errorsOf(400, 401, 404) }
+      response: { 200: JobSchema, ...errorsOf(400, 401, 404, 413, 415) }
     }
   }, async ({ params: { id } }) => await engine.calibrations.cancel(id))
 }

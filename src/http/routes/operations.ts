@@ -2,6 +2,7 @@
 import { Type } from 'typebox'
 import { errorsOf } from '../schemas.js'
 import { httpErrors } from '../errors.js'
+import { runtimeErrors } from '../../runtime/errors.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
 import type { Metrics } from '../../observability/metrics.js'
@@ -9,9 +10,16 @@ import type { Metrics } from '../../observability/metrics.js'
 export function registerOperationRoutes (app: App, engine: Engine, { registry }: Metrics): void {
   const tags = ['operations']
   app.get('/livez', {
-    schema: { tags, summary: 'Is the process alive', response: { 200: Type.Object({ live: Type.Boolean() }) } },
+    schema: {
+      tags,
+      summary: 'Is the process alive, and not beyond help but a restart',
+      response: { 200: Type.Object({ live: Type.Boolean() }), ...errorsOf(503) }
+    },
     logLevel: 'silent'
-  }, async () => ({ live: true }))
+  }, async () => {
+    if (!engine.isLost) return { live: true }
+    throw runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
+  })
 
   app.get('/readyz', {
     schema: {
@@ -23,7 +31,9 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
   }, async () => {
     if (engine.isReady) return { ready: true }
     const models = Object.fromEntries(engine.models().map(({ entry, state }) => [entry.manifest.name, state]))
-    throw httpErrors.SERVER_NOT_READY('not every model is ready', { models })
+    throw httpErrors.SERVER_NOT_READY('not every model is ready, or no inference thread', {
+      models, workers: engine.workers
+    })
   })
 
   app.get('/metrics', {

@@ -4,7 +4,7 @@ import { Type } from 'typebox'
 import { acceptedType } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
-import { readFormFile } from '../limits/form-file.js'
+import { readFormFile, readingForm } from '../limits/form-file.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import { noteAnswer, noteRead } from '../request-record.js'
 import {
@@ -59,7 +59,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
     }
   }, async (request, reply) => {
     const { model, reference } = requestedModel(engine, request, request.params.model)
-    const image = await readImage(request, bodies.shareOf(request.raw))
+    const image = await readingForm(() => readImage(request, bodies.shareOf(request.raw)))
     noteRead(request)
     const picture = { reference, image, signal: patienceOf(request, reply), canaryKey: request.id }
     const type = answerType(engine, request, model)

@@ -33,7 +33,7 @@ export async function registerRepositoryRoutes (app: App, engine: Engine): Promi
       tags,
       summary: 'Models, and the versions of each model@domain',
       body: rawBody(RepositoryBody),
-      response: { 200: RepositoryIndexSchema, ...errorsOf(400, 413) }
+      response: { 200: RepositoryIndexSchema, ...errorsOf(400, 413, 415) }
     }
   }, async (request) => {
     const { ready } = bodyOf(request)
@@ -49,7 +49,8 @@ function registerLoading (app: App, engine: Engine): void {
     params: Type.Object({ model: ModelParameter }),
     body: rawBody(RepositoryBody),
     response: {
-      200: Type.Unsafe<string>({ type: 'string', maxLength: 0 }), ...errorsOf(400, 401, 404, 409, 413, 500, 501, 503)
+      200: Type.Unsafe<string>({ type: 'string', maxLength: 0 }),
+      ...errorsOf(400, 401, 404, 409, 413, 415, 500, 501, 503)
     }
   }
   app.post('/v2/repository/models/:model/load', {

@@ -1,0 +1,151 @@
+/**
+ * Many requests at saturation, one in twenty of them hostile. Every good answer is compared byte for byte with the one
+ * that the same domain gave before. Promised: no 5xx, no wrong answer, memory that no longer grows in the second half.
+ * Exit code 1 when a promise is broken.
+ *
+ *   npm run bench:soak [-- --requests 100000 --connections 64 --domains 50]
+ */
+import { readFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { parseArgs } from 'node:util'
+import { quantile } from '#src/cli/measure.js'
+import { seededUniform } from '#src/compiler/sample-inputs.js'
+import { Client } from './client.js'
+import { sendHostile } from './hostile.js'
+import { signsRequest, startBenchServer } from './server.js'
+
+const { values } = parseArgs({
+  options: {
+    requests: { type: 'string', default: '100000' },
+    connections: { type: 'string', default: '64' },
+    domains: { type: 'string', default: '50' },
+    seed: { type: 'string', default: '1' }
+  }
+})
+const requests = Number(values.requests)
+const random = seededUniform(Number(values.seed))
+
+const HOSTILE_SHARE = 1 / 20
+const PAUSE_MS = 50
+const LIVEZ_P99_MS_MAX = 20
+
+/** Above what the second half may grow: the first fifth of it is not looked at, fragmentation settles late. */
+const GROWTH_MAX = 0.05
+
+const server = await startBenchServer({ BANKSWITCH_LOG_LEVEL: 'error', BANKSWITCH_BODY_BYTES: String(2 ** 20) })
+const agent = new Agent({ keepAlive: true, maxSockets: Number(values.connections) })
+const statuses = new Map<number, number>()
+const memory: number[] = []
+const livez: number[] = []
+let wrong = 0
+let lost = 0
+let hostile = 0
+let sent = 0
+const over = new AbortController()
+try {
+  const expected = await registerDomains(Number(values.domains))
+  const begin = performance.now()
+  const watch = watchServer()
+  await Promise.all(Array.from({ length: Number(values.connections) }, () => client(expected)))
+  const seconds = (performance.now() - begin) / 1000
+  over.abort()
+  await watch
+  process.exitCode = report(seconds) ? 0 : 1
+} finally {
+  agent.destroy()
+  console.log(`SIGTERM: exit code ${await server.stop()}`)
+}
+
+/** What each domain answers; the domains have banks that differ in their first mean. */
+async function registerDomains (count: number): Promise<Map<string, Buffer>> {
+  const admin = new Client(server)
+  const bank = await admin.call('GET', '/admin/models/traffic-signs/domains/fog/versions/1')
+  const headerEnd = 8 + Number(bank.readBigUInt64LE(0))
+  const header = JSON.parse(bank.toString('utf8', 8, headerEnd)) as Record<string, { data_offsets: number[] }>
+  const name = Object.keys(header).find((key) => key.endsWith('.running_mean'))!
+  const expected = new Map<string, Buffer>()
+  for (let index = 0; index < count; index++) {
+    const domain = `soak-${index}`
+    bank.writeFloatLE(index / 10, headerEnd + header[name]!.data_offsets[0]!)
+    const type = { 'content-type': 'application/octet-stream' }
+    await admin.call('PUT', `/admin/models/traffic-signs/domains/${domain}`, bank, type)
+    expected.set(domain, (await infer(domain)).body)
+  }
+  admin.close()
+  if (new Set([...expected.values()].map((body) => body.toString('latin1'))).size < count) throw new Error('domains answer alike')
+  return expected
+}
+
+async function client (expected: ReadonlyMap<string, Buffer>): Promise<void> {
+  const domains = [...expected.keys()]
+  while (sent < requests) {
+    sent++
+    if (random() < HOSTILE_SHARE) {
+      hostile++
+      count(await sendHostile(server.address, random()))
+      continue
+    }
+    const domain = domains[Math.floor(random() * domains.length)]!
+    try {
+      const { status, body } = await infer(domain)
+      count(status)
+      if (status === 200 && !body.equals(expected.get(domain)!)) wrong++
+    } catch {
+      lost++
+    }
+  }
+}
+
+function infer (domain: string): Promise<{ status: number, body: Buffer }> {
+  const { body, headers } = signsRequest(1)
+  return ask('POST', '/v2/models/traffic-signs/infer', { ...headers, 'x-domain': domain }, body)
+}
+
+function ask (
+  method: string, path: string, headers: Record<string, string>, body?: Buffer, over?: Agent
+): Promise<{ status: number, body: Buffer }> {
+  return new Promise((resolve, reject) => {
+    request(`${server.address}${path}`, { method, headers, agent: over ?? agent }, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject)
+        .on('end', () => resolve({ status: response.statusCode!, body: Buffer.concat(chunks) }))
+    }).on('error', reject).end(body)
+  })
+}
+
+function count (status: number): void {
+  statuses.set(status, (statuses.get(status) ?? 0) + 1)
+}
+
+/** Looks at memory and /livez until all is sent, over a connection of its own. */
+async function watchServer (): Promise<void> {
+  const own = new Agent({ keepAlive: true })
+  while (!over.signal.aborted) {
+    const begin = performance.now()
+    await ask('GET', '/livez', {}, undefined, own)
+    livez.push(performance.now() - begin)
+    memory.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]) / 1024)
+    await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
+  }
+  own.destroy()
+}
+
+function report (seconds: number): boolean {
+  const failures = [...statuses].filter(([status]) => status >= 500).reduce((sum, [, many]) => sum + many, 0)
+  const half = memory.length >> 1
+  const second = memory.slice(half)
+  const settled = second.slice(Math.floor(second.length / 5))
+  const middle = settled.length >> 1
+  const growth = quantile(settled.slice(middle), 0.5) / quantile(settled.slice(0, middle), 0.5) - 1
+  const p99 = quantile(livez, 0.99)
+  const span = (all: number[]) => `${all[0]!.toFixed(0)} to ${all.at(-1)!.toFixed(0)}, most ${Math.max(...all).toFixed(0)}`
+  const share = ([status, many]: [number, number]) => `${status === 0 ? 'no answer' : status} ${many}`
+  console.log(`${requests} requests in ${seconds.toFixed(0)} s, ${(requests / seconds).toFixed(0)} a second, ${hostile} of them hostile`)
+  console.log(`answers: ${[...statuses].toSorted(([a], [b]) => a - b).map(share).join(', ')}`)
+  console.log(`5xx: ${failures}; wrong answers: ${wrong}; good requests without an answer: ${lost}`)
+  console.log(`memory MiB: first half ${span(memory.slice(0, half))}; second half ${span(second)}; growth at the end ${(growth * 100).toFixed(1)} %`)
+  console.log(`/livez p50 ${quantile(livez, 0.5).toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (wished below ${LIVEZ_P99_MS_MAX} ms), ${livez.length} requests`)
+  const kept = { 'no 5xx': failures === 0, 'no wrong answer': wrong === 0, 'none lost': lost === 0, 'flat memory': growth < GROWTH_MAX }
+  for (const [promise, isKept] of Object.entries(kept)) console.log(`${isKept ? 'kept  ' : 'BROKEN'} ${promise}`)
+  return Object.values(kept).every(Boolean)
+}
