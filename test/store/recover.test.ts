@@ -81,7 +81,7 @@ for (const [what, spoil, reason] of [
   ['of another domain', (path: string) => cp(path.replace('night', 'day'), path), /belongs to domain "day"/],
   ['of a future format', async (path: string) => {
     const { checksum: _checksum, ...body } = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>
-    const future = { ...body, format: 2 }
+    const future = { ...body, format: 3 }
     await writeFile(path, JSON.stringify({ ...future, checksum: sha256(JSON.stringify(future)) }))
   }, /format/],
   ['that is a folder', async (path: string) => {
