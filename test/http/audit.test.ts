@@ -34,7 +34,7 @@ describe('audit log', () => {
       assert.match(String(requestId), /^[0-9a-f-]{36}$/)
       return rest
     })
-    const about = { model: 'traffic-signs', domain: 'told' }
+    const about = { keyId: 'admin', model: 'traffic-signs', domain: 'told' }
     assert.deepEqual(told, [
       { method: 'GET', path: `${MODEL}/domains/day/versions/1`, ...about, domain: 'day', version: 1, status: 200, outcome: 'ok' },
       { method: 'PUT', path: `${MODEL}/domains/told`, ...about, version: 1, status: 201, outcome: 'ok' },
