@@ -1,47 +1,45 @@
 /**
- * What a large picture costs: a net of the form of sr-x2 (32 channels, 8 residual blocks, random weights) doubles it over
- * HTTP. Tells the time, the server's memory before and at its peak, how long small pictures of the same domain and
- * `/livez` take meanwhile, and the largest difference from runs without tiles, at places all over the picture.
+ * What a large picture costs: sr-x2 doubles it over HTTP. Tells the time, the server's memory before and at its
+ * peak, how long small pictures of the same domain and `/livez` take meanwhile, and the largest difference from runs
+ * without tiles, at places all over the picture.
  *
  *   npm run bench:picture [-- --width 6000 --height 4000 --type image/png]
  */
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { request, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
 import { quantile } from '#src/cli/measure.js'
-import { DOUBLER, writeModels } from '../test/support/models-folder.js'
-import { superResolver } from '../test/support/networks.js'
 import { seededUniform } from '../test/support/random.js'
 import { startBenchServer, type BenchServer } from './server.js'
+import type { ImageToImageManifest } from '#src/models/manifest.js'
 
 const { values } = parseArgs({
   options: {
     width: { type: 'string', default: '6000' },
     height: { type: 'string', default: '4000' },
-    type: { type: 'string', default: 'image/png' },
-    tile: { type: 'string', default: '192' }
+    type: { type: 'string', default: 'image/png' }
   }
 })
 const [width, height] = [Number(values.width), Number(values.height)]
 
-const BLOCKS = 8
-const OVERLAP = 2 * BLOCKS + 3
+const NAME = 'sr-x2'
+const MODEL = new URL(`../../models/${NAME}`, import.meta.url).pathname
+const { input, tiling: { overlap: OVERLAP } } = JSON.parse(
+  await readFile(join(MODEL, 'manifest.json'), 'utf8')
+) as ImageToImageManifest
+
 const PLACES = 24
 const PLACE_SIDE = 200
 const PAUSE_MS = 200
 
-/** Random weights answer with large numbers, and pixels that are clamped would hide a seam. */
-const GAIN = 2e-4
 const MIB = 2 ** 20
 
 const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-models-'))
-const tiling = { tile: Number(values.tile), overlap: OVERLAP, multipleOf: 1 }
-const graph = superResolver({ channels: 32, blocks: BLOCKS, gain: GAIN }).bytes
-await writeModels(folder, [{ manifest: { ...DOUBLER, tiling }, graph }])
+await cp(MODEL, join(folder, NAME), { recursive: true })
 const server = await startBenchServer({ BANKSWITCH_MODELS_DIR: folder })
 try {
   const jpeg = await photograph()
@@ -93,7 +91,7 @@ async function predict (
   picture: Buffer, accept: string, headers: Record<string, string> = {}
 ): Promise<{ body: Buffer, timing: string | string[] | undefined }> {
   // Not fetch, which gives up after five minutes.
-  const sent = request(`${server.address}/v1/models/${DOUBLER.name}/predict`, {
+  const sent = request(`${server.address}/v1/models/${NAME}/predict`, {
     method: 'POST',
     headers: { accept, 'content-type': picture[0] === 0xff ? 'image/jpeg' : 'image/png', ...headers }
   }).end(picture)
@@ -170,10 +168,10 @@ async function untiled (source: Buffer, left: number, top: number, side: number)
   })
   const bytes = Buffer.from(tensor.buffer)
   const header = Buffer.from(JSON.stringify({
-    inputs: [{ name: 'x', shape: [1, 3, side, side], datatype: 'FP32', parameters: { binary_data_size: bytes.length } }],
+    inputs: [{ name: input.name, shape: [1, 3, side, side], datatype: 'FP32', parameters: { binary_data_size: bytes.length } }],
     parameters: { binary_data_output: true }
   }))
-  const response = await fetch(`${server.address}/v2/models/${DOUBLER.name}/infer`, {
+  const response = await fetch(`${server.address}/v2/models/${NAME}/infer`, {
     method: 'POST',
     body: Buffer.concat([header, bytes]),
     headers: { 'inference-header-content-length': String(header.length) }
