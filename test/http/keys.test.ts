@@ -146,7 +146,7 @@ describe('a server whose inference and metrics are keyed', () => {
     await service.app.inject({ ...calls.jobs, headers: ADMIN })
     await refusal(service, 'infer')
     const lines = service.log.filter(({ msg }) => msg === 'request')
-    assert.deepEqual(lines.map(({ key }) => key), [keys.infer.id, keys.expired.id, keys.elsewhere.id, 'admin', undefined])
+    assert.deepEqual(lines.map(({ keyId }) => keyId), [keys.infer.id, keys.expired.id, keys.elsewhere.id, 'admin', undefined])
     const text = JSON.stringify(service.log)
     for (const secret of [ADMIN.authorization.slice(7), ...Object.values(keys).map((key) => key.text.slice(-43))]) assert.ok(!text.includes(secret))
   })
@@ -184,7 +184,7 @@ describe('a server with keys whose inference is open', () => {
     assert.equal(await infer({}), 200)
     assert.equal(await infer({ authorization: 'Bearer of-another-service' }), 200)
     assert.equal(await infer(keys.infer.headers), 200)
-    const ids = service.log.filter(({ msg }) => msg === 'request').map(({ key }) => key)
+    const ids = service.log.filter(({ msg }) => msg === 'request').map(({ keyId }) => keyId)
     assert.deepEqual(ids, [undefined, undefined, keys.infer.id])
   })
 

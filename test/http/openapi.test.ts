@@ -63,7 +63,7 @@ describe('the OpenAPI document', () => {
       assert.ok(Object.keys(responses).some((status) => status.startsWith('2')), `${name} never succeeds`)
       if (parameters.length > 0 || requestBody !== undefined) has(400)
       if (parameters.some((parameter) => parameter.in === 'path')) has(404)
-      if (security !== undefined) has(401)
+      if (security !== undefined) for (const status of [401, 403]) has(status)
       if (requestBody !== undefined) has(413)
       assert.equal(security !== undefined, name.includes('/admin/') || /repository\/models/.test(name), `${name}: who may`)
     }

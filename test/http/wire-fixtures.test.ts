@@ -114,7 +114,8 @@ describe('wire fixtures', () => {
         assert.match(json(answer).error, /has no|is no/)
         assert.equal(answer.headers['content-type'], 'application/json')
       }
-      assert.equal((await get(`${M}/versions/v10/ready`)).status, 400)
+      assert.equal((await get(`${M}/versions/v10/ready`)).status, 404, 'a label that nobody has set')
+      assert.equal((await get(`${M}/versions/1.5/ready`)).status, 400)
     })
 
     it('configuration without the batch axis', async () => {

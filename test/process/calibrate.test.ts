@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { parseBankSafetensors } from '#src/bank/formats/bank-safetensors.js'
 import { painted } from '../imaging/fixtures/pictures.js'
-import { ROOT, temporaryFolder } from '../support/folders.js'
+import { ROOT, shipSigns, temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN, startProcess } from '../support/process.js'
 import { seededNormal } from '../support/random.js'
 
@@ -15,7 +15,7 @@ const IMAGES = 12
 
 async function prepare (t: TestContext): Promise<{ folder: string, settings: Record<string, string> }> {
   const folder = await temporaryFolder(t)
-  await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
+  const { modelsDir } = await shipSigns(folder)
   await mkdir(join(folder, 'camera/deep'), { recursive: true })
   const normal = seededNormal(4)
   for (let at = 0; at < IMAGES; at++) {
@@ -26,7 +26,7 @@ async function prepare (t: TestContext): Promise<{ folder: string, settings: Rec
   return {
     folder,
     settings: {
-      BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+      BANKSWITCH_MODELS_DIR: modelsDir,
       BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
       BANKSWITCH_ADMIN_KEY: KEY
     }

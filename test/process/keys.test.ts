@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { ROOT, temporaryFolder } from '../support/folders.js'
+import { ROOT, shipSigns, temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN, startProcess, type RunningProcess } from '../support/process.js'
 
 const run = (folder: string, ...argv: string[]) => spawnSync(process.execPath, [MAIN, 'keys', ...argv], {
@@ -71,10 +71,10 @@ describe('bankswitch keys', () => {
 
   it('changes the keys of a server that runs, which never loses those that stay', async (t) => {
     const folder = await temporaryFolder(t)
-    await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
+    const { modelsDir } = await shipSigns(folder)
     const old = add(folder, '--scope', 'read')
     const server = await startProcess(t, {
-      BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+      BANKSWITCH_MODELS_DIR: modelsDir,
       BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
       BANKSWITCH_WORKERS: '1',
       BANKSWITCH_KEYS_FILE: 'state/keys.json'

@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cp, readFile, stat } from 'node:fs/promises'
+import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { ROOT, temporaryFolder } from '../support/folders.js'
+import { ROOT, shipSigns, temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN, startProcess } from '../support/process.js'
 import { binaryRequest } from '../support/wire.js'
 
 async function settingsIn (t: TestContext): Promise<{ folder: string, settings: Record<string, string> }> {
   const folder = await temporaryFolder(t)
-  await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
+  const { modelsDir } = await shipSigns(folder)
   return {
     folder,
     settings: {
-      BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+      BANKSWITCH_MODELS_DIR: modelsDir,
       BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
       BANKSWITCH_WORKERS: '1'
     }

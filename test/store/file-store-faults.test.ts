@@ -15,6 +15,11 @@ import { assertTidy, reopen, snapshot } from './fixtures/snapshot.js'
 
 const NAMES = Object.keys(OPERATIONS) as OperationName[]
 
+/** What changes another domain than signs/night. */
+const ELSEWHERE: Partial<Record<OperationName, [model: string, domain: string]>> = {
+  publishFirst: ['plates', 'fog'], unlabel: ['signs', 'day'], replaceGate: ['signs', 'day'], removeGate: ['signs', 'day']
+}
+
 /** A rollback takes the way of an activation. */
 for (const operation of NAMES.filter((name) => name !== 'rollBack')) {
   for (const mode of ['undone', 'done', 'lasting'] as const) {
@@ -46,9 +51,9 @@ for (const operation of NAMES.filter((name) => name !== 'rollBack')) {
           assert.deepEqual(plain(inMemory), plain(onDisk), where)
           if (error === undefined) assert.deepEqual(onDisk, after, where)
         }
-        // The disk is well again: at the latest the second change goes through.
-        const [model, domain] = operation === 'publishFirst' ? ['plates', 'fog'] : ['signs', 'night']
-        const publish = () => store.publish(model!, domain!, newVersion('later'))
+        // The disk is well again: at the latest the second change of the domain goes through.
+        const [model, domain] = ELSEWHERE[operation] ?? ['signs', 'night']
+        const publish = () => store.publish(model, domain, newVersion('later', { isActivated: false }))
         await publish().catch(async (thrown) => {
           hasCode('STORE_CHANGED')(thrown)
           await publish()

@@ -1,5 +1,5 @@
-/** The whole service in this process, over the shipped models and a copy of the shipped domains; no port is opened. */
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+/** The whole service in this process, over one shipped model and a copy of its domains; no port is opened. */
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -10,7 +10,7 @@ import { buildApp } from '#src/http/app.js'
 import { createLogger } from '#src/observability/logger.js'
 import { createMetrics } from '#src/observability/metrics.js'
 import { openTracing } from '#src/observability/tracing.js'
-import { ROOT } from './folders.js'
+import { ROOT, shipSigns } from './folders.js'
 import type { App } from '#src/http/app-type.js'
 
 export const ADMIN_KEY = 'a-key-for-the-tests-only'
@@ -29,10 +29,9 @@ export interface Service {
 /** Starts and waits until every model is ready. `environment` adds settings. */
 export async function startService (environment: Record<string, string> = {}): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), 'bankswitch-service-'))
-  const domainsDir = join(folder, 'domains')
-  await cp(join(ROOT, 'domains'), domainsDir, { recursive: true })
+  const { modelsDir, domainsDir } = await shipSigns(folder)
   const settings = loadSettings({
-    BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+    BANKSWITCH_MODELS_DIR: modelsDir,
     BANKSWITCH_DOMAINS_DIR: domainsDir,
     BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
     BANKSWITCH_KEYS_FILE: join(folder, 'keys.json'),

@@ -1,7 +1,7 @@
 /** What tests of real servers over the shipped model need: a folder to run in, requests, and a key. */
-import { cp, readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ROOT, temporaryFolder } from './folders.js'
+import { ROOT, shipSigns, temporaryFolder } from './folders.js'
 import { binaryRequest } from './wire.js'
 import type { TestContext } from 'node:test'
 
@@ -13,11 +13,11 @@ export async function signsFolder (
   t: Pick<TestContext, 'after'>
 ): Promise<{ folder: string, settings: Record<string, string> }> {
   const folder = await temporaryFolder(t)
-  await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
+  const { modelsDir } = await shipSigns(folder)
   return {
     folder,
     settings: {
-      BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+      BANKSWITCH_MODELS_DIR: modelsDir,
       BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
       BANKSWITCH_ADMIN_KEY: SIGNS_KEY,
       BANKSWITCH_WORKERS: '1'

@@ -7,6 +7,7 @@ import { requireCurrent, requireModel, requireScope, type Caller } from '../../a
 import { httpErrors } from '../errors.js'
 import { modelOf } from '../request-domain.js'
 import { recordOf } from '../request-record.js'
+import { errorsOf } from '../schemas.js'
 import { isServed, kindOf, scopesOf, type AccessSettings, type Part } from './route-access.js'
 import type { App } from '../app-type.js'
 import type { KeyRing } from '../../access/key-ring.js'
@@ -45,7 +46,10 @@ export async function guardRoutes (app: App, options: GuardOptions): Promise<voi
     const kind = kindOf(method, route.url)
     const isKeyed = scopesOf(kind, method, settings).length > 0
     if (!isServed(part, kind)) route.schema = { ...route.schema, hide: true }
-    else if (isKeyed) route.schema = { ...route.schema, security: [{ key: [] }] }
+    else if (isKeyed) {
+      const response = { ...errorsOf(401, 403), ...route.schema?.response as object | undefined }
+      route.schema = { ...route.schema, security: [{ key: [] }], response }
+    }
   })
   app.addHook('onRequest', async (request) => {
     const key = bearerOf(request)

@@ -5,7 +5,7 @@ import { parseGoldens } from '../../serving/goldens.js'
 import { httpErrors } from '../errors.js'
 import { GoldensSchema, parseGoldensJson } from '../open-inference/parse-goldens.js'
 import {
-  ActivateBody, CandidateSchema, DomainSchema, errorsOf, GateQuery, LabelParameter, NameParameter, rawBody,
+  ActivateBody, BinaryBody, CandidateSchema, DomainSchema, errorsOf, GateQuery, LabelParameter, NameParameter, rawBody,
   ShadowSchema
 } from '../schemas.js'
 import { changed, DomainParams, expectedRevision, PreconditionHeaders, takeSmallJson } from './admin.js'
@@ -127,7 +127,7 @@ function registerGate (app: App, engine: Engine): void {
       summary: 'Download the gate as safetensors',
       produces: ['application/octet-stream'],
       params: DomainParams,
-      response: errorsOf(400, 401, 404, 500)
+      response: { 200: BinaryBody, ...errorsOf(400, 401, 404, 500, 503) }
     }
   }, async ({ params: { model, domain } }, reply) => {
     const file = await engine.admin.gate(model, domain)
