@@ -12,6 +12,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 
 const UNAUTHENTICATED = 401
 
+const FAILED = 400
+
 /** Answers beyond are downloads and lists, whose content tells nothing of the outcome. */
 const READ_BYTES_MAX = 65_536
 
@@ -25,7 +27,13 @@ export async function addAudit (app: App, path: string): Promise<void> {
     const isAdmin = kindOf(request.method, request.routeOptions.url ?? '') === 'administration'
     if (!isAdmin || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return
     attempted.add(request)
-    await log.append(entryOf(request, reply, payload))
+    try {
+      await log.append(entryOf(request, reply, payload))
+    } catch (error) {
+      // A refusal has changed nothing, and its own reason is what the caller must learn.
+      if (reply.statusCode < FAILED) throw error
+      request.log.error({ err: error }, 'a refused admin call could not be recorded')
+    }
   })
 }
 
