@@ -85,6 +85,9 @@ describe('WatchedFiles', () => {
   })
 
   it('looks by itself once started', async (t) => {
+    // Its own timer does not keep the process alive.
+    const alive = setInterval(() => {}, 1000)
+    t.after(() => clearInterval(alive))
     const folder = await temporaryFolder(t)
     const path = join(folder, 'a')
     await new Promise<void>((resolve, reject) => {
