@@ -57,9 +57,10 @@ export class StatisticsBook {
     add(entry.infer, inferMs)
   }
 
-  /** The answer follows the request that was counted. */
+  /** The answer follows the request that was counted, unless its version was removed meanwhile. */
   countOutput (key: string, ms: number): void {
-    const entry = this.#entryOf(key)
+    const entry = this.#entries.get(key)
+    if (entry === undefined) return
     add(entry.output, ms)
     add(entry.success, ms, 0)
   }
@@ -71,6 +72,10 @@ export class StatisticsBook {
   /** All zero for what was never asked. */
   of (key: string): Statistics {
     return this.#entries.get(key) ?? emptyStatistics()
+  }
+
+  forget (key: string): void {
+    this.#entries.delete(key)
   }
 
   #entryOf (key: string): Statistics {

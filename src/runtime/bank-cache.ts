@@ -53,4 +53,8 @@ export class BankCache {
   put (key: string, bank: FoldedBank): void {
     this.#banks.set(key, bank)
   }
+
+  forget (key: string): void {
+    this.#banks.delete(key)
+  }
 }

@@ -161,6 +161,11 @@ export class InferencePool {
     this.#queue.requireRoom(turnOf, rows)
   }
 
+  /** Frees what the workers hold of a bank; a run that needs it later brings it again. */
+  forget (bankKey: string): void {
+    this.#crew.forget(bankKey)
+  }
+
   #drop (queued: readonly QueuedJob[], reason: unknown): void {
     const waiting = queued.filter((item) => this.#queue.remove(item))
     for (const { reject } of waiting) reject(reason)

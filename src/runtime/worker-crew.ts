@@ -74,6 +74,10 @@ export class WorkerCrew {
     return undefined
   }
 
+  forget (bankKey: string): void {
+    for (const worker of this.#workers) worker.forget(bankKey)
+  }
+
   /** True while the thread is neither gone nor set aside. */
   has (worker: WorkerHandle): boolean {
     return this.#workers.has(worker)

@@ -1,8 +1,8 @@
 /**
  * The pool's side of one worker thread: starts it, knows which banks it holds, tells when it is free or gone.
  *
- * The ledger is the only truth about the worker's banks: an entry goes into it when a run brings the bank and out when
- * a run names it as evicted. Both sides forget together when the thread ends.
+ * The ledger is the only truth about the worker's banks: an entry goes in when a run brings the bank; one that went out
+ * is named as evicted by the next run. Both sides forget together when the thread ends.
  */
 import { Worker } from 'node:worker_threads'
 import { LRUCache } from 'lru-cache'
@@ -121,6 +121,11 @@ export class WorkerHandle {
       }
       this.#post(request, Object.values(rest.feeds).flatMap(({ data }) => Array.isArray(data) ? [] : [data.buffer]))
     })
+  }
+
+  /** Frees a bank's place; its memory goes with the thread's next run. */
+  forget (bankKey: string): void {
+    this.#ledger.delete(bankKey)
   }
 
   /** Lets the thread release its sessions and end; resolves when it has. */

@@ -3,7 +3,7 @@ import { registerJson, registerSafetensors, type Registered, type RegistrationOp
 import { resolveDomain } from './domain-reference.js'
 import { servingErrors } from './errors.js'
 import { gateFailed, storeGate, tryCandidate, type GateRules } from './gates.js'
-import { foldedBank, foldShared, leaseKey, type InferenceParts } from './inference.js'
+import { bankKey, foldedBank, foldShared, leaseKey, type InferenceParts } from './inference.js'
 import { bankDigest } from '../bank/bank.js'
 import type { DomainRecord, ExpectedRevision, Mark, PassedGate, VersionRecord } from '../store/bank-store.js'
 import { noReport, type ShadowReport } from './shadows.js'
@@ -113,7 +113,10 @@ export class Administration {
   ): Promise<DomainRecord> {
     this.#models.get(model)
     return await this.#parts.leases.remove(leaseKey(model, domain, version), async () => {
-      return await this.#parts.store.removeVersion(model, domain, version, expected)
+      const before = this.#parts.store.domain(model, domain)
+      const record = await this.#parts.store.removeVersion(model, domain, version, expected)
+      this.#forget(model, domain, before?.versions.filter((one) => one.version === version))
+      return record
     })
   }
 
@@ -121,8 +124,23 @@ export class Administration {
   async removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
     this.#requireNotDefault(model, domain)
     await this.#parts.leases.remove(leaseKey(model, domain, ''), async () => {
+      const before = this.#parts.store.domain(model, domain)
       await this.#parts.store.removeDomain(model, domain, expected)
+      this.#forget(model, domain, before?.versions)
+      this.#parts.shadows?.forget(model, domain)
     })
+  }
+
+  /** Frees what memory holds of versions that are gone; a bank that another version shares is folded again. */
+  #forget (model: string, domain: string, versions: readonly VersionRecord[] = []): void {
+    const { banks, pool, statistics } = this.#parts
+    const state = this.#models.get(model)
+    for (const { version, digest } of versions) {
+      statistics.forget(leaseKey(model, domain, version))
+      if (state.state !== 'ready') continue
+      banks.forget(bankKey(state, digest))
+      pool.forget(bankKey(state, digest))
+    }
   }
 
   /** The gate that the version has passed. Throws GATE_FAILED and what folding throws. */

@@ -90,6 +90,10 @@ export class Shadows {
     return report?.version === version ? report : undefined
   }
 
+  forget (model: string, domain: string): void {
+    this.#reports.delete(leaseKey(model, domain, ''))
+  }
+
   /** Trials that wait. */
   get backlog (): { rows: number, bytes: number } {
     return { rows: this.#rows, bytes: this.#bytes }

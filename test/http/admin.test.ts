@@ -273,6 +273,31 @@ describe('admin API', () => {
       assert.equal((await call('DELETE', '/domains/gone')).statusCode, 404)
     })
 
+    it('leaves nothing of it in memory, nor in the statistics of a later domain of that name', async () => {
+      const gauges = async () => {
+        const { payload } = await service.app.inject({ method: 'GET', url: '/metrics', headers: ADMIN })
+        return ['cached_banks', 'cached_bank_bytes', 'worker_banks', 'worker_bank_bytes'].map((name) => {
+          return Number(new RegExp(`^bankswitch_${name} (\\d+)$`, 'm').exec(payload)![1])
+        })
+      }
+      const answered = async () => {
+        const url = '/v2/models/traffic-signs@passing/versions/1/stats'
+        const [{ inference_count: rows }] = (await service.app.inject({ method: 'GET', url })).json().model_stats
+        return rows
+      }
+      await infer('day')
+      const before = await gauges()
+      const bank = changed((copy) => { copy.bn1!.mean[0]! += 0.125 })
+      await putJson('passing', bank)
+      await infer('passing')
+      assert.equal(await answered(), 1)
+      assert.ok((await gauges()).every((value, at) => value > before[at]!))
+      await call('DELETE', '/domains/passing')
+      assert.deepEqual(await gauges(), before)
+      await putJson('passing', bank)
+      assert.equal(await answered(), 0)
+    })
+
     it('keeps the default domain', async () => {
       assert.equal((await call('DELETE', '/domains/day')).json().code, 'DOMAIN_IS_DEFAULT')
       assert.equal((await infer('day')).statusCode, 200)

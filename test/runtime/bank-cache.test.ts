@@ -56,6 +56,16 @@ describe('BankCache', () => {
     assert.ok(cache.size.bytes <= 48)
   })
 
+  it('forgets a bank without calling it an eviction, and loads it again', async () => {
+    let evictions = 0
+    const cache = new BankCache(1000, { onEviction: () => evictions++ })
+    await cache.get('a', async () => bank(1))
+    cache.forget('a')
+    cache.forget('never there')
+    assert.deepEqual([cache.size, evictions], [{ count: 0, bytes: 0 }, 0])
+    assert.deepEqual(await cache.get('a', async () => bank(2)), bank(2))
+  })
+
   it('serves a bank that is larger than the whole cache', async () => {
     const cache = new BankCache(8)
     assert.deepEqual(await cache.get('a', async () => bank(1, 100)), bank(1, 100))

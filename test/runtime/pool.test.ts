@@ -133,6 +133,21 @@ describe('InferencePool', () => {
     assert.equal(await brought(2), 1)
   })
 
+  it('brings a forgotten bank again, also when it was forgotten under its own run', async (t) => {
+    const h = await harness(t)
+    const brought = () => h.pool.submit([job([1], 1, { wanted: ['y', 'brought'], runKey: undefined })])
+      .then(([result]) => [result!.outputs.y!, result!.outputs.brought!].map(({ data }) => (data as Float32Array)[0]))
+    h.open(1)
+    assert.deepEqual(await brought(), [2, 1])
+    h.pool.forget('m1:bank1')
+    assert.deepEqual([h.pool.workers.banks, h.pool.workers.bankBytes], [0, 0])
+    const again = [brought(), brought()]
+    h.pool.forget('m1:bank1')
+    h.open(2)
+    assert.deepEqual(await Promise.all(again), [[2, 1], [2, 1]])
+    assert.equal(h.pool.workers.banks, 1)
+  })
+
   it('keeps banks of one content apart when they belong to different models', async (t) => {
     const h = await harness(t)
     h.open(100)
