@@ -111,7 +111,7 @@ async function bench (name: string, model: Uint8Array, input: string, dims: numb
 
 /** One request after another with a short pause, alone and beside a calibration, in turns. */
 async function latencies (): Promise<void> {
-  const server = await startBenchServer({ BANKSWITCH_LOG_LEVEL: 'info' })
+  const server = await startBenchServer()
   try {
     const dims = [2048, 3, 32, 32]
     const data = noise(dims)

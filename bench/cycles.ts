@@ -19,7 +19,7 @@ const REPORTS = 10
 const GROWTH_MAX = 0.05
 
 const domainsDir = await mkdtemp(join(tmpdir(), 'bankswitch-cycles-'))
-const server = await startBenchServer({ BANKSWITCH_DOMAINS_DIR: domainsDir, BANKSWITCH_LOG_LEVEL: 'error' })
+const server = await startBenchServer({ BANKSWITCH_DOMAINS_DIR: domainsDir })
 const client = new Client(server)
 const octets = { 'content-type': 'application/octet-stream' }
 try {

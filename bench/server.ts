@@ -30,7 +30,9 @@ export async function startBenchServer (settings: Record<string, string> = {}): 
       BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
       BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
       BANKSWITCH_ADMIN_KEY: adminKey,
-      ...settings
+      ...settings,
+      // Its line "ready" is waited for.
+      BANKSWITCH_LOG_LEVEL: 'info'
     }
   })
   const address = await new Promise<string>((resolve, reject) => {

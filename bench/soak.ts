@@ -32,7 +32,7 @@ const LIVEZ_P99_MS_MAX = 20
 /** Above what the second half may grow: the first fifth of it is not looked at, fragmentation settles late. */
 const GROWTH_MAX = 0.05
 
-const server = await startBenchServer({ BANKSWITCH_LOG_LEVEL: 'error', BANKSWITCH_BODY_BYTES: String(2 ** 20) })
+const server = await startBenchServer({ BANKSWITCH_BODY_BYTES: String(2 ** 20) })
 const agent = new Agent({ keepAlive: true, maxSockets: Number(values.connections) })
 const statuses = new Map<number, number>()
 const memory: number[] = []
