@@ -23,6 +23,10 @@ const COMMANDS: Readonly<Record<string, { summary: string, load (): Promise<Comm
     summary: 'add, list and revoke the keys of a server',
     load: async () => (await import('./cli/keys.js')).command
   },
+  store: {
+    summary: 'export or import all domains as one file',
+    load: async () => (await import('./cli/store.js')).command
+  },
   calibrate: {
     summary: 'make a bank for a domain from unlabelled images',
     load: async () => (await import('./cli/calibrate.js')).command

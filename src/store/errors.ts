@@ -2,6 +2,7 @@ import { defineErrors } from '../base/errors.js'
 
 export const storeErrors = defineErrors({
   DOMAIN_NOT_FOUND: 'not-found',
+  DOMAIN_EXISTS: 'conflict',
   VERSION_NOT_FOUND: 'not-found',
   VERSION_ACTIVE: 'conflict',
   VERSION_MARKED: 'conflict',
@@ -13,5 +14,6 @@ export const storeErrors = defineErrors({
   STORE_CORRUPT: 'corrupt',
   STORE_UNWRITABLE: 'unavailable',
   STORE_UNREADABLE: 'unavailable',
-  STORE_LIMIT: 'exhausted'
+  STORE_LIMIT: 'exhausted',
+  SNAPSHOT_INVALID: 'invalid'
 })

@@ -1,0 +1,69 @@
+/** `bankswitch store`: a whole store into one file, and back. */
+import { createReadStream, createWriteStream } from 'node:fs'
+import { rename, rm } from 'node:fs/promises'
+import { configErrors, loadSettings } from '../config/load.js'
+import { exportStore } from '../store/export-store.js'
+import { importStore } from '../store/import-store.js'
+import { parseCommandLine, unreadable } from './command-line.js'
+
+const STORE_HELP = `bankswitch store export FILE
+bankswitch store import FILE [--replace]
+
+All domains with all their versions, marks and gates, of the store that BANKSWITCH_DOMAINS_DIR names, as one tar
+archive. FILE may be - for standard output or input.
+
+export may run beside a server. import may not: stop the server first. It checks the whole archive before it changes
+anything, and leaves domains alone that the archive does not hold.
+
+  --replace   take the archive's domain where the store has another of the same name; otherwise that is an error
+
+Both print what they did as JSON, export to - on standard error.
+`
+
+/** Throws CONFIG_INVALID and what the export and the import throw. */
+async function store (argv: string[]): Promise<number> {
+  const { values, positionals, wrong } = parseCommandLine(argv, STORE_HELP, {
+    replace: { type: 'boolean', default: false }
+  })
+  const [verb, file, ...rest] = positionals
+  if ((verb !== 'export' && verb !== 'import') || file === undefined || rest.length > 0) {
+    throw wrong('export or import and one file are needed')
+  }
+  if (verb === 'export' && values.replace) throw wrong('--replace belongs to import')
+  const folder = loadSettings(process.env, []).domainsDir
+  if (verb === 'import') return await read(folder, file, values.replace)
+  return await write(folder, file)
+}
+
+async function write (folder: string, file: string): Promise<number> {
+  if (file === '-') {
+    process.stderr.write(`${JSON.stringify(await exportStore(folder, process.stdout))}\n`)
+    return 0
+  }
+  // A failed export must not cost the one before it.
+  const partial = `${file}.partial`
+  try {
+    const counts = await exportStore(folder, createWriteStream(partial, { flush: true }))
+    await rename(partial, file)
+    process.stdout.write(`${JSON.stringify({ file, ...counts })}\n`)
+    return 0
+  } catch (error) {
+    await rm(partial, { force: true })
+    if (!(error instanceof Error && 'syscall' in error)) throw error
+    throw configErrors.CONFIG_INVALID(`"${file}" cannot be written: ${error.message}`, { received: file }, error)
+  }
+}
+
+async function read (folder: string, file: string, isReplacing: boolean): Promise<number> {
+  const source = file === '-' ? process.stdin : createReadStream(file)
+  let failure: unknown
+  source.once('error', (error: Error) => { failure = error })
+  try {
+    process.stdout.write(`${JSON.stringify(await importStore(folder, source, { isReplacing }))}\n`)
+    return 0
+  } catch (error) {
+    throw failure === undefined ? error : unreadable(file, failure)
+  }
+}
+
+export const command = { help: STORE_HELP, run: store }

@@ -1,0 +1,94 @@
+/** A store's folder into a snapshot. */
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { pack, type Pack } from 'tar-stream'
+import { hasErrno } from '../base/errors.js'
+import { isName } from '../base/names.js'
+import { storeErrors } from './errors.js'
+import { readPointer, readVerified } from './files.js'
+import { POINTER_FILE, serializePointer, type Pointer } from './pointer-file.js'
+import { filesOf, SUMMARY_FILE, type SnapshotCounts, type Summary } from './snapshot.js'
+import type { Writable } from 'node:stream'
+
+/** The same in every archive. */
+const ENTRY_TIME = new Date(0)
+
+/**
+ * Writes all domains of a store's folder, which a server may be serving meanwhile. Each domain is as it was at one
+ * moment; the moments of two domains may differ. Ends `target`, and destroys it on failure.
+ *
+ * Throws STORE_CORRUPT, STORE_CHANGED when a listed file is removed meanwhile, STORE_UNREADABLE, or what `target` met.
+ */
+export async function exportStore (folder: string, target: Writable): Promise<SnapshotCounts> {
+  const archive = pack()
+  const written = pipeline(archive, target)
+  // Its failure destroys the archive, so the loop below ends as well.
+  written.catch(() => {})
+  const counts: SnapshotCounts = { domains: 0, versions: 0 }
+  try {
+    for (const { model, domain } of await places(folder)) {
+      const pointer = await readPointer(join(folder, model, domain), domain)
+      if (pointer === undefined) continue
+      await addDomain(archive, folder, model, pointer)
+      counts.domains++
+      counts.versions += pointer.versions.length
+    }
+    const summary: Summary = { format: 1, ...counts }
+    await add(archive, SUMMARY_FILE, Buffer.from(`${JSON.stringify(summary, null, 2)}\n`))
+    archive.finalize()
+  } catch (error) {
+    archive.destroy(error as Error)
+    await written
+    throw error
+  }
+  await written
+  return counts
+}
+
+async function places (folder: string): Promise<Array<{ model: string, domain: string }>> {
+  const models = await foldersIn(folder)
+  const all = await Promise.all(models.map(async (model) => {
+    return (await foldersIn(join(folder, model))).map((domain) => ({ model, domain }))
+  }))
+  return all.flat()
+}
+
+async function foldersIn (folder: string): Promise<string[]> {
+  try {
+    const entries = await readdir(folder, { withFileTypes: true })
+    return entries.filter((entry) => entry.isDirectory() && isName(entry.name)).map(({ name }) => name).sort()
+  } catch (cause) {
+    if (hasErrno(cause, 'ENOENT')) return []
+    throw storeErrors.STORE_UNREADABLE(`the domains folder cannot be read: ${(cause as Error).message}`, {}, cause)
+  }
+}
+
+async function addDomain (archive: Pack, folder: string, model: string, pointer: Pointer): Promise<void> {
+  const { domain } = pointer
+  await add(archive, `${model}/${domain}/${POINTER_FILE}`, Buffer.from(serializePointer(pointer)))
+  for (const { name, sha256: digest } of filesOf(pointer)) {
+    let bytes: Uint8Array
+    try {
+      bytes = await readVerified(join(folder, model, domain, name), digest, `"${name}" of domain "${domain}"`, { domain })
+    } catch (error) {
+      const now = await readPointer(join(folder, model, domain), domain)
+      if (now?.revision === pointer.revision) throw error
+      throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed while it was exported; try again`, {
+        expected: pointer.revision, received: now?.revision ?? 0
+      })
+    }
+    await add(archive, `${model}/${domain}/${name}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+  }
+}
+
+/** Resolves when the archive has room for the next. */
+function add (archive: Pack, name: string, bytes: Buffer): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (archive.destroyed) return reject(new Error('the archive cannot be written'))
+    archive.entry({ name, mtime: ENTRY_TIME }, bytes, (error) => {
+      if (error === null || error === undefined) resolve()
+      else reject(error)
+    })
+  })
+}

@@ -1,0 +1,232 @@
+/**
+ * A snapshot into a store's folder. Nothing changes before the whole archive was read and every digest was right; then
+ * domains are moved into place one after another, each whole or not at all, whenever a crash comes.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { open, rename, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { extract, type Extract } from 'tar-stream'
+import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX } from '../base/durable-file.js'
+import { BankswitchError } from '../base/errors.js'
+import { isName } from '../base/names.js'
+import { storeErrors } from './errors.js'
+import { openFileStore } from './file-store.js'
+import { unwritable, writePointer } from './files.js'
+import { parsePointer, POINTER_FILE, type Pointer } from './pointer-file.js'
+import { filesOf, SUMMARY_FILE, type ListedFile, type SnapshotCounts, type Summary } from './snapshot.js'
+import type { BankStore } from './bank-store.js'
+import type { Readable } from 'node:stream'
+
+type Source = Extract extends AsyncIterable<infer Entry> ? Entry : never
+
+/** Above what 10,000 versions take. */
+const POINTER_BYTES_MAX = 2 ** 24
+const SUMMARY_BYTES_MAX = 2 ** 12
+
+export interface ImportOptions {
+  /** Takes the place of domains that are there; otherwise those are refused with DOMAIN_EXISTS. */
+  isReplacing: boolean
+}
+
+export interface ImportReport extends SnapshotCounts {
+  /** Domains that were there already, the same to the byte. */
+  unchanged: number
+}
+
+/**
+ * Reads an archive that `exportStore` wrote into a store's folder, which no server may be serving. Domains that are not
+ * in the archive stay.
+ *
+ * Throws SNAPSHOT_INVALID, DOMAIN_EXISTS, STORE_CORRUPT, STORE_UNWRITABLE: the store is then as it was, unless the disk
+ * failed between two domains; doing it again completes it.
+ */
+export async function importStore (
+  folder: string, source: Readable, { isReplacing }: ImportOptions
+): Promise<ImportReport> {
+  const { store } = await openFileStore(folder)
+  const staging = new Staging(folder, store, isReplacing)
+  try {
+    await readArchive(source, staging)
+    return await staging.commit()
+  } catch (error) {
+    throw unwritable(error)
+  } finally {
+    await staging.remove()
+  }
+}
+
+async function readArchive (source: Readable, staging: Staging): Promise<void> {
+  const unpacking = extract()
+  const fed = pipeline(source, unpacking)
+  // Its failure reaches the loop below too; the promise alone would be a second, unhandled one.
+  fed.catch(() => {})
+  try {
+    for await (const entry of unpacking) await staging.take(entry)
+    await fed
+  } catch (cause) {
+    if (cause instanceof BankswitchError || (cause instanceof Error && 'syscall' in cause)) throw cause
+    throw invalid(`it cannot be unpacked: ${(cause as Error).message.slice(0, 200)}`, cause)
+  }
+  staging.requireComplete()
+}
+
+interface StagedDomain {
+  model: string
+  pointer: Pointer
+  /** Undefined when the same domain is there already. */
+  folder: string | undefined
+  /** Files that have not come yet. */
+  missing: Map<string, ListedFile>
+}
+
+/** Domains of an archive, beside the places that they will take. */
+class Staging {
+  readonly #folder: string
+  readonly #store: BankStore
+  readonly #isReplacing: boolean
+  readonly #domains: StagedDomain[] = []
+  #isClosed = false
+
+  constructor (folder: string, store: BankStore, isReplacing: boolean) {
+    this.#folder = folder
+    this.#store = store
+    this.#isReplacing = isReplacing
+  }
+
+  async take (entry: Source): Promise<void> {
+    const { name, type, size = 0 } = entry.header
+    const shown = JSON.stringify(name.slice(0, 300))
+    if (type !== 'file') throw invalid(`${shown} is no plain file`)
+    if (this.#isClosed) throw invalid(`${shown} comes after "${SUMMARY_FILE}"`)
+    if (name === SUMMARY_FILE) return this.#close(await readSmall(entry, SUMMARY_BYTES_MAX))
+    const [model = '', domain = '', file = '', ...rest] = name.split('/')
+    if (!isName(model) || !isName(domain) || rest.length > 0) throw invalid(`${shown} does not belong into a store`)
+    if (file === POINTER_FILE) return await this.#begin(model, domain, await readSmall(entry, POINTER_BYTES_MAX))
+    const current = this.#domains.at(-1)
+    const isCurrent = current?.model === model && current.pointer.domain === domain
+    const listed = isCurrent ? current.missing.get(file) : undefined
+    if (current === undefined || listed === undefined) {
+      throw invalid(`${shown} is not listed by the "${POINTER_FILE}" before it`)
+    }
+    if (size !== listed.bytes) throw invalid(`${shown} has ${size} bytes, not ${listed.bytes}`)
+    const digest = await unpack(entry, current.folder === undefined ? undefined : join(current.folder, file))
+    if (digest !== listed.sha256) throw invalid(`${shown} fails its digest`)
+    current.missing.delete(file)
+  }
+
+  requireComplete (): void {
+    if (!this.#isClosed) throw invalid('it is cut off')
+  }
+
+  /** Moves all into place. */
+  async commit (): Promise<ImportReport> {
+    for (const staged of this.#domains) await this.#place(staged)
+    return {
+      domains: this.#domains.length,
+      versions: this.#domains.reduce((sum, { pointer }) => sum + pointer.versions.length, 0),
+      unchanged: this.#domains.filter(({ folder }) => folder === undefined).length
+    }
+  }
+
+  /** Takes away what did not get into place. */
+  async remove (): Promise<void> {
+    for (const { model, folder } of this.#domains) {
+      if (folder !== undefined) await rm(folder, { recursive: true, force: true }).catch(() => {})
+      // Goes only when it is empty: a model that had no domain before.
+      await rmdir(join(this.#folder, model)).catch(() => {})
+    }
+  }
+
+  async #begin (model: string, domain: string, bytes: Buffer): Promise<void> {
+    this.#requireFiles()
+    if (this.#domains.some((staged) => staged.model === model && staged.pointer.domain === domain)) {
+      throw invalid(`domain "${domain}" of model "${model}" comes twice`)
+    }
+    const pointer = parsePointer(bytes.toString(), domain)
+    const known = this.#store.domain(model, domain)
+    const isSame = known !== undefined && isDeepStrictEqual(known, pointer)
+    if (known !== undefined && !isSame && !this.#isReplacing) {
+      throw storeErrors.DOMAIN_EXISTS(`model "${model}" has a domain "${domain}" already, which differs`, {
+        expected: pointer.revision, received: known.revision
+      })
+    }
+    const folder = isSame
+      ? undefined
+      : join(this.#folder, model, `${TEMPORARY_PREFIX}${domain}-${randomBytes(6).toString('hex')}`)
+    const missing = new Map(filesOf(pointer).map((file) => [file.name, file]))
+    this.#domains.push({ model, pointer, folder, missing })
+    if (folder !== undefined) await makeFolderDurably(folder)
+  }
+
+  #close (bytes: Buffer): void {
+    this.#requireFiles()
+    const versions = this.#domains.reduce((sum, { pointer }) => sum + pointer.versions.length, 0)
+    const expected: Summary = { format: 1, domains: this.#domains.length, versions }
+    let received: unknown
+    try {
+      received = JSON.parse(bytes.toString())
+    } catch (cause) {
+      throw invalid(`its "${SUMMARY_FILE}" is not JSON`, cause)
+    }
+    if (!isDeepStrictEqual(received, expected)) throw invalid(`its "${SUMMARY_FILE}" tells of something else`)
+    this.#isClosed = true
+  }
+
+  #requireFiles (): void {
+    const staged = this.#domains.at(-1)
+    if (staged === undefined || staged.missing.size === 0) return
+    const [first] = staged.missing.keys()
+    throw invalid(`"${first}" of domain "${staged.pointer.domain}" is missing`)
+  }
+
+  async #place ({ model, pointer, folder }: StagedDomain): Promise<void> {
+    if (folder === undefined) return
+    const { domain } = pointer
+    const place = join(this.#folder, model, domain)
+    const known = this.#store.domain(model, domain)
+    if (known === undefined) {
+      await writePointer(folder, pointer)
+      await rename(folder, place)
+      await syncFolder(join(this.#folder, model))
+      return
+    }
+    const files = filesOf(pointer)
+    for (const { name } of files) await rename(join(folder, name), join(place, name))
+    await syncFolder(place)
+    await writePointer(place, pointer)
+    const kept = new Set(files.map(({ name }) => name))
+    for (const { name } of filesOf(known)) {
+      if (!kept.has(name)) await removeDurably(join(place, name))
+    }
+  }
+}
+
+/** Writes an entry to a new file, durably; resolves with the SHA-256 of its bytes. Without a path it only reads. */
+async function unpack (entry: Source, path: string | undefined): Promise<string> {
+  const hash = createHash('sha256')
+  const file = path === undefined ? undefined : await open(path, 'wx')
+  try {
+    for await (const chunk of entry as AsyncIterable<Buffer>) {
+      hash.update(chunk)
+      await file?.writeFile(chunk)
+    }
+    await file?.sync()
+  } finally {
+    await file?.close()
+  }
+  return hash.digest('hex')
+}
+
+async function readSmall (entry: Source, bytesMax: number): Promise<Buffer> {
+  const { name, size = 0 } = entry.header
+  if (size > bytesMax) throw invalid(`"${name}" has ${size} bytes, more than ${bytesMax}`)
+  const chunks: Buffer[] = []
+  for await (const chunk of entry as AsyncIterable<Buffer>) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+function invalid (why: string, cause?: unknown): BankswitchError {
+  return storeErrors.SNAPSHOT_INVALID(`this is no whole snapshot of a store: ${why}`, {}, cause)
+}

@@ -1,0 +1,69 @@
+/** `bankswitch store`, as a script for backups would call it. */
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { ROOT, temporaryFolder } from '../support/folders.js'
+import { cleanEnvironment, MAIN } from '../support/process.js'
+
+/** Runs the command on the domains in a folder. */
+function run (domains: string, argv: string[], input?: Uint8Array) {
+  const env = cleanEnvironment({ BANKSWITCH_DOMAINS_DIR: domains })
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, 'store', ...argv], {
+    env, input, maxBuffer: 2 ** 26
+  })
+  return { status, stdout, stderr: stderr.toString() }
+}
+
+const SHIPPED = join(ROOT, 'domains')
+
+describe('bankswitch store', () => {
+  it('takes the shipped domains through a file and a pipe', async (t) => {
+    const folder = await temporaryFolder(t)
+    const file = join(folder, 'all.tar')
+    const exported = run(SHIPPED, ['export', file])
+    assert.equal(exported.status, 0, exported.stderr)
+    const { domains, versions, file: named } = JSON.parse(exported.stdout.toString())
+    assert.deepEqual([named, domains > 8, versions >= domains], [file, true, true])
+    assert.deepEqual(await readdir(folder), ['all.tar'])
+
+    const piped = run(SHIPPED, ['export', '-'])
+    assert.deepEqual(JSON.parse(piped.stderr), { domains, versions })
+    assert.deepEqual(piped.stdout, await readFile(file))
+
+    const restored = join(folder, 'restored')
+    const read = run(restored, ['import', '-'], piped.stdout)
+    assert.equal(read.status, 0, read.stderr)
+    assert.deepEqual(JSON.parse(read.stdout.toString()), { domains, versions, unchanged: 0 })
+    assert.deepEqual(JSON.parse(run(restored, ['import', file]).stdout.toString()), { domains, versions, unchanged: domains })
+    const below = async (path: string) => (await readdir(path, { recursive: true })).sort()
+    assert.deepEqual(await below(restored), await below(SHIPPED))
+  })
+
+  it('refuses with a reason and an exit code, and keeps the archive that is there', async (t) => {
+    const folder = await temporaryFolder(t)
+    const store = join(folder, 'domains')
+    const torn = join(folder, 'torn.tar')
+    await writeFile(torn, 'no archive')
+    const cases: Array<[code: number, pattern: RegExp, ...argv: string[]]> = [
+      [65, /export or import and one file are needed/],
+      [65, /export or import and one file are needed/, 'copy', torn],
+      [65, /export or import and one file are needed/, 'export', torn, torn],
+      [65, /--replace belongs to import/, 'export', torn, '--replace'],
+      [65, /cannot be written/, 'export', join(folder, 'missing/all.tar')],
+      [65, /cannot be read/, 'import', join(folder, 'missing.tar')],
+      [65, /no whole snapshot/, 'import', torn]
+    ]
+    for (const [code, pattern, ...argv] of cases) {
+      const { status, stderr, stdout } = run(store, argv)
+      assert.equal(status, code, `${argv.join(' ')}: ${stderr}`)
+      assert.match(stderr, pattern)
+      assert.equal(stdout.toString(), '')
+    }
+    await writeFile(store + '-file', '')
+    assert.equal(run(`${store}-file`, ['export', torn]).status, 69)
+    assert.equal(await readFile(torn, 'utf8'), 'no archive')
+    assert.deepEqual((await readdir(folder)).sort(), ['domains', 'domains-file', 'torn.tar'])
+  })
+})

@@ -1,0 +1,235 @@
+/** A store as one archive, and back: whole, and refused whole. */
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable, Writable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { test, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { extract, type Header } from 'tar-stream'
+import { BankswitchError } from '#src/base/errors.js'
+import { exportStore } from '#src/store/export-store.js'
+import { openFileStore } from '#src/store/file-store.js'
+import { importStore, type ImportReport } from '#src/store/import-store.js'
+import { tarOf } from '../support/archives.js'
+import { hasCode } from '../support/errors.js'
+import { temporaryFolder } from '../support/folders.js'
+import { runSeed } from '../support/run-seed.js'
+import { cutInHalf, versionPath } from './fixtures/damage.js'
+import { stallAt } from './fixtures/faults.js'
+import { interceptFileSystem } from './fixtures/file-system-calls.js'
+import { fileOf, fillStore, newVersion, OPERATIONS } from './fixtures/operations.js'
+import { assertTidy, filesBelow, reopen } from './fixtures/snapshot.js'
+
+interface Entry {
+  name: string
+  bytes: Uint8Array
+  header?: Partial<Header>
+}
+
+async function filled (t: TestContext): Promise<string> {
+  const folder = await empty(t)
+  await fillStore(folder)
+  return folder
+}
+
+async function empty (t: TestContext): Promise<string> {
+  return join(await temporaryFolder(t), 'domains')
+}
+
+async function exported (folder: string): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  await exportStore(folder, new Writable({
+    write (chunk: Buffer, _encoding, done) {
+      chunks.push(chunk)
+      done()
+    }
+  }))
+  return Buffer.concat(chunks)
+}
+
+function imported (folder: string, archive: Uint8Array, isReplacing = false): Promise<ImportReport> {
+  return importStore(folder, Readable.from([archive]), { isReplacing })
+}
+
+async function entriesOf (archive: Uint8Array): Promise<Entry[]> {
+  const entries: Entry[] = []
+  const unpacking = extract()
+  Readable.from([archive]).pipe(unpacking)
+  for await (const entry of unpacking) entries.push({ name: entry.header.name, bytes: await buffer(entry) })
+  return entries
+}
+
+test('a store comes back from its archive, to the byte', async (t) => {
+  const folder = await filled(t)
+  const archive = await exported(folder)
+  assert.deepEqual((await entriesOf(archive)).map(({ name }) => name.replace(/[0-9a-f]{16}/, '*')), [
+    'signs/day/domain.json', 'signs/day/000001-*.safetensors', 'signs/day/gate-*.safetensors',
+    'signs/night/domain.json', 'signs/night/000001-*.safetensors', 'signs/night/000002-*.safetensors',
+    'signs/night/000003-*.safetensors', 'snapshot.json'
+  ])
+  const other = await empty(t)
+  assert.deepEqual(await imported(other, archive), { domains: 2, versions: 4, unchanged: 0 })
+  const { held } = await reopen(other)
+  assert.deepEqual(held, (await reopen(folder)).held)
+  await assertTidy(other, held)
+  assert.deepEqual(await exported(other), archive)
+})
+
+test('an empty store is a whole archive too, and a missing folder an empty store', async (t) => {
+  const archive = await exported(await empty(t))
+  const folder = await empty(t)
+  assert.deepEqual(await imported(folder, archive), { domains: 0, versions: 0, unchanged: 0 })
+  assert.deepEqual(await filesBelow(folder), [])
+})
+
+test('domains that are the same are left alone, so that an import can be done again', async (t) => {
+  const folder = await filled(t)
+  const archive = await exported(folder)
+  assert.deepEqual(await imported(folder, archive), { domains: 2, versions: 4, unchanged: 2 })
+  assert.deepEqual(await exported(folder), archive)
+})
+
+test('a domain that differs is refused, or replaced with all its files', async (t) => {
+  const folder = await filled(t)
+  const archive = await exported(folder)
+  const { store } = await openFileStore(folder)
+  await store.removeVersion('signs', 'night', 1)
+  await store.publish('signs', 'night', newVersion('another four'))
+  await store.publish('plates', 'fog', newVersion('fog one'))
+  const { held: changed } = await reopen(folder)
+  await assert.rejects(imported(folder, archive), hasCode('DOMAIN_EXISTS'))
+  assert.deepEqual((await reopen(folder)).held, changed)
+  await assertTidy(folder, changed)
+
+  assert.deepEqual(await imported(folder, archive, true), { domains: 2, versions: 4, unchanged: 1 })
+  const { held } = await reopen(folder)
+  const original = await filled(t)
+  assert.deepEqual(held, { ...(await reopen(original)).held, 'plates/fog': changed['plates/fog'] })
+  await assertTidy(folder, held)
+})
+
+test('an archive cut off anywhere changes nothing', async (t) => {
+  const archive = await exported(await filled(t))
+  const folder = await empty(t)
+  // A tar ends with two empty blocks, which nobody needs.
+  for (let length = 0; length < archive.length - 1024; length += 512) {
+    await assert.rejects(imported(folder, archive.subarray(0, length)), hasCode('SNAPSHOT_INVALID'), `${length} bytes`)
+    assert.deepEqual(await readdir(folder), [], `${length} bytes`)
+  }
+})
+
+test('an archive with a flipped bit is refused whole, or the bit did not matter', async (t) => {
+  const archive = await exported(await filled(t))
+  const bits = fc.integer({ min: 0, max: 8 * archive.length - 1 })
+  await fc.assert(fc.asyncProperty(bits, async (bit) => {
+    const folder = await empty(t)
+    const damaged = Buffer.from(archive)
+    damaged[bit >> 3]! ^= 1 << (bit & 7)
+    try {
+      await imported(folder, damaged)
+    } catch (error) {
+      assert.ok(error instanceof BankswitchError && /SNAPSHOT_INVALID|STORE_CORRUPT/.test(error.code), String(error))
+      assert.deepEqual(await readdir(folder), [])
+      return
+    }
+    assert.deepEqual(await exported(folder), archive)
+  }), { seed: runSeed, numRuns: 200 })
+})
+
+test('what no export writes is refused, and nothing lands outside the store', async (t) => {
+  const entries = await entriesOf(await exported(await filled(t)))
+  const [day, dayOne, dayGate, night, ...rest] = entries as [Entry, Entry, Entry, Entry, ...Entry[]]
+  const summary = rest.at(-1)!
+  const more = (name: string, header: Partial<Header> = {}) => ({ name, bytes: Buffer.alloc(0), header })
+  const cases: Record<string, Entry[]> = {
+    'a way out': [day, dayOne, dayGate, more('signs/day/../../../out'), summary],
+    'an absolute path': [more('/signs/day/domain.json')],
+    'a name that is none': [{ ...day, name: 'signs/.day/domain.json' }],
+    'a link': [day, more(dayOne.name, { type: 'symlink', linkname: '/etc/passwd' })],
+    'a folder': [more('signs/day', { type: 'directory' }), ...entries],
+    'a file that is not listed': [day, dayOne, { ...dayOne, name: 'signs/day/000009-0123456789abcdef.safetensors' }],
+    'a file twice': [day, dayOne, dayOne],
+    'a file of another domain': [day, dayOne, dayGate, night, { ...dayOne, name: dayOne.name.replace('day', 'night') }],
+    'a file before its pointer': [dayOne, day],
+    'a file that is missing': [day, dayOne, summary],
+    'a domain twice': [day, dayOne, dayGate, day, dayOne, dayGate, summary],
+    'a domain under another name': [{ ...day, name: 'signs/dusk/domain.json' }],
+    'another length': [day, { ...dayOne, bytes: Buffer.concat([dayOne.bytes, Buffer.alloc(1)]) }],
+    'other bytes': [day, { ...dayOne, bytes: Buffer.alloc(dayOne.bytes.length) }],
+    'another count': [day, dayOne, dayGate, summary],
+    'something behind the end': [...entries, day],
+    'another format': [{ ...summary, bytes: Buffer.from('{"format":2,"domains":0,"versions":0}') }],
+    'no JSON': [{ ...summary, bytes: Buffer.from('{') }],
+    'a large summary': [{ ...summary, bytes: Buffer.alloc(5000, ' ') }],
+    'no end': [day, dayOne, dayGate]
+  }
+  for (const [name, hostile] of Object.entries(cases)) {
+    const folder = await empty(t)
+    const code = name === 'a domain under another name' ? 'STORE_CORRUPT' : 'SNAPSHOT_INVALID'
+    await assert.rejects(imported(folder, await tarOf(hostile)), hasCode(code), name)
+    assert.deepEqual(await readdir(join(folder, '..'), { recursive: true }), ['domains'], name)
+  }
+  for (const noise of [Buffer.alloc(0), Buffer.alloc(100), Buffer.alloc(5000, 7), fileOf('not a tar')]) {
+    await assert.rejects(imported(await empty(t), noise), hasCode('SNAPSHOT_INVALID'))
+  }
+})
+
+test('an import killed at any call leaves each domain as it was or as it comes', async (t) => {
+  const source = await filled(t)
+  const { store } = await openFileStore(source)
+  await OPERATIONS.publish(store)
+  await OPERATIONS.publishFirst(store)
+  const archive = await exported(source)
+  const { held: after } = await reopen(source)
+  const { held: before } = await reopen(await filled(t))
+  const names = new Set<string>()
+  for (let n = 1; ; n++) {
+    const folder = await filled(t)
+    const name = await stallAt(n, () => imported(folder, archive, true))
+    const { held, report } = await reopen(folder)
+    assert.deepEqual(report.quarantined, [], `call ${n}, ${name}`)
+    await assertTidy(folder, held)
+    for (const place of ['signs/day', 'signs/night', 'plates/fog']) {
+      const isNew = JSON.stringify(held[place]) === JSON.stringify(after[place])
+      assert.deepEqual(held[place], isNew ? after[place] : before[place], `call ${n}, ${name}, ${place}`)
+    }
+    if (name === undefined) {
+      assert.deepEqual(held, after)
+      break
+    }
+    names.add(name)
+    await imported(folder, archive, true)
+    assert.deepEqual((await reopen(folder)).held, after)
+  }
+  assert.ok(names.has('rename') && names.has('rm') && names.has('FileHandle.sync'))
+})
+
+test('a store that changes while it is exported gives an error, not half a domain', async (t) => {
+  const folder = await filled(t)
+  const { store } = await openFileStore(folder)
+  let isFirst = true
+  const restore = await interceptFileSystem(async ({ name, path }, proceed) => {
+    if (isFirst && name === 'readFile' && path.includes('night/000002')) {
+      isFirst = false
+      await OPERATIONS.activate(store)
+      await store.removeVersion('signs', 'night', 2)
+    }
+    return await proceed()
+  })
+  try {
+    await assert.rejects(exported(folder), hasCode('STORE_CHANGED'))
+  } finally {
+    restore()
+  }
+  assert.equal((await entriesOf(await exported(folder))).length, 7)
+})
+
+test('a corrupt version and a target that fails end an export', async (t) => {
+  const folder = await filled(t)
+  const full = new Writable({ write: (_chunk, _encoding, done) => done(new Error('no room')) })
+  await assert.rejects(exportStore(folder, full), /no room/)
+  const { store } = await openFileStore(folder)
+  await cutInHalf(join(folder, versionPath(store, 'signs', 'night', 3)))
+  await assert.rejects(exported(folder), hasCode('STORE_CORRUPT'))
+})
