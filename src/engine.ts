@@ -71,6 +71,7 @@ export class Engine {
   constructor (
     { settings, logger, metrics }: EngineOptions, models: ServedModels, store: InferenceParts['store'], jobs: Jobs
   ) {
+    const { workers, expressThreads, runMs } = settings
     this.#settings = settings
     this.#models = models
     const banks = new BankCache(settings.bankCacheBytes, {
@@ -79,11 +80,12 @@ export class Engine {
       onEviction: () => metrics.countBankEviction()
     })
     const pool = new InferencePool({
-      workers: settings.workers,
+      workers,
+      expressThreads,
       queueRows: settings.queueRows,
       runRowsMax: settings.runRows,
-      bankBytesMax: Math.floor(settings.bankCacheBytes / settings.workers),
-      runMsMax: settings.runMs,
+      bankBytesMax: Math.floor(settings.bankCacheBytes / (workers + expressThreads)),
+      runMsMax: runMs,
       onUnloadable: async ({ name }, error) => {
         logger.warn({ err: error, model: name }, 'a new inference thread cannot load the compiled model')
         await restoreArtefact({ settings, logger, signal: this.#closing.signal }, models.ready(name))
@@ -98,9 +100,7 @@ export class Engine {
           metrics.countWorkerRestart()
           logger.error({ err: error, restartMs }, 'an inference thread ended and is replaced')
         },
-        onWorkerStuck: (stuck) => {
-          logger.error({ stuck, runMs: settings.runMs }, 'an inference thread is stuck in a run and set aside')
-        },
+        onWorkerStuck: (stuck) => logger.error({ stuck, runMs }, 'an inference thread is stuck in a run and set aside'),
         onDropped: () => metrics.countDropped()
       }
     })
@@ -117,7 +117,7 @@ export class Engine {
       room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
       progress: new ProgressBoard(),
       imagePixels: settings.imagePixels,
-      workers: settings.workers
+      workers
     }
     this.admin = new Administration(this.#parts, models)
     this.calibrations = new Calibrations(this.#parts, models, settings, jobs)
@@ -125,7 +125,7 @@ export class Engine {
       queueRows: () => pool.backlog.rows,
       queueRowsMax: () => settings.queueRows,
       queueDomains: () => pool.backlog.domains,
-      workers: () => settings.workers,
+      workers: () => workers + expressThreads,
       workersReady: () => pool.workers.ready,
       workersBusy: () => pool.workers.busy,
       workersStuck: () => pool.workers.stuck,
@@ -176,8 +176,7 @@ export class Engine {
   /** Throws MODEL_NOT_FOUND or DOMAIN_NOT_FOUND. */
   domain (model: string, domain: string): DomainRecord {
     this.#models.get(model)
-    const record = this.#parts.store.domain(model, domain)
-    return record ?? resolveDomain(this.#parts.store, model, { domain }).record
+    return this.#parts.store.domain(model, domain) ?? resolveDomain(this.#parts.store, model, { domain }).record
   }
 
   /** Milliseconds until what waits now will have run, at the pace of the last runs. */

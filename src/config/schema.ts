@@ -73,6 +73,12 @@ export const settingsShape = {
     defaultText: 'cores',
     description: 'Inference threads'
   }),
+  expressThreads: Type.Integer({
+    minimum: 0,
+    maximum: WORKERS_MAX,
+    default: 1,
+    description: 'Further inference threads, for domains that had nothing waiting: they wait for no other\'s run'
+  }),
   foldBudget: Type.Number({
     minimum: 0,
     default: 0.05,

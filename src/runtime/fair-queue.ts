@@ -44,6 +44,11 @@ export class FairQueue<Item extends Waiting> {
     return this.#rows
   }
 
+  /** True when the next to take comes from a domain that had nothing waiting. */
+  get hasFresh (): boolean {
+    return this.#fresh.size > 0
+  }
+
   /** Domains with something waiting. */
   get domains (): number {
     return [...this.#fresh.values(), ...this.#known.values()].filter(({ items }) => items.size > 0).length

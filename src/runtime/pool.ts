@@ -2,6 +2,8 @@
  * Inference threads behind one fair queue.
  *
  *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
+ *  - when all are at work, express threads take what a domain brings that had nothing waiting, and only that: who asks
+ *    little waits for nobody's run; the system's scheduler shares out the cores
  *  - a run is rows of one model, one bank and one shape
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
  *  - a run that takes too long is given up with its thread, and not tried again
@@ -11,13 +13,14 @@ import { runtimeErrors } from './errors.js'
 import { concatenateRows, sliceRows } from '../ort/rows.js'
 import { FairQueue, type Waiting } from './fair-queue.js'
 import { WorkerCrew } from './worker-crew.js'
-import type { FoldedBank } from '../bank/fold.js'
-import type { PlainTensor } from '../ort/session.js'
+import type { Job, JobResult } from './job.js'
 import type { ServedModel } from './messages.js'
 import type { RunOutcome, WorkerHandle, WorkerScript } from './worker-handle.js'
 
 export interface PoolOptions {
   workers: number
+  /** Threads for what a domain brings that had nothing waiting. */
+  expressThreads?: number
   queueRows: number
   /** Rows of one run, unless a single request has more. */
   runRowsMax: number
@@ -41,32 +44,6 @@ export interface PoolObserver {
   onDropped? (): void
 }
 
-export interface Job {
-  /** Whose turn it takes; in practice `model@domain`. */
-  readonly turnOf: string
-  readonly model: ServedModel
-  /** Names the bank: model and content. */
-  readonly bankKey: string
-  /** In shared memory. */
-  readonly bank: FoldedBank
-  readonly rows: number
-  /** Views are fine: they are copied when the run begins. */
-  readonly feeds: Readonly<Record<string, PlainTensor>>
-  readonly wanted: string[]
-  /** Jobs of one key may share a run; undefined to run alone. */
-  readonly runKey: string | undefined
-}
-
-export interface JobResult {
-  outputs: Record<string, PlainTensor>
-  queueMs: number
-  inferMs: number
-  /** When its run began, by performance.now(). */
-  startedAt: number
-  /** Rows of the run that it shared, its own among them. */
-  runRows: number
-}
-
 interface QueuedJob extends Waiting {
   readonly job: Job
   readonly enqueuedAt: number
@@ -84,6 +61,8 @@ export class InferencePool {
   readonly #options: PoolOptions
   readonly #queue: FairQueue<QueuedJob>
   readonly #crew: WorkerCrew
+  /** None or one. */
+  readonly #express: readonly WorkerCrew[]
   #isClosed = false
   #running = 0
   #keptOpen = 0
@@ -93,10 +72,18 @@ export class InferencePool {
   constructor (options: PoolOptions) {
     this.#options = options
     this.#queue = new FairQueue(options.queueRows)
-    const { observer, onUnloadable } = options
-    this.#crew = new WorkerCrew({
-      ...options,
-      script: options.script,
+    const { workers, expressThreads = 0 } = options
+    this.#crew = this.#crewOf(workers)
+    this.#express = expressThreads > 0 ? [this.#crewOf(expressThreads)] : []
+  }
+
+  #crewOf (workers: number): WorkerCrew {
+    const { observer, onUnloadable, script, bankBytesMax, runMsMax } = this.#options
+    return new WorkerCrew({
+      workers,
+      bankBytesMax,
+      runMsMax,
+      script,
       onChange: () => this.#dispatch(),
       isNeeded: () => !this.#isClosed || this.#hasWork,
       onGone: (error, restartMs) => observer?.onWorkerGone?.(error, restartMs),
@@ -108,9 +95,9 @@ export class InferencePool {
     })
   }
 
-  /** Opens a model on every worker, starting the workers with the first. Throws ORT_LOAD_FAILED. */
-  load (model: ServedModel): Promise<void> {
-    return this.#crew.load(model)
+  /** Opens a model on every thread, starting the threads with the first. Throws ORT_LOAD_FAILED. */
+  async load (model: ServedModel): Promise<void> {
+    await Promise.all(this.#crews.map((crew) => crew.load(model)))
   }
 
   /**
@@ -163,7 +150,7 @@ export class InferencePool {
 
   /** Frees what the workers hold of a bank; a run that needs it later brings it again. */
   forget (bankKey: string): void {
-    this.#crew.forget(bankKey)
+    for (const crew of this.#crews) crew.forget(bankKey)
   }
 
   #drop (queued: readonly QueuedJob[], reason: unknown): void {
@@ -187,8 +174,17 @@ export class InferencePool {
     return { rows, domains, drainMs: rows * this.#msPerRow / Math.max(this.#options.workers, 1) }
   }
 
+  /** Of all threads, the express ones among them. */
   get workers (): { ready: number, busy: number, stuck: number, banks: number, bankBytes: number } {
-    return { ...this.#crew.counts, busy: this.#running }
+    const sum = { ready: 0, busy: this.#running, stuck: 0, banks: 0, bankBytes: 0 }
+    for (const { counts } of this.#crews) {
+      for (const name of ['ready', 'stuck', 'banks', 'bankBytes'] as const) sum[name] += counts[name]
+    }
+    return sum
+  }
+
+  get #crews (): WorkerCrew[] {
+    return [this.#crew, ...this.#express]
   }
 
   /** True while some thread takes work, or no model has been loaded yet. */
@@ -207,15 +203,20 @@ export class InferencePool {
     if (this.#hasWork) {
       await new Promise<void>((resolve) => { this.#onDrained = resolve })
     }
-    await this.#crew.close()
+    await Promise.all(this.#crews.map((crew) => crew.close()))
   }
 
   #dispatch (): void {
     if (this.#crew.isLost) return this.#refuseWaiting()
-    for (let worker = this.#crew.free(); worker !== undefined; worker = this.#crew.free()) {
-      const batch = this.#queue.take(this.#options.runRowsMax)
-      if (batch.length === 0) return
-      void this.#runOn(worker, batch)
+    this.#dispatchTo(this.#crew, () => this.#queue.rows > 0)
+    for (const crew of this.#express) this.#dispatchTo(crew, () => this.#queue.hasFresh)
+  }
+
+  #dispatchTo (crew: WorkerCrew, hasWork: () => boolean): void {
+    while (hasWork()) {
+      const worker = crew.free()
+      if (worker === undefined) return
+      void this.#runOn(crew, worker, this.#queue.take(this.#options.runRowsMax))
     }
   }
 
@@ -227,7 +228,7 @@ export class InferencePool {
     this.#settleDrain()
   }
 
-  async #runOn (worker: WorkerHandle, batch: QueuedJob[]): Promise<void> {
+  async #runOn (crew: WorkerCrew, worker: WorkerHandle, batch: QueuedJob[]): Promise<void> {
     const [{ job }] = batch as [QueuedJob]
     const startedAt = performance.now()
     this.#running++
@@ -242,7 +243,7 @@ export class InferencePool {
       })
       this.#settle(batch, outcome, startedAt)
     } catch (error) {
-      this.#retryOrReject(batch, worker, error)
+      this.#retryOrReject(batch, !crew.has(worker) && !worker.isStuck, error)
     } finally {
       this.#running--
       this.#dispatch()
@@ -264,8 +265,7 @@ export class InferencePool {
   }
 
   /** A job whose run failed by itself or was stuck is answered; one whose thread ended gets another run. */
-  #retryOrReject (batch: readonly QueuedJob[], worker: WorkerHandle, error: unknown): void {
-    const hasCrashed = !this.#crew.has(worker) && !worker.isStuck
+  #retryOrReject (batch: readonly QueuedJob[], hasCrashed: boolean, error: unknown): void {
     for (const queued of batch) {
       if (!hasCrashed) {
         queued.reject(error)

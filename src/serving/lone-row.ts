@@ -2,7 +2,7 @@
 import { bankKey, turnOf } from './inference.js'
 import type { FoldedBank } from '../bank/fold.js'
 import type { Tensors } from '../ort/rows.js'
-import type { Job } from '../runtime/pool.js'
+import type { Job } from '../runtime/job.js'
 import type { ReadyModel } from './served-models.js'
 
 export interface BankToRun {

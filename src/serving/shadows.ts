@@ -1,8 +1,8 @@
 /**
  * Shadow runs: what the active version has answered is run once more under a candidate, and the answers are compared.
  *
- *  - a shadow runs when nothing waits and a worker is idle besides one that is kept free for requests, one run at a
- *    time; with a single worker a request may have to wait for one such run
+ *  - a shadow runs when nothing waits and a thread is idle besides two that are kept free for requests, one run at a
+ *    time; with a single thread a request may have to wait for one such run
  *  - what waits for that moment is a copy, bounded in rows and bytes; beyond, it is dropped and counted
  *  - nothing that goes wrong here reaches the request
  */
@@ -17,6 +17,9 @@ import type { ReadyModel } from './served-models.js'
 
 export const WAITING_ROWS_MAX = 256
 export const WAITING_BYTES_MAX = 32 * 2 ** 20
+
+/** Threads: an express one and a worker, where there are as many. */
+const KEPT_FREE = 2
 
 /** Domains whose comparison is remembered; the one not seen for longest goes. */
 const REPORTS_MAX = 1000
@@ -71,7 +74,7 @@ export class Shadows {
   /** Runs the next trial if the pool has nothing better to do; to be called whenever it may have become idle. */
   pump (): void {
     const { backlog, workers: { ready, busy } } = this.#parts.pool
-    const keptFree = ready > 1 ? 1 : 0
+    const keptFree = Math.min(KEPT_FREE, ready - 1)
     if (this.#isRunning || backlog.rows > 0 || busy >= ready - keptFree) return
     const trial = this.#waiting.shift()
     if (trial === undefined) return

@@ -40,6 +40,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   tlsKeyFile: ['/run/tls.key', '/run/tls.key'],
   auditFile: ['/var/log/audit.jsonl', '/var/log/audit.jsonl'],
   workers: ['3', 3],
+  expressThreads: ['0', 0],
   foldBudget: ['0.25', 0.25],
   queueRows: ['7', 7],
   runRows: ['1', 1],
@@ -76,6 +77,7 @@ describe('where settings come from', () => {
       requestsPerMinute: 0,
       adminHost: '127.0.0.1',
       auditFile: '.bankswitch/audit.jsonl',
+      expressThreads: 1,
       foldBudget: 0.05,
       queueRows: 1024,
       runRows: 4,
@@ -169,7 +171,7 @@ describe('numbers', () => {
   })
 
   const bounds: Array<[name: string, minimum: number, maximum?: number]> = [
-    ['port', 0, 65535], ['workers', 1, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
+    ['port', 0, 65535], ['workers', 1, 256], ['expressThreads', 0, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
     ['bodiesBytes', 1024, 2 ** 40], ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
     ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1],

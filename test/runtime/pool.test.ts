@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { InferencePool, type Job, type PoolObserver, type PoolOptions } from '#src/runtime/pool.js'
+import { InferencePool, type PoolObserver, type PoolOptions } from '#src/runtime/pool.js'
+import type { Job } from '#src/runtime/job.js'
 import { hasCode } from '../support/errors.js'
 import { CRASH, FAIL } from './fixtures/commands.js'
 
@@ -108,6 +109,30 @@ describe('InferencePool', () => {
     h.open(100)
     await Promise.all([quiet, ...flood])
     assert.ok(order.indexOf('quiet') <= 2, order.join())
+  })
+
+  it('serves a domain that had nothing waiting on the express thread, beside a flood, and nothing else there', async (t) => {
+    const h = await harness(t, { workers: 1, expressThreads: 1 })
+    const parts = Array.from({ length: 6 }, (_, at) => job([at], 1, { turnOf: 'flood', runKey: undefined }))
+    const flood = h.pool.submit(parts)
+    assert.deepEqual([h.pool.workers.ready, h.pool.workers.busy, h.pool.backlog.rows], [2, 1, 5])
+    const first = submit(h, 'quiet', job([0], 2))
+    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 5])
+    const second = submit(h, 'later', job([0], 3))
+    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 6])
+    h.open(100)
+    assert.deepEqual([await first, await second, (await flood).length], [[2], [3], 6])
+    assert.equal(h.runs.length, 8)
+  })
+
+  it('replaces an express thread that ended and runs its work again', async (t) => {
+    const h = await harness(t, { workers: 1, expressThreads: 1 })
+    h.open(1000)
+    const crash = job([CRASH], 1)
+    const held = submit(h, 'a', job([1], 3))
+    await assert.rejects(submit(h, 'b', crash), hasCode('WORKER_CRASHED'))
+    assert.deepEqual(await held, [4])
+    assert.deepEqual(await submit(h, 'c', job([1], 3)), [4])
   })
 
   it('puts the parts of one request together in order', async (t) => {

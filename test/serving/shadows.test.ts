@@ -5,7 +5,7 @@ import { Shadows, WAITING_ROWS_MAX } from '#src/serving/shadows.js'
 import type { Group } from '#src/serving/inference.js'
 import type { ReadyModel } from '#src/serving/served-models.js'
 import type { Tensors } from '#src/ort/rows.js'
-import type { Job } from '#src/runtime/pool.js'
+import type { Job } from '#src/runtime/job.js'
 
 const model = {
   entry: { manifest: { name: 'signs', task: 'classification', output: { name: 'scores' } } },

@@ -1,0 +1,30 @@
+/** What is asked of the pool: rows of one model under one bank, and what comes of them. */
+import type { FoldedBank } from '../bank/fold.js'
+import type { PlainTensor } from '../ort/session.js'
+import type { ServedModel } from './messages.js'
+
+export interface Job {
+  /** Whose turn it takes; in practice `model@domain`. */
+  readonly turnOf: string
+  readonly model: ServedModel
+  /** Names the bank: model and content. */
+  readonly bankKey: string
+  /** In shared memory. */
+  readonly bank: FoldedBank
+  readonly rows: number
+  /** Views are fine: they are copied when the run begins. */
+  readonly feeds: Readonly<Record<string, PlainTensor>>
+  readonly wanted: string[]
+  /** Jobs of one key may share a run; undefined to run alone. */
+  readonly runKey: string | undefined
+}
+
+export interface JobResult {
+  outputs: Record<string, PlainTensor>
+  queueMs: number
+  inferMs: number
+  /** When its run began, by performance.now(). */
+  startedAt: number
+  /** Rows of the run that it shared, its own among them. */
+  runRows: number
+}
