@@ -2,30 +2,44 @@
  * What does one domain's flood cost the others? A quiet client of one domain sends single rows, first alone, then while
  * another domain is flooded with many times what the server can do, sent again the moment it is refused.
  *
- *   npm run bench:flood [-- --seconds 10 --connections 256]
+ *   npm run bench:flood [-- --model traffic-signs|resnet50 --seconds 10 --connections 256]
  */
 import { readFileSync } from 'node:fs'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent, request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { markdownTable, quantile } from '#src/cli/measure.js'
+import { Client } from './client.js'
 import { makeLoad } from './load.js'
-import { signsRequest, startBenchServer } from './server.js'
+import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
+import { pictureRequest, signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({
-  options: { seconds: { type: 'string', default: '10' }, connections: { type: 'string', default: '256' } }
+  options: {
+    model: { type: 'string', default: 'traffic-signs' },
+    seconds: { type: 'string', default: '10' },
+    connections: { type: 'string', default: '256' }
+  }
 })
 const seconds = Number(values.seconds)
 const connections = Number(values.connections)
 
-const ROWS = 32
+const isLarge = values.model === RESNET
+const ROWS = isLarge ? 4 : 32
 const PAUSE_MS = 5
 const WARM_UP_MS = 2000
 
-const server = await startBenchServer()
+const folder = await mkdtemp(join(tmpdir(), 'bankswitch-flood-'))
+if (isLarge) await writeResnetModel(join(folder, 'models'))
+const server = await startBenchServer(isLarge ? { BANKSWITCH_MODELS_DIR: join(folder, 'models') } : {})
 const agent = new Agent({ keepAlive: true })
-const url = `${server.address}/v2/models/traffic-signs/infer`
+const url = `${server.address}/v2/models/${values.model}/infer`
+const [flooding, quiet] = isLarge ? ['own', 'quiet'] : ['day', 'fog']
 const rows: string[][] = []
 try {
+  if (isLarge) await copyDomain(flooding, quiet)
   await observe('alone')
   // As much as keeps the workers busy and is never refused: what they can do is what the flood is measured against.
   const capacity = await withLoad('busy', 16)
@@ -35,12 +49,25 @@ try {
 } finally {
   agent.destroy()
   console.log(`SIGTERM: exit code ${await server.stop()}`)
+  await rm(folder, { recursive: true, force: true })
+}
+
+async function copyDomain (from: string, to: string): Promise<void> {
+  const client = new Client(server)
+  const domains = `/admin/models/${values.model}/domains`
+  const bank = await client.call('GET', `${domains}/${from}/versions/1`)
+  await client.call('PUT', `${domains}/${to}`, bank, { 'content-type': 'application/octet-stream' })
+  client.close()
+}
+
+function requestOf (rows: number): { body: Buffer, headers: Record<string, string> } {
+  return isLarge ? pictureRequest('x', rows, RESNET_SIZE) : signsRequest(rows)
 }
 
 /** Rows per second that were offered. */
 async function withLoad (name: string, count: number): Promise<number> {
-  const { body, headers } = signsRequest(ROWS)
-  const load = makeLoad({ url, connections: count, seconds: seconds + WARM_UP_MS / 1000 + 1, body, headers: { ...headers, 'x-domain': 'day' } })
+  const { body, headers } = requestOf(ROWS)
+  const load = makeLoad({ url, connections: count, seconds: seconds + WARM_UP_MS / 1000 + 1, body, headers: { ...headers, 'x-domain': flooding } })
   await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS))
   await observe(name)
   const { requestsPerSecond, refused, errors } = await load
@@ -50,14 +77,14 @@ async function withLoad (name: string, count: number): Promise<number> {
 
 async function observe (name: string): Promise<void> {
   const end = performance.now() + seconds * 1000
-  const { body, headers } = signsRequest(1)
-  const [quiet, livez] = await Promise.all([
-    latencies(end, () => send('POST', url, { ...headers, 'x-domain': 'fog' }, body)),
+  const { body, headers } = requestOf(1)
+  const [own, livez] = await Promise.all([
+    latencies(end, () => send('POST', url, { ...headers, 'x-domain': quiet }, body)),
     latencies(end, () => send('GET', `${server.address}/livez`, {}))
   ])
   const memory = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]
-  const times = [quiet, livez].map((all) => [quantile(all.ms, 0.5).toFixed(1), quantile(all.ms, 0.99).toFixed(1)])
-  rows.push([name, ...times[0]!, String(quiet.failed), ...times[1]!, (Number(memory) / 1024).toFixed(0)])
+  const times = [own, livez].map((all) => [quantile(all.ms, 0.5).toFixed(1), quantile(all.ms, 0.99).toFixed(1)])
+  rows.push([name, ...times[0]!, String(own.failed), ...times[1]!, (Number(memory) / 1024).toFixed(0)])
 }
 
 async function latencies (end: number, ask: () => Promise<number>): Promise<{ ms: number[], failed: number }> {

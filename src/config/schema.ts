@@ -77,7 +77,7 @@ export const settingsShape = {
     minimum: 0,
     maximum: WORKERS_MAX,
     default: 1,
-    description: 'Further inference threads, for domains that had nothing waiting: they wait for no other\'s run'
+    description: 'Further inference threads, for domains with little waiting: those wait for no other\'s run'
   }),
   foldBudget: Type.Number({
     minimum: 0,

@@ -44,11 +44,6 @@ export class FairQueue<Item extends Waiting> {
     return this.#rows
   }
 
-  /** True when the next to take comes from a domain that had nothing waiting. */
-  get hasFresh (): boolean {
-    return this.#fresh.size > 0
-  }
-
   /** Domains with something waiting. */
   get domains (): number {
     return [...this.#fresh.values(), ...this.#known.values()].filter(({ items }) => items.size > 0).length
@@ -107,9 +102,12 @@ export class FairQueue<Item extends Waiting> {
     this.#rows += item.rows
   }
 
-  /** The items of the next run: one, or several of one domain that may share it up to `rowsMax` rows; none if empty. */
-  take (rowsMax: number): Item[] {
-    const next = this.#nextTurn()
+  /**
+   * The items of the next run: one, or several of one domain that may share it up to `rowsMax` rows; none if empty.
+   * Domains with more than `lineMax` rows waiting are passed over, and keep their turn.
+   */
+  take (rowsMax: number, lineMax = Infinity): Item[] {
+    const next = this.#nextTurn(lineMax)
     if (next === undefined) return []
     const [turnOf, line] = next
     const [head] = line.items as Iterable<Item> as [Item]
@@ -135,12 +133,14 @@ export class FairQueue<Item extends Waiting> {
     return this.#fresh.get(turnOf) ?? this.#known.get(turnOf)
   }
 
-  #nextTurn (): [string, Line<Item>] | undefined {
-    const [fresh] = this.#fresh
-    if (fresh !== undefined) return fresh
+  #nextTurn (lineMax: number): [string, Line<Item>] | undefined {
+    for (const fresh of this.#fresh) if (fresh[1].rows <= lineMax) return fresh
+    let isPassing = false
     for (const known of this.#known) {
-      if (known[1].items.size > 0) return known
-      this.#known.delete(known[0])
+      const [turnOf, { items, rows }] = known
+      if (items.size > 0 && rows <= lineMax) return known
+      isPassing ||= items.size > 0
+      if (!isPassing) this.#known.delete(turnOf)
     }
     return undefined
   }

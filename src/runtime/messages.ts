@@ -5,6 +5,11 @@ import type { BankInput } from '../compiler/promote-ports.js'
 import type { ErrorRecord } from '../base/errors.js'
 import type { PlainTensor } from '../ort/session.js'
 
+export interface InferenceWorkerData {
+  /** 0 is normal, 19 the most generous. */
+  niceness: number
+}
+
 /** A compiled model as a worker needs it. */
 export interface ServedModel {
   /** Names the artefact: a recompiled model has another id. */

@@ -2,7 +2,7 @@
  * Inference threads behind one fair queue.
  *
  *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
- *  - when all are at work, express threads take what a domain brings that had nothing waiting, and only that: who asks
+ *  - when all are at work, express threads take from domains that have no more waiting than one run takes: who asks
  *    little waits for nobody's run; the system's scheduler shares out the cores
  *  - a run is rows of one model, one bank and one shape
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
@@ -19,7 +19,7 @@ import type { RunOutcome, WorkerHandle, WorkerScript } from './worker-handle.js'
 
 export interface PoolOptions {
   workers: number
-  /** Threads for what a domain brings that had nothing waiting. */
+  /** Further threads, for domains with no more rows waiting than one run takes. */
   expressThreads?: number
   queueRows: number
   /** Rows of one run, unless a single request has more. */
@@ -54,6 +54,13 @@ interface QueuedJob extends Waiting {
 
 const RUNS_PER_JOB_MAX = 2
 
+/**
+ * On a saturated machine the thread that answers HTTP must run at once when it has something to do, which is little;
+ * inference takes whatever is left, which is almost everything. Express threads have little to do as well.
+ */
+const WORKER_NICENESS = 5
+const EXPRESS_NICENESS = 0
+
 /** Weight of the newest run in the moving estimate of rows per second. */
 const RATE_SMOOTHING = 0.1
 
@@ -73,14 +80,15 @@ export class InferencePool {
     this.#options = options
     this.#queue = new FairQueue(options.queueRows)
     const { workers, expressThreads = 0 } = options
-    this.#crew = this.#crewOf(workers)
-    this.#express = expressThreads > 0 ? [this.#crewOf(expressThreads)] : []
+    this.#crew = this.#crewOf(workers, WORKER_NICENESS)
+    this.#express = expressThreads > 0 ? [this.#crewOf(expressThreads, EXPRESS_NICENESS)] : []
   }
 
-  #crewOf (workers: number): WorkerCrew {
+  #crewOf (workers: number, niceness: number): WorkerCrew {
     const { observer, onUnloadable, script, bankBytesMax, runMsMax } = this.#options
     return new WorkerCrew({
       workers,
+      niceness,
       bankBytesMax,
       runMsMax,
       script,
@@ -208,15 +216,15 @@ export class InferencePool {
 
   #dispatch (): void {
     if (this.#crew.isLost) return this.#refuseWaiting()
-    this.#dispatchTo(this.#crew, () => this.#queue.rows > 0)
-    for (const crew of this.#express) this.#dispatchTo(crew, () => this.#queue.hasFresh)
+    this.#dispatchTo(this.#crew)
+    for (const crew of this.#express) this.#dispatchTo(crew, this.#options.runRowsMax)
   }
 
-  #dispatchTo (crew: WorkerCrew, hasWork: () => boolean): void {
-    while (hasWork()) {
-      const worker = crew.free()
-      if (worker === undefined) return
-      void this.#runOn(crew, worker, this.#queue.take(this.#options.runRowsMax))
+  #dispatchTo (crew: WorkerCrew, lineMax?: number): void {
+    for (let worker = crew.free(); worker !== undefined; worker = crew.free()) {
+      const batch = this.#queue.take(this.#options.runRowsMax, lineMax)
+      if (batch.length === 0) return
+      void this.#runOn(crew, worker, batch)
     }
   }
 

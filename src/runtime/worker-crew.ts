@@ -11,6 +11,8 @@ import type { ServedModel } from './messages.js'
 
 export interface CrewOptions {
   workers: number
+  /** Of the threads: 0 is normal, 19 the most generous. */
+  niceness: number
   /** Bytes of packed banks that each worker keeps. */
   bankBytesMax: number
   /** Longest time of one run; beyond, its thread is stuck. */
@@ -112,8 +114,9 @@ export class WorkerCrew {
 
   #start (): WorkerHandle {
     const bornAt = performance.now()
-    const { bankBytesMax, runMsMax, script } = this.#options
+    const { niceness, bankBytesMax, runMsMax, script } = this.#options
     const worker = new WorkerHandle({
+      niceness,
       bankBytesMax,
       runMsMax,
       onGone: (gone, error) => {

@@ -9,7 +9,7 @@ import { LRUCache } from 'lru-cache'
 import { fromErrorRecord } from '../base/errors.js'
 import { runtimeErrors } from './errors.js'
 import type { FoldedBank } from '../bank/fold.js'
-import type { FromWorker, ServedModel, ToWorker } from './messages.js'
+import type { FromWorker, InferenceWorkerData, ServedModel, ToWorker } from './messages.js'
 import type { PlainTensor } from '../ort/session.js'
 
 export interface WorkerScript {
@@ -17,9 +17,11 @@ export interface WorkerScript {
   workerData?: unknown
 }
 
-const INFERENCE_SCRIPT: WorkerScript = { url: new URL('./worker.js', import.meta.url) }
+const INFERENCE_SCRIPT = new URL('./worker.js', import.meta.url)
 
 export interface WorkerHandleOptions {
+  /** For the inference worker. */
+  niceness: number
   /** Bytes of packed banks that the thread keeps. */
   bankBytesMax: number
   /** Longest time of one run. */
@@ -61,7 +63,7 @@ export class WorkerHandle {
   readonly #runMsMax: number
   readonly #onStuck: WorkerHandleOptions['onStuck']
 
-  constructor ({ bankBytesMax, runMsMax, onGone, onStuck, script = INFERENCE_SCRIPT }: WorkerHandleOptions) {
+  constructor ({ niceness, bankBytesMax, runMsMax, onGone, onStuck, script }: WorkerHandleOptions) {
     this.#runMsMax = runMsMax
     this.#onStuck = onStuck
     this.#ledger = new LRUCache<string, number>({
@@ -70,7 +72,9 @@ export class WorkerHandle {
       sizeCalculation: (bytes) => bytes,
       dispose: (_bytes, key) => this.#evicted.push(key)
     })
-    this.#worker = new Worker(script.url, { workerData: script.workerData })
+    const ownData: InferenceWorkerData = { niceness }
+    const { url, workerData } = script ?? { url: INFERENCE_SCRIPT, workerData: ownData }
+    this.#worker = new Worker(url, { workerData })
     let failure = new Error('the worker thread ended')
     this.#worker.on('message', (message: FromWorker) => this.#receive(message))
     this.#worker.on('error', (error: Error) => { failure = error })

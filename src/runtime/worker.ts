@@ -6,24 +6,18 @@
  * that the ledger knows to be here.
  */
 import assert from 'node:assert'
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorRecord } from '../base/errors.js'
 import { yieldToOthers } from '../base/thread-priority.js'
 import { elementCount } from '../base/dims.js'
 import { Packer } from '../bank/pack.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
-import type { FromWorker, LoadRequest, RunRequest, ServedModel, ToWorker } from './messages.js'
-
-/**
- * On a saturated machine the thread that answers HTTP must run at once when it has something to do, which is little;
- * inference takes whatever is left, which is almost everything.
- */
-const NICENESS = 5
+import type { FromWorker, InferenceWorkerData, LoadRequest, RunRequest, ServedModel, ToWorker } from './messages.js'
 
 const port = parentPort
 assert(port !== null, 'worker.js must run in a worker thread')
 
-yieldToOthers(NICENESS)
+yieldToOthers((workerData as InferenceWorkerData).niceness)
 
 const models = new Map<string, { session: Session, served: ServedModel, packer: Packer }>()
 const banks = new Map<string, HeldBank>()

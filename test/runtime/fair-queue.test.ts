@@ -49,6 +49,21 @@ describe('FairQueue', () => {
     assert.equal(served, 'ababab')
   })
 
+  it('passes over domains with much waiting when asked for little, and lets them keep their turn', () => {
+    const queue = new FairQueue<Item>(1000)
+    add(queue, ...Array.from({ length: 9 }, () => item('a')))
+    assert.equal(domainsOf(queue.take(1)), 'a')
+    assert.deepEqual(queue.take(2, 2), [])
+    add(queue, item('b'), item('b'), item('b'), item('c'))
+    assert.equal(domainsOf(queue.take(2, 2)), 'c')
+    assert.deepEqual(queue.take(2, 2), [])
+    // As often as it likes, though its round is not over.
+    add(queue, item('c'))
+    assert.equal(domainsOf(queue.take(2, 2)), 'c')
+    assert.deepEqual(Array.from({ length: 3 }, () => domainsOf(queue.take(2))), ['bb', 'aa', 'b'])
+    assert.deepEqual([queue.rows, queue.domains], [6, 1])
+  })
+
   it('lets rows with one key share a run, up to the limit and in order', () => {
     const queue = new FairQueue<Item>(1000)
     const items = [item('a', 3), item('a', 4), item('a', 2), item('a', 1)]
@@ -152,6 +167,7 @@ describe('FairQueue', () => {
         rows: fc.integer({ min: 1, max: 9 })
       }),
       fc.record({ kind: fc.constant('take' as const), rowsMax: fc.integer({ min: 1, max: 12 }) }),
+      fc.record({ kind: fc.constant('take small' as const), lineMax: fc.integer({ min: 1, max: 12 }) }),
       fc.record({ kind: fc.constant('remove' as const), pick: fc.nat() })
     )
     fc.assert(fc.property(fc.array(operation, { maxLength: 200 }), (operations) => {
@@ -182,6 +198,15 @@ describe('FairQueue', () => {
             // Each of the four others at most twice a round: once when it comes, once in its turn.
             assert.ok(count <= 8, `${domain} was passed over ${count} times`)
           }
+          for (const domain of passedOver.keys()) if (!domains.has(domain)) passedOver.delete(domain)
+        } else if (step.kind === 'take small') {
+          const rowsOf = (domain: string) => waiting.reduce((sum, { turnOf, rows }) => sum + (turnOf === domain ? rows : 0), 0)
+          const small = new Set(waiting.map(({ turnOf }) => turnOf).filter((domain) => rowsOf(domain) <= step.lineMax))
+          const taken = queue.take(step.lineMax, step.lineMax)
+          assert.equal(taken.length === 0, small.size === 0)
+          assert.ok(taken.every(({ turnOf }) => small.has(turnOf)))
+          for (const one of taken) waiting.splice(waiting.indexOf(one), 1)
+          const domains = new Set(waiting.map(({ turnOf }) => turnOf))
           for (const domain of passedOver.keys()) if (!domains.has(domain)) passedOver.delete(domain)
         } else if (waiting.length > 0) {
           const [gone] = waiting.splice(step.pick % waiting.length, 1)
