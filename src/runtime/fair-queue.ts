@@ -104,10 +104,10 @@ export class FairQueue<Item extends Waiting> {
 
   /**
    * The items of the next run: one, or several of one domain that may share it up to `rowsMax` rows; none if empty.
-   * Domains with more than `lineMax` rows waiting are passed over, and keep their turn.
+   * Domains that `isEligible` refuses, by the rows that they have waiting, are passed over and keep their turn.
    */
-  take (rowsMax: number, lineMax = Infinity): Item[] {
-    const next = this.#nextTurn(lineMax)
+  take (rowsMax: number, isEligible: (turnOf: string, rows: number) => boolean = () => true): Item[] {
+    const next = this.#nextTurn(isEligible)
     if (next === undefined) return []
     const [turnOf, line] = next
     const [head] = line.items as Iterable<Item> as [Item]
@@ -133,12 +133,12 @@ export class FairQueue<Item extends Waiting> {
     return this.#fresh.get(turnOf) ?? this.#known.get(turnOf)
   }
 
-  #nextTurn (lineMax: number): [string, Line<Item>] | undefined {
-    for (const fresh of this.#fresh) if (fresh[1].rows <= lineMax) return fresh
+  #nextTurn (isEligible: (turnOf: string, rows: number) => boolean): [string, Line<Item>] | undefined {
+    for (const fresh of this.#fresh) if (isEligible(fresh[0], fresh[1].rows)) return fresh
     let isPassing = false
     for (const known of this.#known) {
       const [turnOf, { items, rows }] = known
-      if (items.size > 0 && rows <= lineMax) return known
+      if (items.size > 0 && isEligible(turnOf, rows)) return known
       isPassing ||= items.size > 0
       if (!isPassing) this.#known.delete(turnOf)
     }

@@ -2,8 +2,8 @@
  * Inference threads behind one fair queue.
  *
  *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
- *  - when all are at work, express threads take from domains that have no more waiting than one run takes: who asks
- *    little waits for nobody's run; the system's scheduler shares out the cores
+ *  - when all are at work, express threads take from domains that have nothing running and no more waiting than one run
+ *    takes: who asks little waits for no other's run; the system's scheduler shares out the cores
  *  - a run is rows of one model, one bank and one shape
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
  *  - a run that takes too long is given up with its thread, and not tried again
@@ -19,7 +19,7 @@ import type { RunOutcome, WorkerHandle, WorkerScript } from './worker-handle.js'
 
 export interface PoolOptions {
   workers: number
-  /** Further threads, for domains with no more rows waiting than one run takes. */
+  /** Further threads, for domains with nothing running and no more rows waiting than one run takes. */
   expressThreads?: number
   queueRows: number
   /** Rows of one run, unless a single request has more. */
@@ -71,7 +71,8 @@ export class InferencePool {
   /** None or one. */
   readonly #express: readonly WorkerCrew[]
   #isClosed = false
-  #running = 0
+  /** Runs under way, by whose turn it was. */
+  readonly #runningTurns = new Map<string, number>()
   #keptOpen = 0
   #msPerRow = 0
   #onDrained: (() => void) | undefined
@@ -173,7 +174,7 @@ export class InferencePool {
   }
 
   get #hasWork (): boolean {
-    return this.#running > 0 || this.#queue.rows > 0 || this.#keptOpen > 0
+    return this.#runningTurns.size > 0 || this.#queue.rows > 0 || this.#keptOpen > 0
   }
 
   /** Rows waiting, domains waiting, and how long the queue will take at the pace of the last runs. */
@@ -184,7 +185,8 @@ export class InferencePool {
 
   /** Of all threads, the express ones among them. */
   get workers (): { ready: number, busy: number, stuck: number, banks: number, bankBytes: number } {
-    const sum = { ready: 0, busy: this.#running, stuck: 0, banks: 0, bankBytes: 0 }
+    const busy = [...this.#runningTurns.values()].reduce((all, count) => all + count, 0)
+    const sum = { ready: 0, busy, stuck: 0, banks: 0, bankBytes: 0 }
     for (const { counts } of this.#crews) {
       for (const name of ['ready', 'stuck', 'banks', 'bankBytes'] as const) sum[name] += counts[name]
     }
@@ -217,12 +219,14 @@ export class InferencePool {
   #dispatch (): void {
     if (this.#crew.isLost) return this.#refuseWaiting()
     this.#dispatchTo(this.#crew)
-    for (const crew of this.#express) this.#dispatchTo(crew, this.#options.runRowsMax)
+    const { runRowsMax } = this.#options
+    const asksLittle = (turnOf: string, rows: number) => rows <= runRowsMax && !this.#runningTurns.has(turnOf)
+    for (const crew of this.#express) this.#dispatchTo(crew, asksLittle)
   }
 
-  #dispatchTo (crew: WorkerCrew, lineMax?: number): void {
+  #dispatchTo (crew: WorkerCrew, isEligible?: (turnOf: string, rows: number) => boolean): void {
     for (let worker = crew.free(); worker !== undefined; worker = crew.free()) {
-      const batch = this.#queue.take(this.#options.runRowsMax, lineMax)
+      const batch = this.#queue.take(this.#options.runRowsMax, isEligible)
       if (batch.length === 0) return
       void this.#runOn(crew, worker, batch)
     }
@@ -239,7 +243,7 @@ export class InferencePool {
   async #runOn (crew: WorkerCrew, worker: WorkerHandle, batch: QueuedJob[]): Promise<void> {
     const [{ job }] = batch as [QueuedJob]
     const startedAt = performance.now()
-    this.#running++
+    this.#countRun(job.turnOf, 1)
     for (const queued of batch) queued.attempts++
     try {
       const outcome = await worker.run({
@@ -253,10 +257,16 @@ export class InferencePool {
     } catch (error) {
       this.#retryOrReject(batch, !crew.has(worker) && !worker.isStuck, error)
     } finally {
-      this.#running--
+      this.#countRun(job.turnOf, -1)
       this.#dispatch()
       this.#settleDrain()
     }
+  }
+
+  #countRun (turnOf: string, change: 1 | -1): void {
+    const count = (this.#runningTurns.get(turnOf) ?? 0) + change
+    if (count === 0) this.#runningTurns.delete(turnOf)
+    else this.#runningTurns.set(turnOf, count)
   }
 
   #settle (batch: readonly QueuedJob[], { outputs, inferMs }: RunOutcome, startedAt: number): void {

@@ -19,8 +19,11 @@ const INFLATERS: Readonly<Record<string, () => Transform>> = {
 /** The widest element of a tensor. */
 const ALIGNMENT = 8
 
-/** What is known of a body's length is trusted with this much memory before it arrives. */
+/** What is announced of a body's length is trusted with this much memory before it arrives. */
 const FIRST_BYTES_MAX = 2 ** 20
+
+/** What has arrived is trusted with so many times as much: buffers that are grown out of are work for the collector. */
+const TRUST = 8
 
 /** Reads the body of a request; a content type parser of Fastify. */
 export type BodyReader = (request: FastifyRequest, payload: Readable) => Promise<Buffer>
@@ -87,15 +90,17 @@ function inflaterOf (header: string | undefined): (() => Transform) | undefined 
   })
 }
 
-/** Bytes one after another in one buffer, which doubles when it is full. */
+/** Bytes one after another in one buffer, which at least doubles when it is full. */
 class GrowingBody {
   readonly #begin: number
+  readonly #announced: number
   #buffer: Buffer
   #end: number
 
   constructor (jsonLength: number, announced: number) {
     this.#begin = jsonLength > 0 ? (ALIGNMENT - jsonLength % ALIGNMENT) % ALIGNMENT : 0
     this.#end = this.#begin
+    this.#announced = this.#begin + announced
     this.#buffer = Buffer.allocUnsafeSlow(this.#begin + Math.min(announced, FIRST_BYTES_MAX))
   }
 
@@ -106,7 +111,9 @@ class GrowingBody {
   append (chunk: Buffer): void {
     const end = this.#end + chunk.length
     if (end > this.#buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#buffer.length))
+      const { length } = this.#buffer
+      const trusted = this.#announced > end ? Math.min(this.#announced, TRUST * length) : 2 * length
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, trusted))
       this.#buffer.copy(larger, 0, 0, this.#end)
       this.#buffer = larger
     }
