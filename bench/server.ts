@@ -15,13 +15,16 @@ export interface BenchServer {
   stop (): Promise<number | null>
 }
 
-/** Starts and waits until every model is ready. */
-export async function startBenchServer (settings: Record<string, string> = {}): Promise<BenchServer> {
+/** Starts and waits until every model is ready. `execArgv` are options for Node. */
+export async function startBenchServer (
+  settings: Record<string, string> = {}, execArgv: readonly string[] = []
+): Promise<BenchServer> {
   const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-'))
   await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
   const adminKey = 'a-key-for-the-benchmarks'
   const server = fork(join(ROOT, 'dist/main.js'), ['serve', '--port', '0'], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    execArgv: [...execArgv],
     env: {
       ...process.env,
       BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
