@@ -16,6 +16,7 @@ import { isOverload, sendError } from './error-map.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
+import { DOMAIN_HEADER } from './request-domain.js'
 import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
@@ -143,10 +144,15 @@ function createValidator (): Parameters<App['setValidatorCompiler']>[0] {
 /** Bounds what all clients together can take: connections, bytes of bodies, and the pace of those that are refused. */
 function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudget): HeldRefusals {
   app.server.maxConnections = settings.connections
-  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw))
+  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownerOf(request)))
   const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
   app.addHook('preClose', async () => refusals.release())
   return refusals
+}
+
+/** Path and domain header: what is known of a request before its body. */
+function ownerOf ({ url, headers }: FastifyRequest): string {
+  return `${url.split('?')[0]} ${String(headers[DOMAIN_HEADER] ?? '')}`
 }
 
 function addHooks (app: App): void {

@@ -62,13 +62,7 @@ describe('HeldRefusals', () => {
 describe('BodyBudget', () => {
   it('counts all requests together and takes back what a closed one had', () => {
     const budget = new BodyBudget(100)
-    const open = () => {
-      const request = {} as IncomingMessage
-      const response = new EventEmitter()
-      budget.open(request, response as never)
-      return { share: budget.shareOf(request), response }
-    }
-    const [first, second] = [open(), open()]
+    const [first, second] = [open(budget, 'day'), open(budget, 'day')]
     first.share.add(60)
     assert.throws(() => second.share.add(41), hasCode('BODIES_FULL'))
     second.share.add(40)
@@ -78,7 +72,37 @@ describe('BodyBudget', () => {
     first.share.add(1000)
     assert.equal(budget.bytes, 40)
   })
+
+  it('keeps room for others when the bodies of one owner flood it, and lets one large body have it all', () => {
+    const budget = new BodyBudget(1000)
+    const flood = Array.from({ length: 12 }, () => open(budget, 'flood'))
+    const taken = flood.filter(({ share }) => {
+      try {
+        share.add(100)
+        return true
+      } catch (error) {
+        assert.ok(hasCode('BODIES_FULL')(error))
+        return false
+      }
+    })
+    assert.equal(taken.length, 8)
+    const quiet = open(budget, 'quiet')
+    quiet.share.add(150)
+    assert.throws(() => open(budget, 'flood').share.add(10), hasCode('BODIES_FULL'))
+    for (const { response } of [...taken, quiet]) response.emit('close')
+    assert.equal(budget.bytes, 0)
+    const { share } = open(budget, 'flood')
+    for (let part = 0; part < 10; part++) share.add(100)
+    assert.throws(() => share.add(1), hasCode('BODIES_FULL'))
+  })
 })
+
+function open (budget: BodyBudget, owner: string) {
+  const request = {} as IncomingMessage
+  const response = new EventEmitter()
+  budget.open(request, response as never, owner)
+  return { share: budget.shareOf(request), response }
+}
 
 describe('RowEstimates', () => {
   it('judges by the bodies before, and guesses one row when it knows nothing', () => {

@@ -1,6 +1,13 @@
-/** How many bytes of request bodies are in memory, of all requests together, from their arrival to their answer. */
+/**
+ * How many bytes of request bodies are in memory, of all requests together, from their arrival to their answer.
+ *
+ * A flood of one owner's bodies leaves room for the others: an owner of several requests may hold SHARE times what is
+ * still free (dynamic threshold, Choudhury & Hahne 1998, as in runtime/fair-queue.ts).
+ */
 import { httpErrors } from '../errors.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+
+const SHARE = 4
 
 export interface BodyShare {
   /** Counts bytes that have arrived, or that inflating has made. Throws BODIES_FULL. */
@@ -10,6 +17,7 @@ export interface BodyShare {
 export class BodyBudget {
   readonly #bytesMax: number
   readonly #shares = new WeakMap<IncomingMessage, BodyShare>()
+  readonly #bytesOf = new Map<string, number>()
   #bytes = 0
 
   constructor (bytesMax: number) {
@@ -21,26 +29,39 @@ export class BodyBudget {
     return this.#bytes
   }
 
-  /** Gives a request its share, empty at first; it comes back when the answer is written or the client gone. */
-  open (request: IncomingMessage, response: Pick<ServerResponse, 'once'>): void {
+  /**
+   * Gives a request its share, empty at first; it comes back when the answer is written or the client gone. `owner`
+   * says whom a flood of such requests is put down to.
+   */
+  open (request: IncomingMessage, response: Pick<ServerResponse, 'once'>, owner: string): void {
     let own = 0
     let isClosed = false
     response.once('close', () => {
       isClosed = true
-      this.#bytes -= own
+      this.#count(owner, -own)
     })
     this.#shares.set(request, {
       add: (bytes) => {
         if (isClosed) return
-        if (this.#bytes + bytes > this.#bytesMax) {
+        const free = this.#bytesMax - this.#bytes
+        const held = this.#bytesOf.get(owner) ?? 0
+        const isWithinShare = held === own || held + bytes <= SHARE * free
+        if (bytes > free || !isWithinShare) {
           throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
             expected: `at most ${this.#bytesMax} bytes at once`
           })
         }
         own += bytes
-        this.#bytes += bytes
+        this.#count(owner, bytes)
       }
     })
+  }
+
+  #count (owner: string, bytes: number): void {
+    this.#bytes += bytes
+    const held = (this.#bytesOf.get(owner) ?? 0) + bytes
+    if (held === 0) this.#bytesOf.delete(owner)
+    else this.#bytesOf.set(owner, held)
   }
 
   /** Only for requests that were opened. */
