@@ -77,7 +77,7 @@ export const settingsShape = {
     minimum: 0,
     maximum: WORKERS_MAX,
     default: 1,
-    description: 'Further inference threads, for domains with little waiting: those wait for no other\'s run'
+    description: 'Further inference threads, for domains that ask little while others ask much'
   }),
   foldBudget: Type.Number({
     minimum: 0,

@@ -49,6 +49,13 @@ export class FairQueue<Item extends Waiting> {
     return [...this.#fresh.values(), ...this.#known.values()].filter(({ items }) => items.size > 0).length
   }
 
+  /** True when some domain has more than so many rows waiting. */
+  hasLineAbove (rows: number): boolean {
+    for (const line of this.#fresh.values()) if (line.rows > rows) return true
+    for (const line of this.#known.values()) if (line.rows > rows) return true
+    return false
+  }
+
   /**
    * Lets in the parts of one request, all or none, whatever their turns. Throws REQUEST_TOO_MANY_ROWS for what could
    * never fit, QUEUE_FULL for what does not fit now.

@@ -2,6 +2,7 @@
 import type { FoldedBank } from '../bank/fold.js'
 import type { PlainTensor } from '../ort/session.js'
 import type { ServedModel } from './messages.js'
+import type { Waiting } from './fair-queue.js'
 
 export interface Job {
   /** Whose turn it takes; in practice `model@domain`. */
@@ -27,4 +28,24 @@ export interface JobResult {
   startedAt: number
   /** Rows of the run that it shared, its own among them. */
   runRows: number
+}
+
+/** A job that has come in. */
+export interface QueuedJob extends Waiting {
+  readonly job: Job
+  readonly enqueuedAt: number
+  attempts: number
+  resolve (result: JobResult): void
+  reject (error: unknown): void
+}
+
+/** The job as the queue takes it, and the promise that it settles. */
+export function enqueue (job: Job): { item: QueuedJob, result: Promise<JobResult> } {
+  const { turnOf, runKey, rows } = job
+  const enqueuedAt = performance.now()
+  let item: QueuedJob | undefined
+  const result = new Promise<JobResult>((resolve, reject) => {
+    item = { job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject }
+  })
+  return { item: item!, result }
 }

@@ -2,8 +2,8 @@
  * Inference threads behind one fair queue.
  *
  *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
- *  - when all are at work, express threads take from domains that have nothing running and no more waiting than one run
- *    takes: who asks little waits for no other's run; the system's scheduler shares out the cores
+ *  - while some domain floods the server, express threads take from those that have no more waiting than one run takes
+ *    and nothing running: who asks little waits for no flood's run; the scheduler shares out the cores
  *  - a run is rows of one model, one bank and one shape
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
  *  - a run that takes too long is given up with its thread, and not tried again
@@ -11,48 +11,17 @@
  */
 import { runtimeErrors } from './errors.js'
 import { concatenateRows, sliceRows } from '../ort/rows.js'
-import { FairQueue, type Waiting } from './fair-queue.js'
+import { FairQueue } from './fair-queue.js'
+import { enqueue, type Job, type JobResult, type QueuedJob } from './job.js'
 import { WorkerCrew } from './worker-crew.js'
-import type { Job, JobResult } from './job.js'
 import type { ServedModel } from './messages.js'
-import type { RunOutcome, WorkerHandle, WorkerScript } from './worker-handle.js'
-
-export interface PoolOptions {
-  workers: number
-  /** Further threads, for domains with nothing running and no more rows waiting than one run takes. */
-  expressThreads?: number
-  queueRows: number
-  /** Rows of one run, unless a single request has more. */
-  runRowsMax: number
-  /** Bytes of packed banks that each worker keeps. */
-  bankBytesMax: number
-  /** Longest time of one run, in ms. */
-  runMsMax: number
-  observer?: PoolObserver
-  /** Mends what a new thread could not load, which then tries once more; without it nothing is mended. */
-  onUnloadable? (model: ServedModel, error: unknown): Promise<void>
-  /** What the threads run, if not the inference worker. */
-  script?: WorkerScript
-}
-
-/** Told of what happens, for metrics and logs; must not throw. */
-export interface PoolObserver {
-  onRun? (run: { modelName: string, rows: number, requests: number, inferMs: number }): void
-  onWorkerGone? (error: Error, restartMs: number): void
-  /** `stuck` threads are set aside now. */
-  onWorkerStuck? (stuck: number): void
-  onDropped? (): void
-}
-
-interface QueuedJob extends Waiting {
-  readonly job: Job
-  readonly enqueuedAt: number
-  attempts: number
-  resolve (result: JobResult): void
-  reject (error: unknown): void
-}
+import type { PoolOptions } from './pool-options.js'
+import type { RunOutcome, WorkerHandle } from './worker-handle.js'
 
 const RUNS_PER_JOB_MAX = 2
+
+/** A domain with more runs than this waiting floods the server. */
+const FLOOD_RUNS = 8
 
 /**
  * On a saturated machine the thread that answers HTTP must run at once when it has something to do, which is little;
@@ -118,12 +87,9 @@ export class InferencePool {
   async submit (jobs: readonly Job[], signal?: AbortSignal, isLetIn = false): Promise<JobResult[]> {
     if (this.#isClosed && !isLetIn) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
     signal?.throwIfAborted()
-    const enqueuedAt = performance.now()
-    const queued: QueuedJob[] = []
-    const results = jobs.map((job) => new Promise<JobResult>((resolve, reject) => {
-      const { turnOf, runKey, rows } = job
-      queued.push({ job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject })
-    }))
+    const all = jobs.map((job) => enqueue(job))
+    const queued = all.map(({ item }) => item)
+    const results = all.map(({ result }) => result)
     if (isLetIn) for (const item of queued) this.#queue.putBack(item)
     else this.#queue.add(queued)
     const drop = () => this.#drop(queued, signal?.reason)
@@ -138,6 +104,19 @@ export class InferencePool {
     } finally {
       signal?.removeEventListener('abort', drop)
     }
+  }
+
+  /** Runs a job on every thread that is idle, so that later ones find everything allocated. */
+  async warmUp (job: Job): Promise<void> {
+    const results: Array<Promise<JobResult>> = []
+    for (const crew of this.#crews) {
+      for (let worker = crew.free(); worker !== undefined; worker = crew.free()) {
+        const { item, result } = enqueue(job)
+        results.push(result)
+        void this.#runOn(crew, worker, [item])
+      }
+    }
+    await Promise.all(results)
   }
 
   /** Runs `work`, which submits one part after another; closing waits for it. Throws POOL_CLOSED. */
@@ -221,6 +200,7 @@ export class InferencePool {
     this.#dispatchTo(this.#crew)
     const { runRowsMax } = this.#options
     const asksLittle = (turnOf: string, rows: number) => rows <= runRowsMax && !this.#runningTurns.has(turnOf)
+    if (!this.#queue.hasLineAbove(FLOOD_RUNS * runRowsMax)) return
     for (const crew of this.#express) this.#dispatchTo(crew, asksLittle)
   }
 

@@ -17,7 +17,7 @@ import type { ModelEntry } from '../models/repository.js'
 import type { ReadyModel } from './served-models.js'
 
 export interface ObtainParts {
-  settings: Pick<Settings, 'cacheDir' | 'expressThreads' | 'foldBudget' | 'workers'>
+  settings: Pick<Settings, 'cacheDir' | 'foldBudget'>
   logger: Logger
   signal: AbortSignal
 }
@@ -112,15 +112,13 @@ async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logg
   logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
 }
 
-/** One run per thread and input size, so that the first request finds everything allocated. */
+/** One run per idle thread and input size, so that the first request finds everything allocated. */
 async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
   const { artefact, entry } = model
   const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
   for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const job = loneRow(model, '', bank, feeds, artefact.outputs.map(({ name }) => name))
-    const { workers, expressThreads } = parts.settings
-    // Each in a turn of its own, so that express threads take theirs.
-    await parts.pool.submit(Array.from({ length: workers + expressThreads }, (_, at) => ({ ...job, turnOf: `${at}` })))
+    await parts.pool.warmUp(job)
   }
 }

@@ -55,6 +55,7 @@ describe('FairQueue', () => {
     const small = (_turnOf: string, rows: number) => rows <= 2
     assert.equal(domainsOf(queue.take(1)), 'a')
     assert.deepEqual(queue.take(2, small), [])
+    assert.deepEqual([queue.hasLineAbove(7), queue.hasLineAbove(8)], [true, false])
     add(queue, item('b'), item('b'), item('b'), item('c'))
     assert.equal(domainsOf(queue.take(2, small)), 'c')
     assert.deepEqual(queue.take(2, small), [])

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
-import { InferencePool, type PoolObserver, type PoolOptions } from '#src/runtime/pool.js'
+import { InferencePool } from '#src/runtime/pool.js'
 import type { Job } from '#src/runtime/job.js'
+import type { PoolObserver, PoolOptions } from '#src/runtime/pool-options.js'
 import { hasCode } from '../support/errors.js'
 import { CRASH, FAIL } from './fixtures/commands.js'
 
@@ -113,16 +114,27 @@ describe('InferencePool', () => {
 
   it('serves a domain with little waiting on the express thread, beside a flood, and nothing else there', async (t) => {
     const h = await harness(t, { workers: 1, expressThreads: 1 })
-    const parts = Array.from({ length: 12 }, (_, at) => job([at], 1, { turnOf: 'flood', runKey: undefined }))
+    const parts = Array.from({ length: 70 }, (_, at) => job([at], 1, { turnOf: 'flood', runKey: undefined }))
     const flood = h.pool.submit(parts)
-    assert.deepEqual([h.pool.workers.ready, h.pool.workers.busy, h.pool.backlog.rows], [2, 1, 11])
+    assert.deepEqual([h.pool.workers.ready, h.pool.workers.busy, h.pool.backlog.rows], [2, 1, 69])
     const first = submit(h, 'quiet', job([0], 2))
-    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 11])
+    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 69])
     const second = submit(h, 'later', job([0], 3))
-    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 12])
+    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 70])
     h.open(100)
-    assert.deepEqual([await first, await second, (await flood).length], [[2], [3], 12])
-    assert.equal(h.runs.length, 14)
+    assert.deepEqual([await first, await second, (await flood).length], [[2], [3], 70])
+    assert.equal(h.runs.length, 72)
+  })
+
+  it('warms up every idle thread, the express ones too, and leaves those at work alone', async (t) => {
+    const h = await harness(t, { workers: 2, expressThreads: 1 })
+    const running = submit(h, 'a', job([1]))
+    const warm = h.pool.warmUp(job([2]))
+    assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [3, 0])
+    h.open(100)
+    await Promise.all([running, warm])
+    assert.equal(h.runs.length, 3)
+    await assert.rejects(h.pool.warmUp(job([FAIL])), hasCode('TEST_FAILED'))
   })
 
   it('replaces an express thread that ended and runs its work again', async (t) => {
