@@ -1,5 +1,6 @@
 /** One kept-alive connection per client to a server under measurement. */
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
+import { ask } from './ask.js'
 
 export class Client {
   readonly #agent: Agent
@@ -13,20 +14,18 @@ export class Client {
   }
 
   /** The body of the answer. Rejects for a status of 300 and more. */
-  call (method: string, path: string, body?: Uint8Array, headers: Record<string, string> = {}): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
-      const sent = request(`${this.#address}${path}`, {
-        method, agent: this.#agent, headers: { ...headers, authorization: this.#authorization }
-      }, (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => {
-          const answer = Buffer.concat(chunks)
-          if (response.statusCode! < 300) resolve(answer)
-          else reject(new Error(`${method} ${path}: ${response.statusCode} ${answer.toString()}`))
-        })
-      })
-      sent.on('error', reject).end(body)
+  async call (
+    method: string, path: string, body?: Uint8Array, headers: Record<string, string> = {}
+  ): Promise<Buffer> {
+    const answer = await ask({
+      method,
+      url: `${this.#address}${path}`,
+      agent: this.#agent,
+      headers: { ...headers, authorization: this.#authorization },
+      ...(body === undefined ? {} : { body })
     })
+    if (answer.status < 300) return answer.body
+    throw new Error(`${method} ${path}: ${answer.status} ${answer.body.toString()}`)
   }
 
   close (): void {

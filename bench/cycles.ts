@@ -4,13 +4,13 @@
  *
  *   npm run bench:cycles [-- --cycles 10000]
  */
-import { readFileSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { variantOf } from '../test/support/signs.js'
 import { Client } from './client.js'
-import { signsRequest, startBenchServer } from './server.js'
+import { memoryOf, signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({ options: { cycles: { type: 'string', default: '10000' } } })
 const cycles = Number(values.cycles)
@@ -40,21 +40,17 @@ try {
 /** Memory in MiB after each tenth. */
 async function run (bank: Buffer): Promise<number[]> {
   const memory: number[] = []
-  const headerEnd = 8 + Number(bank.readBigUInt64LE(0))
-  const header = JSON.parse(bank.toString('utf8', 8, headerEnd)) as Record<string, { data_offsets: number[] }>
-  const at = headerEnd + header[Object.keys(header).find((key) => key.endsWith('.running_mean'))!]!.data_offsets[0]!
   const { body, headers } = signsRequest(1)
   for (let cycle = 1; cycle <= cycles; cycle++) {
     const url = `/admin/models/traffic-signs/domains/cycle-${cycle}`
     for (const version of [1, 2]) {
-      bank.writeFloatLE(cycle + version / 2, at)
-      await client.call('PUT', url, bank, octets)
+      await client.call('PUT', url, variantOf(bank, cycle + version / 2), octets)
     }
     await client.call('POST', `${url}/activate`, Buffer.from('{"version":1}'), { 'content-type': 'application/json' })
     await client.call('POST', '/v2/models/traffic-signs/infer', body, { ...headers, 'x-domain': `cycle-${cycle}` })
     await client.call('DELETE', url)
     if (cycle % Math.max(1, Math.floor(cycles / REPORTS)) > 0) continue
-    memory.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]) / 1024)
+    memory.push(memoryOf(server).rss)
     console.log(`${cycle} cycles: ${memory.at(-1)!.toFixed(0)} MiB`)
   }
   return memory

@@ -4,17 +4,17 @@
  *
  *   npm run bench:flood [-- --model traffic-signs|resnet50 --seconds 10 --connections 256]
  */
-import { readFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { markdownTable, quantile } from '#src/cli/measure.js'
+import { ask } from './ask.js'
 import { Client } from './client.js'
 import { makeLoad } from './load.js'
 import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
-import { pictureRequest, signsRequest, startBenchServer } from './server.js'
+import { memoryOf, pictureRequest, signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({
   options: {
@@ -79,30 +79,21 @@ async function observe (name: string): Promise<void> {
   const end = performance.now() + seconds * 1000
   const { body, headers } = requestOf(1)
   const [own, livez] = await Promise.all([
-    latencies(end, () => send('POST', url, { ...headers, 'x-domain': quiet }, body)),
-    latencies(end, () => send('GET', `${server.address}/livez`, {}))
+    latencies(end, () => ask({ method: 'POST', url, headers: { ...headers, 'x-domain': quiet }, body, agent })),
+    latencies(end, () => ask({ method: 'GET', url: `${server.address}/livez`, agent }))
   ])
-  const memory = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]
   const times = [own, livez].map((all) => [quantile(all.ms, 0.5).toFixed(1), quantile(all.ms, 0.99).toFixed(1)])
-  rows.push([name, ...times[0]!, String(own.failed), ...times[1]!, (Number(memory) / 1024).toFixed(0)])
+  rows.push([name, ...times[0]!, String(own.failed), ...times[1]!, memoryOf(server).rss.toFixed(0)])
 }
 
-async function latencies (end: number, ask: () => Promise<number>): Promise<{ ms: number[], failed: number }> {
+async function latencies (end: number, request: () => Promise<{ status: number }>): Promise<{ ms: number[], failed: number }> {
   const ms: number[] = []
   let failed = 0
   while (performance.now() < end) {
     const begin = performance.now()
-    if (await ask() !== 200) failed++
+    if ((await request()).status !== 200) failed++
     ms.push(performance.now() - begin)
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   }
   return { ms, failed }
-}
-
-function send (method: string, to: string, headers: Record<string, string>, body?: Buffer): Promise<number> {
-  return new Promise((resolve, reject) => {
-    request(to, { method, headers, agent }, (response) => {
-      response.resume().on('end', () => resolve(response.statusCode!))
-    }).on('error', reject).end(body)
-  })
 }

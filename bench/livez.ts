@@ -5,8 +5,8 @@
  *
  *   npm run bench:livez [-- --seconds 10]
  */
-import { request } from 'node:http'
 import { parseArgs } from 'node:util'
+import { ask } from './ask.js'
 import { makeLoad } from './load.js'
 import { quantile } from '#src/cli/measure.js'
 import { signsRequest, startBenchServer } from './server.js'
@@ -55,15 +55,9 @@ async function livezLatencies (seconds: number): Promise<number[]> {
   const end = performance.now() + seconds * 1000
   while (performance.now() < end) {
     const begin = performance.now()
-    await get(`${server.address}/livez`)
+    await ask({ method: 'GET', url: `${server.address}/livez` })
     latencies.push(performance.now() - begin)
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   }
   return latencies
-}
-
-function get (url: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    request(url, (response) => response.resume().on('end', resolve)).on('error', reject).end()
-  })
 }

@@ -14,7 +14,7 @@ import { parseArgs } from 'node:util'
 import sharp from 'sharp'
 import { quantile } from '#src/cli/measure.js'
 import { seededUniform } from '../test/support/random.js'
-import { startBenchServer, type BenchServer } from './server.js'
+import { memoryOf, startBenchServer } from './server.js'
 import type { ImageToImageManifest } from '#src/models/manifest.js'
 
 const { values } = parseArgs({
@@ -46,14 +46,14 @@ try {
   console.log(`${width} x ${height}, ${(jpeg.length / MIB).toFixed(1)} MiB as JPEG`)
   const small = await sharp(jpeg).resize(64, 64).png().toBuffer()
   await predict(small, 'image/png')
-  const before = await memory(server)
+  const before = memoryOf(server)
   await writeFile(`/proc/${server.pid}/clear_refs`, '5')
   const meanwhile = watch(small)
   const begin = performance.now()
   const response = await predict(jpeg, values.type, { 'x-progress-key': 'large' })
   const seconds = (performance.now() - begin) / 1000
   const { pictures, livez, progress } = await meanwhile.stop()
-  const after = await memory(server)
+  const after = memoryOf(server)
   console.log(`answered in ${seconds.toFixed(1)} s: ${(response.body.length / MIB).toFixed(1)} MiB of ${values.type}`)
   console.log(`server-timing: ${response.timing}`)
   console.log(`memory: ${before.rss.toFixed(0)} MiB before, ${after.peak.toFixed(0)} MiB at the peak; ` +
@@ -126,13 +126,6 @@ function watch (small: Buffer): { stop (): Promise<{ pictures: number[], livez: 
       return result
     }
   }
-}
-
-/** Resident memory now and at its peak since the last reset, in MiB. */
-async function memory ({ pid }: BenchServer): Promise<{ rss: number, peak: number }> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8')
-  const read = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)![1]) / 1024
-  return { rss: read('VmRSS'), peak: read('VmHWM') }
 }
 
 async function seams (jpeg: Buffer, answer: Buffer): Promise<string> {

@@ -1,6 +1,7 @@
 /** A server in a process of its own, over a copy of the shipped domains, for benchmarks that measure from outside. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -58,6 +59,13 @@ export async function startBenchServer (
       return code
     }
   }
+}
+
+/** Resident memory now and at its peak since the last reset, in MiB. */
+export function memoryOf ({ pid }: BenchServer): { rss: number, peak: number } {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const read = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)![1]) / 1024
+  return { rss: read('VmRSS'), peak: read('VmHWM') }
 }
 
 /** A binary request of the Open Inference Protocol with random pixels, for traffic-signs. */

@@ -5,14 +5,15 @@
  *
  *   npm run bench:soak [-- --requests 100000 --connections 64 --domains 50]
  */
-import { readFileSync } from 'node:fs'
-import { Agent, request } from 'node:http'
+import { Agent } from 'node:http'
 import { parseArgs } from 'node:util'
 import { quantile } from '#src/cli/measure.js'
 import { seededUniform } from '#src/compiler/sample-inputs.js'
+import { variantOf } from '../test/support/signs.js'
+import { ask } from './ask.js'
 import { Client } from './client.js'
 import { sendHostile } from './hostile.js'
-import { signsRequest, startBenchServer } from './server.js'
+import { memoryOf, signsRequest, startBenchServer } from './server.js'
 
 const { values } = parseArgs({
   options: {
@@ -60,15 +61,11 @@ try {
 async function registerDomains (count: number): Promise<Map<string, Buffer>> {
   const admin = new Client(server)
   const bank = await admin.call('GET', '/admin/models/traffic-signs/domains/fog/versions/1')
-  const headerEnd = 8 + Number(bank.readBigUInt64LE(0))
-  const header = JSON.parse(bank.toString('utf8', 8, headerEnd)) as Record<string, { data_offsets: number[] }>
-  const name = Object.keys(header).find((key) => key.endsWith('.running_mean'))!
   const expected = new Map<string, Buffer>()
   for (let index = 0; index < count; index++) {
     const domain = `soak-${index}`
-    bank.writeFloatLE(index / 10, headerEnd + header[name]!.data_offsets[0]!)
     const type = { 'content-type': 'application/octet-stream' }
-    await admin.call('PUT', `/admin/models/traffic-signs/domains/${domain}`, bank, type)
+    await admin.call('PUT', `/admin/models/traffic-signs/domains/${domain}`, variantOf(bank, index / 10), type)
     expected.set(domain, (await infer(domain)).body)
   }
   admin.close()
@@ -98,19 +95,8 @@ async function client (expected: ReadonlyMap<string, Buffer>): Promise<void> {
 
 function infer (domain: string): Promise<{ status: number, body: Buffer }> {
   const { body, headers } = signsRequest(1)
-  return ask('POST', '/v2/models/traffic-signs/infer', { ...headers, 'x-domain': domain }, body)
-}
-
-function ask (
-  method: string, path: string, headers: Record<string, string>, body?: Buffer, over?: Agent
-): Promise<{ status: number, body: Buffer }> {
-  return new Promise((resolve, reject) => {
-    request(`${server.address}${path}`, { method, headers, agent: over ?? agent }, (response) => {
-      const chunks: Buffer[] = []
-      response.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject)
-        .on('end', () => resolve({ status: response.statusCode!, body: Buffer.concat(chunks) }))
-    }).on('error', reject).end(body)
-  })
+  const url = `${server.address}/v2/models/traffic-signs/infer`
+  return ask({ method: 'POST', url, headers: { ...headers, 'x-domain': domain }, body, agent })
 }
 
 function count (status: number): void {
@@ -122,9 +108,9 @@ async function watchServer (): Promise<void> {
   const own = new Agent({ keepAlive: true })
   while (!over.signal.aborted) {
     const begin = performance.now()
-    await ask('GET', '/livez', {}, undefined, own)
+    await ask({ method: 'GET', url: `${server.address}/livez`, agent: own })
     livez.push(performance.now() - begin)
-    memory.push(Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.pid}/status`, 'utf8'))![1]) / 1024)
+    memory.push(memoryOf(server).rss)
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS))
   }
   own.destroy()

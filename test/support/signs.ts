@@ -8,21 +8,22 @@ import type { TestContext } from 'node:test'
 export const SIGNS_KEY = 'a-key-for-the-tests-only'
 export const AUTHORIZED = { authorization: `Bearer ${SIGNS_KEY}` }
 
-/** A fresh folder with a copy of the shipped domains, and settings for a server in it. */
+/** Settings for a server of one worker in a folder, which gets a copy of the shipped domains. */
+export async function signsSettings (folder: string): Promise<Record<string, string>> {
+  const { modelsDir } = await shipSigns(folder)
+  return {
+    BANKSWITCH_MODELS_DIR: modelsDir,
+    BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
+    BANKSWITCH_WORKERS: '1'
+  }
+}
+
+/** A fresh folder with such a server's settings, and a key for it. */
 export async function signsFolder (
   t: Pick<TestContext, 'after'>
 ): Promise<{ folder: string, settings: Record<string, string> }> {
   const folder = await temporaryFolder(t)
-  const { modelsDir } = await shipSigns(folder)
-  return {
-    folder,
-    settings: {
-      BANKSWITCH_MODELS_DIR: modelsDir,
-      BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
-      BANKSWITCH_ADMIN_KEY: SIGNS_KEY,
-      BANKSWITCH_WORKERS: '1'
-    }
-  }
+  return { folder, settings: { ...await signsSettings(folder), BANKSWITCH_ADMIN_KEY: SIGNS_KEY } }
 }
 
 /** A valid bank of the shipped model. */
