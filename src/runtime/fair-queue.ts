@@ -5,12 +5,11 @@
  *  - domains take turns: the one served longest ago is next, and one turn serves at most `rowsMax` of its rows
  *  - a domain that had nothing waiting goes first, once a round: who asks little does not wait behind who asks much
  *    (new and old flows of FQ-CoDel, RFC 8290, 4.2)
- *  - a domain that waits already may grow to SHARE times what is still free, so a flood of one always leaves room for
- *    the others (dynamic threshold, Choudhury & Hahne 1998); the first request of a domain only needs to fit
+ *  - a domain that waits already may grow to a share of what is still free, so a flood of one always leaves room for
+ *    the others (base/dynamic-threshold.ts); the first request of a domain only needs to fit
  */
+import { isWithinShare } from '../base/dynamic-threshold.js'
 import { runtimeErrors } from './errors.js'
-
-const SHARE = 4
 
 const GUESS_SHARE = 1 / 16
 
@@ -51,6 +50,7 @@ export class FairQueue<Item extends Waiting> {
 
   /** True when some domain has more than so many rows waiting. */
   hasLineAbove (rows: number): boolean {
+    if (this.#rows <= rows) return false
     for (const line of this.#fresh.values()) if (line.rows > rows) return true
     for (const line of this.#known.values()) if (line.rows > rows) return true
     return false
@@ -89,8 +89,8 @@ export class FairQueue<Item extends Waiting> {
   #requireRoomFor (turnOf: string, rows: number, all: number): void {
     const line = this.#lineOf(turnOf)
     const free = this.#rowsLimit - this.#rows
-    const isWithinShare = line === undefined || line.items.size === 0 || line.rows + rows <= SHARE * free
-    if (all <= free && isWithinShare) return
+    const isFirst = line === undefined || line.items.size === 0
+    if (all <= free && (isFirst || isWithinShare(line.rows + rows, free))) return
     throw runtimeErrors.QUEUE_FULL('the server has no room for more requests now', {
       expected: `at most ${this.#rowsLimit} rows waiting`, received: this.#rows + all
     })

@@ -1,13 +1,12 @@
 /**
  * How many bytes of request bodies are in memory, of all requests together, from their arrival to their answer.
  *
- * A flood of one owner's bodies leaves room for the others: an owner of several requests may hold SHARE times what is
- * still free (dynamic threshold, Choudhury & Hahne 1998, as in runtime/fair-queue.ts).
+ * A flood of one owner's bodies leaves room for the others: an owner of several requests may hold only a share of what
+ * is still free.
  */
+import { isWithinShare } from '../../base/dynamic-threshold.js'
 import { httpErrors } from '../errors.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-
-const SHARE = 4
 
 export interface BodyShare {
   /** Counts bytes that have arrived, or that inflating has made. Throws BODIES_FULL. */
@@ -45,8 +44,7 @@ export class BodyBudget {
         if (isClosed) return
         const free = this.#bytesMax - this.#bytes
         const held = this.#bytesOf.get(owner) ?? 0
-        const isWithinShare = held === own || held + bytes <= SHARE * free
-        if (bytes > free || !isWithinShare) {
+        if (bytes > free || (held !== own && !isWithinShare(held + bytes, free))) {
           throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
             expected: `at most ${this.#bytesMax} bytes at once`
           })
