@@ -2,13 +2,13 @@
 import { writeFile } from 'node:fs/promises'
 import type { ParseArgsConfig } from 'node:util'
 import { optionsShape, parseOptions, type CalibrationOptions } from '../calibration/options.js'
-import { loadSettings } from '../config/load.js'
-import { environmentName, flagName } from '../config/schema.js'
+import { flagName, type Settings } from '../config/schema.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 import { calibrateRemotely } from './calibrate-remotely.js'
 import { parseCommandLine } from './command-line.js'
+import { loadCommandSettings } from './settings.js'
 import { readUploads } from './read-uploads.js'
 import { textTable } from './table.js'
 import type { CalibrationResult, Uploads } from '../serving/calibrations.js'
@@ -49,7 +49,7 @@ interface Arguments {
 /** Throws CONFIG_INVALID, what start-up throws and what a calibration throws. */
 async function calibrate (argv: string[]): Promise<number> {
   const given = parseArguments(argv)
-  const settings = loadSettings({ ...process.env, [environmentName('workers')]: '1' }, [])
+  const settings = loadCommandSettings()
   const uploads = await readUploads(given.paths)
   const bar = progressBar()
   const { model, domain, url, out, options } = given
@@ -102,7 +102,7 @@ function parseArguments (argv: string[]): Arguments {
 }
 
 async function calibrateHere (
-  settings: ReturnType<typeof loadSettings>, { model, domain, options, out }: Arguments, uploads: Uploads,
+  settings: Settings, { model, domain, options, out }: Arguments, uploads: Uploads,
   onProgress: (share: number) => void
 ): Promise<CalibrationResult> {
   const logger = createLogger('error', process.stderr)

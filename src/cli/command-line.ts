@@ -3,16 +3,16 @@ import { readFile } from 'node:fs/promises'
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { configErrors } from '../config/load.js'
 
-type Options = NonNullable<ParseArgsConfig['options']>
-type Parsed<Given extends Options> = ReturnType<typeof parseArgs<{ allowPositionals: true, options: Given }>>
+export type CommandOptions = NonNullable<ParseArgsConfig['options']>
+type Parsed<Given extends CommandOptions> = ReturnType<typeof parseArgs<{ allowPositionals: true, options: Given }>>
 
-export interface CommandLine<Given extends Options> extends Pick<Parsed<Given>, 'values' | 'positionals'> {
+export interface CommandLine<Given extends CommandOptions> extends Pick<Parsed<Given>, 'values' | 'positionals'> {
   /** The error for arguments that are wrong in a way that only the command knows. */
   wrong (why: string): Error
 }
 
 /** Throws CONFIG_INVALID for an unknown option, or one without its value. */
-export function parseCommandLine<const Given extends Options> (
+export function parseCommandLine<const Given extends CommandOptions> (
   argv: string[], help: string, options: Given
 ): CommandLine<Given> {
   const wrong = (why: string) => configErrors.CONFIG_INVALID(`${why}\n\n${help}`)

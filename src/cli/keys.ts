@@ -1,11 +1,11 @@
 /** `bankswitch keys`: the file of keys, which a running server reads again when it changes. */
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { SCOPES, type Scope } from '../access/caller.js'
 import { accessErrors } from '../access/errors.js'
 import { changeKeyFile, readKeyFile } from '../access/key-file.js'
 import { hashOf, makeKey } from '../access/key-text.js'
 import { configErrors, loadSettings } from '../config/load.js'
+import { parseCommandLine, type CommandOptions } from './command-line.js'
 import { textTable } from './table.js'
 import type { KeyRecord } from '../access/key-record.js'
 
@@ -39,24 +39,19 @@ function wrong (why: string): Error {
   return configErrors.CONFIG_INVALID(`${why}\n\n${KEYS_HELP}`)
 }
 
-function parsed<Result> (parse: () => Result): Result {
-  try {
-    return parse()
-  } catch (cause) {
-    throw wrong((cause as Error).message)
-  }
+function parseFlags<const Given extends CommandOptions> (args: string[], options: Given) {
+  const { values, positionals: [stray] } = parseCommandLine(args, KEYS_HELP, options)
+  if (stray !== undefined) throw wrong(`'${stray}' is no option`)
+  return values
 }
 
 async function add (path: string, args: string[]): Promise<number> {
-  const { values } = parsed(() => parseArgs({
-    args,
-    options: {
-      scope: { type: 'string', multiple: true, default: [] },
-      model: { type: 'string', multiple: true, default: [] },
-      label: { type: 'string', default: '' },
-      expires: { type: 'string' }
-    }
-  }))
+  const values = parseFlags(args, {
+    scope: { type: 'string', multiple: true, default: [] },
+    model: { type: 'string', multiple: true, default: [] },
+    label: { type: 'string', default: '' },
+    expires: { type: 'string' }
+  })
   const scopes = [...new Set(values.scope)]
   const unknown = scopes.find((scope) => !SCOPES.includes(scope as Scope))
   if (scopes.length === 0 || unknown !== undefined) {
@@ -90,7 +85,7 @@ function instantOf (text: string, now: number): string {
 }
 
 async function list (path: string, args: string[]): Promise<number> {
-  const { values } = parsed(() => parseArgs({ args, options: { json: { type: 'boolean', default: false } } }))
+  const values = parseFlags(args, { json: { type: 'boolean', default: false } })
   const now = Date.now()
   const shown = (await readKeyFile(path) ?? []).map(({ hash: _hash, ...record }) => ({
     ...record, expired: record.expiresAt !== undefined && Date.parse(record.expiresAt) <= now
@@ -112,7 +107,7 @@ async function list (path: string, args: string[]): Promise<number> {
 }
 
 async function revoke (path: string, args: string[]): Promise<number> {
-  const { positionals } = parsed(() => parseArgs({ args, allowPositionals: true, options: {} }))
+  const { positionals } = parseCommandLine(args, KEYS_HELP, {})
   const [id] = positionals
   if (id === undefined || positionals.length > 1) throw wrong('one id is needed')
   await changeKeyFile(path, (known) => {

@@ -1,10 +1,9 @@
 /** `bankswitch register`: a bank into the store, without a server. */
-import { environmentName } from '../config/schema.js'
-import { loadSettings } from '../config/load.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 import { parseCommandLine, readNamedFile } from './command-line.js'
+import { loadCommandSettings } from './settings.js'
 
 const REGISTER_HELP = `bankswitch register --model M --domain D FILE [--description TEXT] [--no-activate]
 
@@ -26,7 +25,7 @@ async function register (argv: string[]): Promise<number> {
     throw wrong('model, domain and one file are needed')
   }
   const bytes = await readNamedFile(file)
-  const settings = loadSettings({ ...process.env, [environmentName('workers')]: '1' }, [])
+  const settings = loadCommandSettings()
   const logger = createLogger('error', process.stderr)
   const engine = await createEngine({ settings, logger, metrics: createMetrics(), recoversJobs: false })
   try {
