@@ -123,10 +123,13 @@ class Staging {
   /** Moves all into place. */
   async commit (): Promise<ImportReport> {
     for (const staged of this.#domains) await this.#place(staged)
+    return { ...this.#counts, unchanged: this.#domains.filter(({ folder }) => folder === undefined).length }
+  }
+
+  get #counts (): SnapshotCounts {
     return {
       domains: this.#domains.length,
-      versions: this.#domains.reduce((sum, { pointer }) => sum + pointer.versions.length, 0),
-      unchanged: this.#domains.filter(({ folder }) => folder === undefined).length
+      versions: this.#domains.reduce((sum, { pointer }) => sum + pointer.versions.length, 0)
     }
   }
 
@@ -162,8 +165,7 @@ class Staging {
 
   #close (bytes: Buffer): void {
     this.#requireFiles()
-    const versions = this.#domains.reduce((sum, { pointer }) => sum + pointer.versions.length, 0)
-    const expected: Summary = { format: 1, domains: this.#domains.length, versions }
+    const expected: Summary = { format: 1, ...this.#counts }
     let received: unknown
     try {
       received = JSON.parse(bytes.toString())

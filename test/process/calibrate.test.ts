@@ -6,16 +6,17 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { parseBankSafetensors } from '#src/bank/formats/bank-safetensors.js'
 import { painted } from '../imaging/fixtures/pictures.js'
-import { ROOT, shipSigns, temporaryFolder } from '../support/folders.js'
+import { temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN, startProcess } from '../support/process.js'
 import { seededNormal } from '../support/random.js'
+import { signsSettings } from '../support/signs.js'
 
 const KEY = 'a-key-for-the-tests-only'
 const IMAGES = 12
 
 async function prepare (t: TestContext): Promise<{ folder: string, settings: Record<string, string> }> {
   const folder = await temporaryFolder(t)
-  const { modelsDir } = await shipSigns(folder)
+  const settings = await signsSettings(folder)
   await mkdir(join(folder, 'camera/deep'), { recursive: true })
   const normal = seededNormal(4)
   for (let at = 0; at < IMAGES; at++) {
@@ -23,14 +24,7 @@ async function prepare (t: TestContext): Promise<{ folder: string, settings: Rec
     await writeFile(join(folder, at % 2 === 0 ? 'camera' : 'camera/deep', `${at}.png`), await painted(32, 32, 3, paint).png().toBuffer())
   }
   await writeFile(join(folder, 'camera/notes.txt'), 'no picture')
-  return {
-    folder,
-    settings: {
-      BANKSWITCH_MODELS_DIR: modelsDir,
-      BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
-      BANKSWITCH_ADMIN_KEY: KEY
-    }
-  }
+  return { folder, settings: { ...settings, BANKSWITCH_ADMIN_KEY: KEY } }
 }
 
 async function run (cwd: string, settings: Record<string, string>, ...argv: string[]): Promise<{ code: number, stdout: string, stderr: string }> {
@@ -75,7 +69,7 @@ describe('bankswitch calibrate', () => {
 
   it('does it on a running server, whose jobs a calibration beside it leaves alone', async (t) => {
     const { folder, settings } = await prepare(t)
-    const server = await startProcess(t, { ...settings, BANKSWITCH_WORKERS: '1' }, folder)
+    const server = await startProcess(t, settings, folder)
     const argv = ['calibrate', '--model', 'traffic-signs', '--domain', 'camera', '--json']
     const made = await run(folder, settings, ...argv, '--url', server.address, 'camera')
     assert.equal(made.code, 0, made.stderr)

@@ -4,8 +4,9 @@ import { once } from 'node:events'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { ROOT, shipSigns, temporaryFolder } from '../support/folders.js'
+import { temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN, startProcess, type RunningProcess } from '../support/process.js'
+import { signsSettings } from '../support/signs.js'
 
 const run = (folder: string, ...argv: string[]) => spawnSync(process.execPath, [MAIN, 'keys', ...argv], {
   cwd: folder, env: cleanEnvironment({ BANKSWITCH_KEYS_FILE: 'state/keys.json' }), encoding: 'utf8'
@@ -71,14 +72,9 @@ describe('bankswitch keys', () => {
 
   it('changes the keys of a server that runs, which never loses those that stay', async (t) => {
     const folder = await temporaryFolder(t)
-    const { modelsDir } = await shipSigns(folder)
+    const settings = await signsSettings(folder)
     const old = add(folder, '--scope', 'read')
-    const server = await startProcess(t, {
-      BANKSWITCH_MODELS_DIR: modelsDir,
-      BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
-      BANKSWITCH_WORKERS: '1',
-      BANKSWITCH_KEYS_FILE: 'state/keys.json'
-    }, folder)
+    const server = await startProcess(t, { ...settings, BANKSWITCH_KEYS_FILE: 'state/keys.json' }, folder)
     const status = async (key: string) => (await fetch(`${server.address}/admin/jobs`, { headers: { authorization: `Bearer ${key}` } })).status
     assert.equal(await status(old.key), 200)
     const taken = linesWith(server, 'the keys in this file are in force', 2)

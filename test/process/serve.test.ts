@@ -3,21 +3,14 @@ import { spawnSync } from 'node:child_process'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
-import { ROOT, shipSigns, temporaryFolder } from '../support/folders.js'
+import { temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN, startProcess } from '../support/process.js'
+import { signsSettings } from '../support/signs.js'
 import { binaryRequest } from '../support/wire.js'
 
 async function settingsIn (t: TestContext): Promise<{ folder: string, settings: Record<string, string> }> {
   const folder = await temporaryFolder(t)
-  const { modelsDir } = await shipSigns(folder)
-  return {
-    folder,
-    settings: {
-      BANKSWITCH_MODELS_DIR: modelsDir,
-      BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
-      BANKSWITCH_WORKERS: '1'
-    }
-  }
+  return { folder, settings: await signsSettings(folder) }
 }
 
 const infer = async (address: string, domain: string, rows = 1) => {
