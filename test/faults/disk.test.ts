@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
-import { ROOT } from '../support/folders.js'
+import { after, before, describe, it } from 'node:test'
+import { ROOT, temporaryFolder } from '../support/folders.js'
 import { startProcess } from '../support/process.js'
 import { getSigns, inferSigns, registerSigns, shippedBank, versionFile } from '../support/signs.js'
 import { limit, startFaulty, type FaultyServer } from './fixtures/faulty-server.js'
@@ -27,17 +27,20 @@ const DISK_FAULTS: DiskFault[] = [
   }
 ]
 
-describe('a disk that', () => {
-  for (const { name, begin, end } of DISK_FAULTS) {
-    it(`${name} refuses registrations with a 503, leaves nothing behind, and holds up no inference`, {
-      skip: process.platform === 'linux' ? false : 'prlimit is of Linux'
-    }, async (t) => {
-      const server = await startFaulty(t)
+describe('a disk that', { skip: process.platform === 'linux' ? false : 'prlimit is of Linux' }, () => {
+  let server: FaultyServer
+  const cleanUps: Array<() => unknown> = []
+  before(async () => { server = await startFaulty({ after: (work) => { cleanUps.push(work as () => unknown) } }) })
+  after(async () => { for (const work of cleanUps.toReversed()) await work() })
+
+  for (const [at, { name, begin, end }] of DISK_FAULTS.entries()) {
+    it(`${name} refuses registrations with a 503, leaves nothing behind, and holds up no inference`, async () => {
+      const fresh = `mist-${at}`
       const bank = await shippedBank('fog')
       const before = await inferSigns(server.address, 'day')
       const files = await readdir(server.domainsDir, { recursive: true })
       await begin(server)
-      for (const domain of ['day', 'mist']) {
+      for (const domain of ['day', fresh]) {
         const refused = await registerSigns(server.address, domain, bank)
         assert.deepEqual([refused.status, refused.code], [503, 'STORE_UNWRITABLE'])
       }
@@ -46,12 +49,12 @@ describe('a disk that', () => {
       assert.equal((await inferSigns(server.address, 'lowres')).status, 200)
       assert.equal((await getSigns(server.address, '/readyz')).status, 200)
       await end(server)
-      const mended = await registerSigns(server.address, 'mist', bank)
+      const mended = await registerSigns(server.address, fresh, bank)
       assert.equal(mended.status, 201)
       assert.equal((JSON.parse(mended.bytes.toString()) as { version: number }).version, 1)
-      assert.equal((await inferSigns(server.address, 'mist')).status, 200)
+      assert.equal((await inferSigns(server.address, fresh)).status, 200)
       const left = (await readdir(server.domainsDir, { recursive: true })).filter((path) => !files.includes(path))
-      assert.deepEqual(left.filter((path) => !path.startsWith('traffic-signs/mist')), [])
+      assert.deepEqual(left.filter((path) => !path.startsWith(`traffic-signs/${fresh}`)), [])
       assert.equal(left.length, 3, left.join())
     })
   }
@@ -84,10 +87,7 @@ describe('a bank that is corrupt on disk', () => {
 
 describe('a compiled cache that is deleted under a server', () => {
   it('is not missed by the threads that have it, and made again for one that starts', async (t) => {
-    const first = await startFaulty(t)
-    const cache = join(first.folder, 'cache')
-    first.child.kill('SIGKILL')
-    await first.ended
+    const cache = join(await temporaryFolder(t), 'cache')
     await cp(join(ROOT, 'build', 'test-cache'), cache, { recursive: true })
     const server = await startFaulty(t, { BANKSWITCH_CACHE_DIR: cache })
     const before = await inferSigns(server.address, 'day')

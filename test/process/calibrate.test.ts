@@ -82,28 +82,4 @@ describe('bankswitch calibrate', () => {
     const wrongKey = await run(folder, { ...settings, BANKSWITCH_ADMIN_KEY: 'another-key-of-length' }, ...argv, '--url', server.address, 'camera')
     assert.match(wrongKey.stderr, /KEY_UNKNOWN/)
   })
-
-  it('tells what is wrong with its arguments', async (t) => {
-    const { folder, settings } = await prepare(t)
-    const common = ['calibrate', '--model', 'traffic-signs', '--domain', 'x']
-    for (const [argv, pattern] of [
-      [['calibrate', 'camera'], /model, domain and images are needed/],
-      [[...common, '--mood', 'good', 'camera'], /mood/],
-      [[...common, '--mode', 'good', 'camera'], /mode must be equal to one of the allowed values/],
-      [[...common, '--url', 'http://127.0.0.1:9', '--out', 'f', 'camera'], /exclude each other/],
-      [[...common, 'nowhere'], /"nowhere" cannot be read/],
-      [['diff', 'traffic-signs/day'], /two banks are needed/],
-      [['diff', 'traffic-signs/day', 'day'], /neither a \.safetensors/],
-      [['diff', 'nowhere.json', 'nowhere.json'], /"nowhere.json" cannot be read/],
-      [['register', '--model', 'traffic-signs', 'bank.safetensors'], /model, domain and one file are needed/],
-      [['register', '--mood', 'good'], /mood/],
-      [['register', '--model', 'traffic-signs', '--domain', 'x', 'nowhere.json'], /"nowhere.json" cannot be read/]
-    ] as Array<[string[], RegExp]>) {
-      const { code, stderr } = await run(folder, settings, ...argv)
-      assert.equal(code, 65, stderr)
-      assert.match(stderr, pattern)
-    }
-    const unreachable = await run(folder, settings, ...common, '--url', 'http://127.0.0.1:9', 'camera')
-    assert.equal(unreachable.code, 69)
-  })
 })

