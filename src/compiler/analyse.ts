@@ -2,6 +2,7 @@
 import { elementCount } from '../base/dims.js'
 import { indexGraph } from '../onnx/graph.js'
 import { parseModel } from '../onnx/model.js'
+import { byteCount } from '../onnx/tensor.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
 import { FLOAT_BYTES, type SiteKind, type SiteOptions } from './plan.js'
@@ -38,9 +39,7 @@ export async function analyse (
   const index = indexGraph(model.graph)
   const batchNorms = readBatchNorms(index, model.functions)
   const fingerprint = fingerprintOf(index, batchNorms)
-  const weightBytes = model.graph.initializer.reduce((sum, { rawData, floatData }) => {
-    return sum + rawData.length + floatData.length * FLOAT_BYTES
-  }, 0)
+  const weightBytes = model.graph.initializer.reduce((sum, tensor) => sum + byteCount(tensor), 0)
   const convs = batchNorms.sites.map((site) => findFoldableConv(index, site))
   onRead()
   const probe = await probeModel(model, batchNorms.sites, samples)

@@ -14,7 +14,7 @@ import { ARTEFACT_FORMAT, readArtefact, type Artefact } from './artefact.js'
 import type { CompileOptions } from './pipeline.js'
 
 /** Raised whenever the passes would produce another artefact from the same model. */
-const COMPILER_REVISION = 4
+const COMPILER_REVISION = 5
 
 /** Leftovers of killed compilations are removed once they are this old. */
 const ABANDONED_AFTER_MS = 60 * 60 * 1000

@@ -49,6 +49,12 @@ export function isIntegerTensor (tensor: TensorProto): boolean {
   return INTEGER_TYPES.includes(tensor.dataType)
 }
 
+/** Bytes of the values, as they stand in the file. */
+export function byteCount ({ rawData, floatData, doubleData, int32Data, int64Data, uint64Data }: TensorProto): number {
+  return rawData.length + 4 * (floatData.length + int32Data.length) +
+    8 * (doubleData.length + int64Data.length + uint64Data.length)
+}
+
 /** Dimensions as numbers. Throws ONNX_MALFORMED for negative ones or an element count beyond 2^53. */
 export function dimsOf (tensor: TensorProto): number[] {
   const dims = tensor.dims.map(Number)
@@ -136,7 +142,9 @@ export function float32Tensor (name: string, dims: readonly number[], values: Fl
 }
 
 /** An int64 tensor. */
-export function int64Tensor (name: string, dims: readonly number[], values: readonly number[]): TensorProto {
+export function int64Tensor (
+  name: string, dims: readonly number[], values: ReadonlyArray<number | bigint>
+): TensorProto {
   const data = BigInt64Array.from(values, BigInt)
   return create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType: DataType.INT64, rawData: bytesOf(data) })
 }

@@ -1,7 +1,7 @@
 /**
  * Pass 0: from what people have to a graph whose batch norms stand in the open, in float32.
  *
- *   read -> external data -> inline functions -> widen float16 -> restore or insert batch norms
+ *   read -> external data -> inline functions -> widen float16 -> evaluate constants -> restore or insert batch norms
  *
  * Whatever this changed is compared with the file itself, run by the runtime as it is.
  */
@@ -14,6 +14,7 @@ import { openSession, type PlainTensor } from '../../ort/session.js'
 import { compilerErrors } from '../errors.js'
 import { relativeError } from '../prove.js'
 import { resolveSampleShapes, sampleFeeds, type SampleShapes } from '../sample-inputs.js'
+import { evaluateConstants } from './evaluate-constants.js'
 import { externalLocations, loadExternalData, locateWithin } from './external-data.js'
 import { inlineFunctions } from './inline-functions.js'
 import { insertBatchNorms } from './insert-batch-norms.js'
@@ -65,8 +66,9 @@ export async function prepareModel (source: ModelSource): Promise<PreparedModel>
   if (isExternal) await loadExternalData(model, dirname(source.path))
   const isInlined = inlineFunctions(model)
   const isWide = widenFloat16(model)
+  const isEvaluated = await evaluateConstants(model)
   const isRestored = await addMissing(model, source)
-  if (!isExternal && !isInlined && !isWide && !isRestored) return { bytes }
+  if (!isExternal && !isInlined && !isWide && !isEvaluated && !isRestored) return { bytes }
   return { bytes: serializeModel(model), tolerance: isWide ? FLOAT16_TOLERANCE : TOLERANCE }
 }
 
