@@ -3,7 +3,7 @@ import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
 import { toErrorRecord } from '../base/errors.js'
 import { yieldToOthers } from '../base/thread-priority.js'
-import { prepareModel } from '../compiler/source/prepare.js'
+import { prepareSource } from '../compiler/pipeline.js'
 import { calibrate } from './calibrate.js'
 import { readImages, readTensors } from './read-images.js'
 import { calibrationErrors } from './errors.js'
@@ -52,7 +52,7 @@ async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
   const decoded = performance.now()
   const calibrated = await calibrate({
     ...request,
-    model: (await prepareModel(request.source)).bytes,
+    model: (await prepareSource(request.source)).bytes,
     images: set.images,
     duplicates: set.duplicates,
     broken: set.brokenCount,

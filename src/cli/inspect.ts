@@ -29,8 +29,9 @@ const KINDS: Readonly<Record<Inspection['batchNorms'], string>> = {
 }
 
 function describe (path: string, inspection: Inspection): string {
-  const { producer, opset, batchNorms, layers, weightBytes, bytesPerDomain, advice } = inspection
+  const { producer, opset, changedBy, batchNorms, layers, weightBytes, bytesPerDomain, advice } = inspection
   const lines = [`${path}: opset ${opset}${producer === '' ? '' : `, made by ${producer}`}`, `batch norms: ${KINDS[batchNorms]}`]
+  if (changedBy.length > 0) lines.push(`prepared by the passes: ${changedBy.join(', ')}`)
   if (layers.length > 0) {
     lines.push('', textTable(
       ['layer', 'channels', 'kind', 'bytes per domain', 'activation bytes saved'],

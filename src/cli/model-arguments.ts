@@ -6,8 +6,8 @@ import { ONLY_INPUT, type SampleShapes } from '../compiler/sample-inputs.js'
 import { configErrors, loadSettings } from '../config/load.js'
 import { flagName } from '../config/schema.js'
 import { parseCommandLine } from './command-line.js'
-import type { CompileOptions } from '../compiler/pipeline.js'
-import type { ModelSource } from '../compiler/source/prepare.js'
+import type { CompileOptions } from '../compiler/compile-options.js'
+import type { ModelSource } from '../compiler/source/model-source.js'
 
 export const MODEL_ARGUMENTS_HELP = `  --shape [INPUT=]1x3x224x224   sizes of one row of an input, where the model leaves them open; repeat per input
   --fold-budget SHARE           share of the weight bytes that a domain may cost: 0 to infinite

@@ -11,7 +11,7 @@ import { withFileLease, type LeaseOptions } from '../base/file-lease.js'
 import { sha256 } from '../base/digest.js'
 import { processorFingerprint, runtimeVersion } from '../ort/platform.js'
 import { ARTEFACT_FORMAT, readArtefact, type Artefact } from './artefact.js'
-import type { CompileOptions } from './pipeline.js'
+import type { CompileOptions } from './compile-options.js'
 
 /** Raised whenever the passes would produce another artefact from the same model. */
 const COMPILER_REVISION = 5

@@ -13,5 +13,5 @@ process.once('message', (request: CompileRequest) => {
 })
 
 async function run ({ source, folder, options }: CompileRequest): Promise<void> {
-  await compileSource(source, folder, options, (step, attempt) => send({ type: 'progress', step, attempt }))
+  await compileSource(source, folder, options, (pass, round) => send({ type: 'progress', pass, round }))
 }

@@ -5,8 +5,9 @@
 import { fork } from 'node:child_process'
 import { fromErrorRecord, type ErrorRecord } from '../base/errors.js'
 import { compilerErrors } from './errors.js'
-import type { CompileOptions, CompileStep } from './pipeline.js'
-import type { ModelSource } from './source/prepare.js'
+import type { CompileOptions } from './compile-options.js'
+import type { Progress } from './pass.js'
+import type { ModelSource } from './source/model-source.js'
 
 export interface CompileRequest {
   source: ModelSource
@@ -15,7 +16,7 @@ export interface CompileRequest {
 }
 
 export type CompileMessage =
-  | { type: 'progress', step: CompileStep, attempt: number }
+  | { type: 'progress', pass: string, round: number }
   | { type: 'done' }
   | { type: 'failed', error: ErrorRecord }
 
@@ -29,7 +30,7 @@ const STDERR_KEPT = 4000
  * the signal's reason when it was aborted.
  */
 export async function compileInProcess (
-  request: CompileRequest, onProgress: (step: CompileStep, attempt: number) => void, signal?: AbortSignal
+  request: CompileRequest, onProgress: Progress, signal?: AbortSignal
 ): Promise<void> {
   signal?.throwIfAborted()
   const child = fork(CHILD, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
@@ -40,7 +41,7 @@ export async function compileInProcess (
   try {
     await new Promise<void>((resolve, reject) => {
       child.on('message', (message: CompileMessage) => {
-        if (message.type === 'progress') onProgress(message.step, message.attempt)
+        if (message.type === 'progress') onProgress(message.pass, message.round)
         else if (message.type === 'done') resolve()
         else reject(fromErrorRecord(message.error))
       })

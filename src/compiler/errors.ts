@@ -15,5 +15,6 @@ export const compilerErrors = defineErrors({
   COMPILE_SOURCE_CHANGED: 'unsupported',
   COMPILE_NOTHING_TO_INSERT: 'unsupported',
   COMPILE_PROOF_FAILED: 'unsupported',
+  COMPILE_PASS_BROKEN: 'internal',
   COMPILE_CRASHED: 'internal'
 })

@@ -1,5 +1,5 @@
 /**
- * Pass 5: moves weights out of the graph into one file that every session maps.
+ * Pass: moves weights out of the graph into one file that every session maps.
  *
  * ONNX Runtime maps external data read-only, so all workers and all processes share one physical copy in the page
  * cache; weights inside the model file would be copied into every session. Each tensor starts on a page:
@@ -13,7 +13,7 @@ import { bytesOf } from '../base/bytes.js'
 import { StringStringEntryProtoSchema, TensorProtoSchema } from '../onnx/generated/onnx_pb.js'
 import type { OnnxModel } from '../onnx/model.js'
 
-const PAGE_BYTES = 4096
+export const PAGE_BYTES = 4096
 const EXTERNAL = 1
 
 /** Edits `model` in place; returns the chunks of the weights file in order. */

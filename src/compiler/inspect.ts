@@ -3,12 +3,14 @@ import { BankswitchError } from '../base/errors.js'
 import { describeNode } from '../onnx/graph.js'
 import { opsetOf, parseModel } from '../onnx/model.js'
 import { shapeOf } from '../onnx/node.js'
-import { analyse, noLessons, siteOptions, type Analysis } from './analyse.js'
-import { planSites, type SiteKind } from './plan.js'
+import { Compilation, type PreparedModel } from './compilation.js'
+import { runPasses } from './pass.js'
+import { ANALYSING, PLAN } from './passes.js'
+import { prepareSource } from './pipeline.js'
 import { EXPORT_ADVICE } from './read-batch-norms.js'
-import { prepareModel, type ModelSource } from './source/prepare.js'
-import type { CompileOptions } from './pipeline.js'
-import type { Origin } from './source/origin.js'
+import type { CompileOptions } from './compile-options.js'
+import type { SiteKind } from './plan.js'
+import type { ModelSource, Origin } from './source/model-source.js'
 import type { ValueDescription } from '../ort/session.js'
 
 export interface InspectedLayer {
@@ -26,6 +28,8 @@ export interface InspectedLayer {
 export interface Inspection {
   producer: string
   opset: number
+  /** Names of the passes that had to change the model before its batch norms could be read. */
+  changedBy: readonly string[]
   /** `none` for a model without batch norms to switch: they were folded away at export, or it never had any. */
   batchNorms: Origin | 'none'
   fingerprint?: string
@@ -47,16 +51,19 @@ const FOLDED_ADVICE = [
 
 /** Throws the ONNX_*, ORT_* and COMPILE_* errors of preparing, reading and probing. */
 export async function inspectModel (source: ModelSource, options: CompileOptions): Promise<Inspection> {
-  const { bytes } = await prepareModel(source)
-  const model = parseModel(bytes)
+  const prepared = await prepareSource(source)
+  const model = parseModel(prepared.bytes)
   const { producerName, producerVersion } = model
   const common = {
-    producer: `${producerName} ${producerVersion}`.trim(), opset: opsetOf(model), foldBudget: options.foldBudget
+    producer: `${producerName} ${producerVersion}`.trim(),
+    opset: opsetOf(model),
+    changedBy: prepared.changedBy,
+    foldBudget: options.foldBudget
   }
   const advice: string[] = []
-  let analysis: Analysis
+  let analysis: Compilation
   try {
-    analysis = await analyseOrGuess(bytes, options, advice)
+    analysis = await analyseOrGuess(prepared, options, advice)
   } catch (error) {
     if (!hasErrorCode(error, 'COMPILE_NO_BATCH_NORM')) throw error
     return {
@@ -70,8 +77,7 @@ export async function inspectModel (source: ModelSource, options: CompileOptions
       advice: FOLDED_ADVICE
     }
   }
-  const { batchNorms, probe, fingerprint, weightBytes } = analysis
-  const plan = planSites(siteOptions(analysis, noLessons(analysis)), options.foldBudget * weightBytes)
+  const { reading: { batchNorms, fingerprint, weightBytes }, probe, plan } = analysis
   return {
     ...common,
     batchNorms: source.origin,
@@ -97,18 +103,27 @@ export async function inspectModel (source: ModelSource, options: CompileOptions
 }
 
 /** Where the model leaves sizes open and none are given, those of a usual picture will do for a look. */
-async function analyseOrGuess (bytes: Uint8Array, { samples }: CompileOptions, advice: string[]): Promise<Analysis> {
+async function analyseOrGuess (
+  prepared: PreparedModel, options: CompileOptions, advice: string[]
+): Promise<Compilation> {
   try {
-    return await analyse(bytes, samples)
+    return await analyse(prepared, options)
   } catch (error) {
-    if (samples.length > 0 || !hasErrorCode(error, 'COMPILE_INPUT_SHAPE_UNKNOWN')) throw error
-    const { graph } = parseModel(bytes)
+    if (options.samples.length > 0 || !hasErrorCode(error, 'COMPILE_INPUT_SHAPE_UNKNOWN')) throw error
+    const { graph } = parseModel(prepared.bytes)
     const guess = Object.fromEntries(graph.input.map((info) => [info.name, guessShape(shapeOf(info) ?? [])]))
-    const analysis = await analyse(bytes, [guess]).catch(() => { throw error })
+    const analysis = await analyse(prepared, { ...options, samples: [guess] }).catch(() => { throw error })
     const shown = Object.entries(guess).map(([name, dims]) => `${name}=${dims.join('x')}`).join(', ')
     advice.push(`the plan is for sizes that were guessed (${shown}); --shape gives the true ones`)
     return analysis
   }
+}
+
+/** The first plan; nothing is compiled. */
+async function analyse (prepared: PreparedModel, options: CompileOptions): Promise<Compilation> {
+  const work = new Compilation(prepared, options, '')
+  await runPasses([...ANALYSING, PLAN], work, () => {})
+  return work
 }
 
 const USUAL_CHANNELS = 3
@@ -123,7 +138,7 @@ function hasErrorCode (error: unknown, code: string): boolean {
 }
 
 /** PyTorch's keys hold no slashes and are no bare operator names. */
-function adviceOn ({ batchNorms, convs }: Analysis, { origin }: ModelSource): string[] {
+function adviceOn ({ reading: { batchNorms, convs } }: Compilation, { origin }: ModelSource): string[] {
   const advice: string[] = []
   const odd = batchNorms.layers.filter(({ key }) => key.includes('/') || /^(node_)?batch_?norm/i.test(key))
   if (odd.length > 0 && origin === 'graph') {

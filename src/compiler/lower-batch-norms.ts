@@ -1,5 +1,5 @@
 /**
- * Pass 3: replaces every BatchNormalization by its planned, switchable form.
+ * Pass: replaces every BatchNormalization by its planned, switchable form.
  *
  * Ports of `fold` and `affine` become initializers full of sentinels, for the runtime's optimiser to place; ports of
  * `generic` become graph inputs at once, because the optimiser must not fuse them into anything. Cases:
@@ -46,6 +46,8 @@ export interface SiteToLower {
   conv?: FoldableConv
 }
 
+export const PORT_PREFIX = 'bankswitch.port.'
+
 const VARIANCE_ONE = 1
 
 /** Edits `model`, whose nodes the sites must refer to, in place. Returns every port, in site order. */
@@ -59,13 +61,13 @@ export function lowerBatchNorms (model: OnnxModel, sites: readonly SiteToLower[]
   const addSentinel = (port: Omit<PortSource, 'range' | 'input'>): string => {
     const range = { first: elements, length: port.channel.length }
     elements += range.length
-    const name = fresh(`bankswitch.port.${ports.length}`)
+    const name = fresh(`${PORT_PREFIX}${ports.length}`)
     graph.initializer.push(float32Tensor(name, port.dims, makeSentinel(range)))
     ports.push({ ...port, range })
     return name
   }
   const addInput = (port: Omit<PortSource, 'range' | 'input'>): string => {
-    const input = fresh(`bankswitch.port.${ports.length}`)
+    const input = fresh(`${PORT_PREFIX}${ports.length}`)
     graph.input.push(makeValueInfo(input, DataType.FLOAT, port.dims))
     ports.push({ ...port, input })
     return input

@@ -1,15 +1,16 @@
 /** A compiled model: from the cache when it is current, else compiled in a process of its own and proven first. */
 import { cachedArtefact, cacheKey } from './cache.js'
 import { compileInProcess } from './compile-process.js'
-import { sourceDigests, type ModelSource } from './source/prepare.js'
+import { sourceDigests, type ModelSource } from './source/model-source.js'
 import type { BankswitchError } from '../base/errors.js'
 import type { Artefact } from './artefact.js'
-import type { CompileOptions, CompileStep } from './pipeline.js'
+import type { CompileOptions } from './compile-options.js'
+import type { Progress } from './pass.js'
 
 export interface ObtainHooks {
   cacheFolder: string
   signal?: AbortSignal
-  onProgress? (step: CompileStep, attempt: number): void
+  onProgress?: Progress
   /** Told that another process compiles the same model, and that its result is waited for. */
   onWaiting? (): void
   onCorrupt? (error: BankswitchError): void

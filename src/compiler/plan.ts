@@ -1,5 +1,5 @@
 /**
- * Pass 2: decides how each batch norm becomes switchable.
+ * Pass: decides how each batch norm becomes switchable.
  *
  *   fold     the Conv before it takes folded weights and bias from the bank: no pass over the activation at all, at the
  *            price of the Conv's weights in every bank

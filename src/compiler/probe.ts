@@ -1,6 +1,6 @@
 /**
- * Learns the shape of every batch-norm input by running the model once: exact where shape inference would have to
- * guess, and it shows early whether the model runs at all.
+ * Pass: learns the shape of every batch-norm input by running the model once. That is exact where shape inference would
+ * have to guess, and it shows early whether the model runs at all.
  *
  * Only float32 is served: a port holds float32, and statistics rounded to 16 bits would not be those of the bank.
  */

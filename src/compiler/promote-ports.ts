@@ -1,5 +1,5 @@
 /**
- * Pass 4: turns the placed sentinels of an optimised graph into inputs that a bank fills.
+ * Pass: turns the placed sentinels of an optimised graph into inputs that a bank fills.
  *
  * One array per bank, few inputs per run: ports whose dimensions agree behind the first axis are laid end to end along
  * that axis and share an input, which a Split cuts; a port that is alone with its dimensions is an input itself, and so

@@ -1,5 +1,5 @@
 /**
- * Pass 6: the compiled graph against the original.
+ * Pass: the compiled graph against the original.
  *
  * Both run on the same seeded inputs, under the model's own bank and under random banks (the original with those
  * statistics written into it, optimised by the runtime on its own). The measure is

@@ -1,5 +1,5 @@
 /**
- * Pass 1: finds every BatchNormalization and resolves its four parameters.
+ * Pass: finds every BatchNormalization and resolves its four parameters.
  *
  * Parameters are bound by (node, input slot), never by initializer name: exporters merge equal initializers and route
  * them through other nodes. A layer is one set of statistics; a site is one node. Cases:

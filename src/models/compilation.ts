@@ -1,8 +1,8 @@
 /** What the compiler is to make of a model folder. */
 import { join } from 'node:path'
 import { inputShapes } from './manifest.js'
-import type { CompileOptions } from '../compiler/pipeline.js'
-import type { ModelSource } from '../compiler/source/prepare.js'
+import type { CompileOptions } from '../compiler/compile-options.js'
+import type { ModelSource } from '../compiler/source/model-source.js'
 import type { ModelEntry } from './repository.js'
 
 export function sourceOf ({ graphPath, folder, manifest: { batchNorms } }: ModelEntry): ModelSource {

@@ -5,7 +5,7 @@ import { describe, test, type TestContext } from 'node:test'
 import { cachedArtefact, cacheKey, type CacheHooks } from '#src/compiler/cache.js'
 import { TEMPORARY_PREFIX } from '#src/base/durable-file.js'
 import type { BankswitchError } from '#src/base/errors.js'
-import type { CompileOptions } from '#src/compiler/pipeline.js'
+import type { CompileOptions } from '#src/compiler/compile-options.js'
 import { artefactParts, writeSampleArtefact } from '../support/artefact.js'
 import { temporaryFolder } from '../support/folders.js'
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { channel } from 'node:diagnostics_channel'
 import { describe, test, type TestContext } from 'node:test'
 import { readArtefact } from '#src/compiler/artefact.js'
+import { PASSES } from '#src/compiler/passes.js'
 import { compileInProcess, type CompileRequest } from '#src/compiler/compile-process.js'
 import type { ChildProcess } from 'node:child_process'
 import { errorAgainstOriginal, TOLERANCE } from '../support/compile.js'
@@ -48,7 +49,7 @@ test('compiles, tells its progress, and leaves no process', async (t) => {
   const request = await requestFor(t, bytes)
   const steps: string[] = []
   await compileInProcess(request, (step, attempt) => { steps.push(`${step} ${attempt}`) })
-  assert.deepEqual(steps, ['prepare', 'read', 'probe', 'lower', 'optimise', 'promote', 'prove', 'write'].map((step) => `${step} 1`))
+  assert.deepEqual(steps, PASSES.map(({ name }) => `${name} 1`))
   const artefact = await readArtefact(request.folder)
   assert.equal(artefact.sites[0]!.kind, 'fold', 'a budget of Infinity survives the way')
   assert.ok(await errorAgainstOriginal(bytes, artefact) <= TOLERANCE)

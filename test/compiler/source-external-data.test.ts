@@ -5,7 +5,8 @@ import { describe, test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { externalLocations, loadExternalData } from '#src/compiler/source/external-data.js'
 import { sha256File } from '#src/base/digest.js'
-import { prepareModel, sourceDigests } from '#src/compiler/source/prepare.js'
+import { prepareSource } from '#src/compiler/pipeline.js'
+import { sourceDigests } from '#src/compiler/source/model-source.js'
 import { StringStringEntryProtoSchema } from '#src/onnx/generated/onnx_pb.js'
 import { parseModel, type OnnxModel } from '#src/onnx/model.js'
 import { compileExactly } from '../support/compile.js'
@@ -52,8 +53,9 @@ describe('external data', () => {
     assert.deepEqual(await sourceDigests({ path, origin: 'graph' }), [
       await sha256File(path), await sha256File(join(folder, 'data/weights'))
     ])
-    const { bytes, tolerance } = await prepareModel({ path, origin: 'graph' })
+    const { bytes, tolerance, changedBy } = await prepareSource({ path, origin: 'graph' })
     assert.equal(tolerance, 1e-4)
+    assert.deepEqual(changedBy, ['load'])
     const [loaded, original] = [parseModel(bytes), parseModel(whole)]
     assert.deepEqual(externalLocations(loaded), [])
     assert.deepEqual(

@@ -15,7 +15,7 @@ import { end, picture } from '../support/exact.js'
 import { temporaryFolder } from '../support/folders.js'
 import { GraphBuilder } from '../support/graph-builder.js'
 import { runArtefact } from '../support/run-artefact.js'
-import type { ModelSource } from '#src/compiler/source/prepare.js'
+import type { ModelSource } from '#src/compiler/source/model-source.js'
 
 /** The state_dict: every float initializer under its name. */
 function stateOf ({ graph }: OnnxModel, rename = (name: string) => name): Uint8Array {

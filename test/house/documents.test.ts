@@ -11,7 +11,7 @@ import { errorCatalogue } from '#src/base/errors.js'
 import { environmentName, SETTING_NAMES, settingsShape } from '#src/config/schema.js'
 import { STATUS_OF } from '#src/http/error-map.js'
 import '#src/http/app.js'
-import '#src/compiler/pipeline.js'
+import { PASSES } from '#src/compiler/passes.js'
 import { assertDocument, readDocument as read } from '../support/documents.js'
 import { ROOT } from '../support/folders.js'
 
@@ -52,6 +52,18 @@ describe('documents', () => {
     for (const room of ['base', 'config', 'observability', 'access', 'onnx', 'bank', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime', 'calibration', 'serving', 'http', 'cli']) {
       assert.ok(text.includes(`\`${room}/\``), room)
     }
+  })
+
+  it('ARCHITECTURE.md: the passes are the compiler\'s table', () => {
+    const promisedBy = new Map<string, number>()
+    const rows = PASSES.map(({ name, file, does, requires, ensures }, at) => {
+      const needs = [...new Set(requires.map((invariant) => promisedBy.get(invariant.name)!))].sort((a, b) => a - b).join(', ')
+      for (const invariant of ensures) promisedBy.set(invariant.name, at + 1)
+      return `| ${at + 1} | [${name}](src/compiler/${file}) | ${does} | ${needs} | ${ensures.map((invariant) => invariant.name).join('; ')} |`
+    })
+    const table = ['| | pass | what it does | requires what these ensure | ensures |', '|---|---|---|---|---|', ...rows].join('\n')
+    const expected = read('ARCHITECTURE.md').replace(/<!-- passes -->[\s\S]*<!-- \/passes -->/, () => `<!-- passes -->\n${table}\n<!-- /passes -->`)
+    assertDocument('ARCHITECTURE.md', expected)
   })
 
   it('README: its scripts and links exist', () => {

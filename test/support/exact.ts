@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Artefact } from '#src/compiler/artefact.js'
-import type { CompileOptions } from '#src/compiler/pipeline.js'
+import type { CompileOptions } from '#src/compiler/compile-options.js'
 import type { SiteKind } from '#src/compiler/plan.js'
 import { compileExactly, type Comparison } from './compile.js'
 import { GraphBuilder } from './graph-builder.js'

@@ -1,5 +1,5 @@
 /**
- * What depends on no input, evaluated once, at compile time.
+ * Pass: what depends on no input, evaluated once, at compile time.
  *
  * Exporters write chains where a number is meant: a convolution's bias as Expand(CastLike(0, x), Shape(weight)), the
  * bounds of a Clip behind casts, weights as Constant nodes or behind a Transpose. The runtime fuses nothing into what

@@ -1,5 +1,5 @@
 /**
- * Weights that lie in files beside the model, as exporters write them for large networks.
+ * Pass: weights that lie in files beside the model, as exporters write them for large networks.
  *
  * A location is a name from a file that somebody made: it must stay within the model's folder, links followed, and ask
  * for no more bytes than the file has. Cases:
@@ -33,10 +33,10 @@ export function externalLocations (model: OnnxModel): string[] {
 }
 
 /**
- * Edits `model` in place: every external tensor becomes one that holds its bytes.
+ * Edits `model` in place: every external tensor becomes one that holds its bytes. Tells whether there was any.
  * Throws ONNX_EXTERNAL_DATA, or ONNX_TOO_LARGE when all slices together exceed what one model may hold.
  */
-export async function loadExternalData (model: OnnxModel, folder: string): Promise<void> {
+export async function loadExternalData (model: OnnxModel, folder: string): Promise<boolean> {
   const files = new Map<string, { file: FileHandle, size: number }>()
   try {
     let total = 0
@@ -60,6 +60,7 @@ export async function loadExternalData (model: OnnxModel, folder: string): Promi
       tensor.dataLocation = DEFAULT_LOCATION
       tensor.externalData = []
     }
+    return files.size > 0
   } finally {
     for (const { file } of files.values()) await file.close()
   }

@@ -1,5 +1,5 @@
 /**
- * Calls of model-local functions that hold a batch norm, replaced by the function's nodes (ONNX IR, "Functions").
+ * Pass: calls of model-local functions that hold a batch norm, replaced by the function's nodes (ONNX IR, "Functions").
  *
  * What a batch norm in a function normalises with depends on the call; inlined, each call has a site of its own. Cases:
  *

@@ -1,5 +1,5 @@
 /**
- * A batch norm that changes nothing behind every convolution, for a network that has none.
+ * Pass: a batch norm that changes nothing behind every convolution, for a network that has none.
  *
  * Its bank is the identity: mean 0, variance 1, beta 0 and gamma sqrt(1 + epsilon), so that gamma / sqrt(variance +
  * epsilon) is 1. Other banks then shift and scale the channels of every convolution. Cases:

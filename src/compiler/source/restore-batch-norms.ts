@@ -1,5 +1,6 @@
 /**
- * Batch norms that the exporter folded away, put back with the help of the state_dict that the model was exported from.
+ * Pass: batch norms that the exporter folded away, put back with the help of the state_dict that the model was exported
+ * from.
  *
  * A folded convolution has weights W' = scale * W and bias b' = shift + scale * b, with scale and shift of the batch
  * norm behind it (bank/fold.ts). The pair (convolution, batch norm) of the state that explains a node's weights and
@@ -13,6 +14,7 @@
  *  4. a batch norm of the state that neither explains a node nor stands in the graph: refused
  *  5. epsilon is in no state_dict: of the usual ones, that which explains the weights best
  */
+import { readFile, stat } from 'node:fs/promises'
 import { elementCount } from '../../base/dims.js'
 import { constantOf } from '../../onnx/constant.js'
 import { createNamer, indexGraph, removeUnused, type GraphIndex } from '../../onnx/graph.js'
@@ -33,6 +35,9 @@ const RELATIVE_TOLERANCE = 2e-3
 
 /** Errors that differ by less tell nothing. */
 const ROUNDING = 1e-6
+
+/** A state_dict beyond this is none of a convolutional network that one model file could hold. */
+const STATE_BYTES_MAX = 2 ** 31
 
 const NAMED_MAX = 20
 
@@ -69,8 +74,21 @@ interface Explanation {
   error: number
 }
 
-/** Edits `model` in place. Throws COMPILE_REFERENCE_MISMATCH and what `parseSafetensors` throws. */
-export function restoreBatchNorms (model: OnnxModel, stateFile: Uint8Array): void {
+/**
+ * Edits `model` in place, by the state_dict in the safetensors file at `statePath`.
+ * Throws COMPILE_REFERENCE_MISMATCH, what `parseSafetensors` throws, and the errno error of an unreadable file.
+ */
+export async function restoreBatchNorms (model: OnnxModel, statePath: string): Promise<void> {
+  const { size } = await stat(statePath)
+  if (size > STATE_BYTES_MAX) {
+    throw compilerErrors.COMPILE_REFERENCE_MISMATCH('the reference state is too large', {
+      expected: STATE_BYTES_MAX, received: size
+    })
+  }
+  restoreFrom(model, await readFile(statePath))
+}
+
+function restoreFrom (model: OnnxModel, stateFile: Uint8Array): void {
   const state = readState(parseSafetensors(stateFile))
   const index = indexGraph(model.graph)
   const used = new Set(keysInGraph(index))

@@ -1,5 +1,5 @@
 /**
- * A float16 network as the float32 network that computes the same, more exactly.
+ * Pass: a float16 network as the float32 network that computes the same, more exactly.
  *
  * ONNX Runtime has no float16 convolutions for processors: it casts every one of them up and down again. Statistics
  * rounded to float16 would not be those of a bank (variances below 6e-8 vanish, and 1e-5 keeps three digits). So all
