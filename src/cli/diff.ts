@@ -2,8 +2,8 @@
 import { writeFile } from 'node:fs/promises'
 import { bankDifference, type LayerDifference } from '../bank/difference.js'
 import { differenceSvg } from '../bank/difference-svg.js'
-import { parseBankJson } from '../bank/formats/bank-json.js'
 import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
+import { BANK_EXTENSIONS, formatOfName } from '../bank/formats/table.js'
 import { configErrors, loadSettings } from '../config/load.js'
 import { parseDomainReference, resolveDomain } from '../serving/domain-reference.js'
 import { openFileStore } from '../store/file-store.js'
@@ -13,8 +13,8 @@ import type { PartialLayer } from '../bank/bank.js'
 
 const DIFF_HELP = `bankswitch diff A B [--svg FILE] [--json]
 
-Shows per layer how far two banks lie apart. A and B are files (.safetensors or .json) or stored banks: model/domain,
-model/domain:version.
+Shows per layer how far two banks lie apart. A and B are files (${BANK_EXTENSIONS}) or stored banks:
+model/domain, model/domain:version.
 
   --svg FILE   draw it as well
   --json       print JSON
@@ -39,11 +39,11 @@ async function diff (argv: string[]): Promise<number> {
 }
 
 async function readBank (source: string): Promise<ReadonlyMap<string, PartialLayer>> {
-  if (source.endsWith('.json')) return parseBankJson(await readNamedFile(source)).layers
-  if (source.endsWith('.safetensors')) return parseBankSafetensors(await readNamedFile(source), []).layers
+  const format = formatOfName(source)
+  if (format !== undefined) return (await format.parse(await readNamedFile(source), [])).layers
   const [model = '', reference, ...rest] = source.split('/')
   if (reference === undefined || rest.length > 0) {
-    throw configErrors.CONFIG_INVALID(`"${source}" is neither a .safetensors or .json file nor model/domain`)
+    throw configErrors.CONFIG_INVALID(`"${source}" is neither a file (${BANK_EXTENSIONS}) nor model/domain`)
   }
   const { store } = await openFileStore(loadSettings(process.env, []).domainsDir)
   const { record, version } = resolveDomain(store, model, parseDomainReference(reference))

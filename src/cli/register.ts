@@ -1,4 +1,5 @@
 /** `bankswitch register`: a bank into the store, without a server. */
+import { BANK_EXTENSIONS, formatOfFile } from '../bank/formats/table.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
@@ -7,7 +8,7 @@ import { loadCommandSettings } from './settings.js'
 
 const REGISTER_HELP = `bankswitch register --model M --domain D FILE [--description TEXT] [--no-activate]
 
-Registers FILE (a safetensors bank or state_dict, or a .json bank) as a new version of a domain, in the store that the
+Registers FILE (a bank or state_dict: ${BANK_EXTENSIONS}) as a new version of a domain, in the store that the
 settings name. A running server sees it after a restart; to register with a running server use its admin API.
 `
 
@@ -31,7 +32,7 @@ async function register (argv: string[]): Promise<number> {
   try {
     await engine.prepared
     const { version, record, ignored } = await engine.admin.register(
-      model, domain, file.endsWith('.json') ? 'json' : 'safetensors', bytes,
+      model, domain, formatOfFile(file, bytes), bytes,
       { isActivated: !values['no-activate'], ...(description === undefined ? {} : { description }) }
     )
     const isActive = record.active === version.version

@@ -1,16 +1,15 @@
 /** Changes of domains and their versions, each checked against what is in use. */
-import { registerJson, registerSafetensors, type Registered, type RegistrationOptions } from './registration.js'
+import { registerFile, type Registered, type RegistrationOptions } from './registration.js'
 import { resolveDomain } from './domain-reference.js'
 import { servingErrors } from './errors.js'
 import { gateFailed, storeGate, tryCandidate, type GateRules } from './gates.js'
 import { bankKey, foldedBank, foldShared, leaseKey, type InferenceParts } from './inference.js'
 import { bankDigest } from '../bank/bank.js'
+import type { BankFormat } from '../bank/formats/format.js'
 import type { DomainRecord, ExpectedRevision, Mark, PassedGate, VersionRecord } from '../store/bank-store.js'
 import { noReport, type ShadowReport } from './shadows.js'
 import type { Goldens } from './goldens.js'
 import type { ServedModels } from './served-models.js'
-
-export type BankFormat = 'json' | 'safetensors'
 
 export class Administration {
   readonly #parts: InferenceParts
@@ -25,9 +24,7 @@ export class Administration {
   async register (
     model: string, domain: string, format: BankFormat, body: Uint8Array, options: RegistrationOptions
   ): Promise<Registered> {
-    const ready = this.#models.ready(model)
-    const registerAs = format === 'json' ? registerJson : registerSafetensors
-    return await registerAs(this.#parts, ready, domain, body, options)
+    return await registerFile(this.#parts, this.#models.ready(model), domain, format, body, options)
   }
 
   /** Throws DOMAIN_NOT_FOUND or VERSION_NOT_FOUND. */

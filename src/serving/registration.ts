@@ -5,16 +5,15 @@
  * lengths, values, and whether the folded values still fit float32. What only its answers show keeps it from being
  * activated, not from being stored.
  */
-import { bankDigest, completeBank, type Bank, type PartialLayer } from '../bank/bank.js'
+import { bankDigest, completeBank, type Bank } from '../bank/bank.js'
 import { bankErrors } from '../bank/errors.js'
-import { parseBankJson } from '../bank/formats/bank-json.js'
-import { parseBankSafetensors, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
-import { parseStrictJson } from '../base/strict-json.js'
+import { METADATA, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import { entryOf } from '../models/preprocessing.js'
 import { gateFailed, tryCandidate } from './gates.js'
 import { bankKey, foldShared, type InferenceParts } from './inference.js'
 import { checkedPreprocessing } from './registered-preprocessing.js'
 import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
+import type { BankFormat } from '../bank/formats/format.js'
 import type { TensorToWrite } from '../bank/formats/safetensors.js'
 import type { ReadyModel } from './served-models.js'
 
@@ -33,54 +32,32 @@ export interface Registered {
   ignored: string[]
 }
 
-/** What a version's file says about itself, in its safetensors metadata. */
-export const METADATA = {
-  FORMAT: 'bankswitch.format',
-  FINGERPRINT: 'bankswitch.fingerprint',
-  SOURCE: 'bankswitch.source',
-  /** JSON. */
-  PREPROCESSING: 'bankswitch.preprocessing'
-} as const
-
 const FILE_FORMAT = '1'
 const IGNORED_MAX = 100
 
-const PREPROCESSING_DEPTH_MAX = 4
-
 type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics' | 'pool' | 'runRows'>
 
-/** Throws what `parseBankJson`, `completeBank`, `checkedPreprocessing`, `register` and the store throw. */
-export async function registerJson (
-  parts: Parts, model: ReadyModel, domain: string, body: Uint8Array, options: RegistrationOptions
+/**
+ * Registers a bank as it came. Throws what the format's `parse`, `completeBank`, `checkedPreprocessing`, `register` and
+ * the store throw, and BANK_FINGERPRINT_MISMATCH when the bank names another network than this one.
+ */
+export async function registerFile (
+  parts: Parts, model: ReadyModel, domain: string, format: BankFormat, body: Uint8Array, options: RegistrationOptions
 ): Promise<Registered> {
-  const { description, preprocessing, layers } = parseBankJson(body)
+  const { artefact } = model
+  const { layers, description, preprocessing, fingerprint, ignored } = await format.parse(body, artefact.layers)
+  if (fingerprint !== undefined && fingerprint !== artefact.fingerprint) {
+    throw bankErrors.BANK_FINGERPRINT_MISMATCH('the bank belongs to another network', {
+      expected: artefact.fingerprint, received: fingerprint.slice(0, 100)
+    })
+  }
+  const bank = completeBank(artefact.layers, layers, artefact.ownBank)
   const told = {
     ...(preprocessing === undefined ? {} : { preprocessing }),
     ...options,
     ...(description === undefined ? {} : { description })
   }
-  return await register(parts, model, domain, completed(model, layers), 'json', told)
-}
-
-/**
- * Throws what `parseBankSafetensors`, `completeBank`, `checkedPreprocessing`, `register` and the store throw, and
- * BANK_FINGERPRINT_MISMATCH when the file names another network than this one.
- */
-export async function registerSafetensors (
-  parts: Parts, model: ReadyModel, domain: string, body: Uint8Array, options: RegistrationOptions
-): Promise<Registered> {
-  const { layers, ignored, metadata } = parseBankSafetensors(body, model.artefact.layers)
-  const fingerprint = metadata.get(METADATA.FINGERPRINT)
-  if (fingerprint !== undefined && fingerprint !== model.artefact.fingerprint) {
-    throw bankErrors.BANK_FINGERPRINT_MISMATCH('the bank belongs to another network', {
-      expected: model.artefact.fingerprint, received: fingerprint.slice(0, 100)
-    })
-  }
-  const preprocessing = metadata.get(METADATA.PREPROCESSING)
-  const told = preprocessing === undefined
-    ? options
-    : { preprocessing: parsePreprocessingText(preprocessing), ...options }
-  const registered = await register(parts, model, domain, completed(model, layers), 'safetensors', told)
+  const registered = await register(parts, model, domain, bank, format.name as VersionSource, told)
   return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
 }
 
@@ -141,13 +118,4 @@ export async function register (
   const version = record.versions.at(-1)!
   if (verdict?.fault !== undefined) throw gateFailed(name, domain, version.version, verdict.fault)
   return { record, version, ignored: [] }
-}
-
-function completed ({ artefact }: ReadyModel, layers: ReadonlyMap<string, PartialLayer>): Bank {
-  return completeBank(artefact.layers, layers, artefact.ownBank)
-}
-
-/** Preprocessing as a query or a file's metadata carries it. Throws what `parseStrictJson` throws. */
-export function parsePreprocessingText (text: string): unknown {
-  return parseStrictJson(Buffer.from(text), { depthMax: PREPROCESSING_DEPTH_MAX })
 }

@@ -3,6 +3,7 @@ import { BankswitchError } from '../../base/errors.js'
 import { parseStrictJson, type JsonValue } from '../../base/strict-json.js'
 import { bankErrors } from '../errors.js'
 import { STATISTICS, type PartialLayer, type Statistic } from '../bank.js'
+import type { BankFormat, ParsedBank } from './format.js'
 
 /** root > layers > layer > statistic */
 const DEPTH_MAX = 4
@@ -11,18 +12,25 @@ const DESCRIPTION_LENGTH_MAX = 2000
 
 const FIELDS: readonly string[] = ['description', 'preprocessing', 'layers']
 
-export interface JsonBank {
-  description?: string
-  /** Any JSON; what it may say depends on the model. */
-  preprocessing?: JsonValue
-  layers: Map<string, PartialLayer>
+/** An object; a safetensors file whose header is 123 bytes long begins with a brace too. */
+const BEGINNING = /^\s*\{\s*["}]/
+
+const PROBED_BYTES = 256
+
+export const bankJson: BankFormat = {
+  name: 'json',
+  summary: 'JSON {"description"?, "preprocessing"?, "layers": {"<key>": {"mean", "variance", "gamma"?, "beta"?}}}',
+  mediaTypes: ['application/json'],
+  extensions: ['.json'],
+  probe: (bytes) => BEGINNING.test(Buffer.from(bytes.subarray(0, PROBED_BYTES)).toString('latin1')),
+  parse: parseBankJson
 }
 
 /**
  * Parses and checks the form; values are checked later, against the model. Throws what `parseStrictJson` throws, and
  * BANK_FORM_INVALID for unknown fields and wrong types, naming the layer.
  */
-export function parseBankJson (body: Uint8Array): JsonBank {
+export function parseBankJson (body: Uint8Array): ParsedBank {
   const root = parseRoot(body)
   if (!isRecord(root)) return wrongForm('the body', 'an object', root)
   for (const field of Object.keys(root)) {
@@ -36,7 +44,9 @@ export function parseBankJson (body: Uint8Array): JsonBank {
   return {
     ...(description === undefined ? {} : { description }),
     ...(preprocessing === undefined ? {} : { preprocessing }),
-    layers: new Map(Object.entries(layers).map(([key, layer]) => [key, parseLayer(key, layer)]))
+    layers: new Map(Object.entries(layers).map(([key, layer]) => [key, parseLayer(key, layer)])),
+    ignored: [],
+    metadata: new Map()
   }
 }
 

@@ -1,50 +1,45 @@
 /** A bank as a safetensors file with PyTorch's names: what a state_dict has, what a version on disk is. */
 import { alignedView, bytesOf } from '../../base/bytes.js'
 import { bankErrors } from '../errors.js'
-import { floatValues, ownFile, parseSafetensors, serializeSafetensors, type TensorToWrite } from './safetensors.js'
-import type { Bank, BatchNormLayer, PartialLayer, Statistic } from '../bank.js'
+import { parsePreprocessingText, type BankFormat, type ParsedBank } from './format.js'
+import {
+  floatValues, looksLikeSafetensors, ownFile, parseSafetensors, serializeSafetensors, type TensorToWrite
+} from './safetensors.js'
+import { layersOfTensors, SUFFIX_OF } from './state-dict.js'
+import type { Bank, BatchNormLayer, Statistic } from '../bank.js'
 
-const SUFFIX_OF: Readonly<Record<Statistic, string>> = {
-  mean: 'running_mean', variance: 'running_var', gamma: 'weight', beta: 'bias'
-}
+/** What a version's file says about itself. */
+export const METADATA = {
+  FORMAT: 'bankswitch.format',
+  FINGERPRINT: 'bankswitch.fingerprint',
+  SOURCE: 'bankswitch.source',
+  /** JSON. */
+  PREPROCESSING: 'bankswitch.preprocessing'
+} as const
 
-/** Prefixes that training wrappers put before every key (DataParallel, Lightning, torch.compile, detection heads). */
-const WRAPPER_PREFIXES = ['module.', 'model.', '_orig_mod.', 'backbone.']
-const WRAPPERS_MAX = 4
-
-export interface ParsedBank {
-  layers: Map<string, PartialLayer>
-  /** Tensors that are no statistics of a batch norm: weights, counters. */
-  ignored: string[]
-  metadata: Map<string, string>
+export const bankSafetensors: BankFormat = {
+  name: 'safetensors',
+  summary: 'a safetensors file with PyTorch names (<key>.running_mean, .running_var, .weight, .bias)',
+  mediaTypes: ['application/octet-stream'],
+  extensions: ['.safetensors'],
+  probe: looksLikeSafetensors,
+  parse: parseBankSafetensors
 }
 
 /**
- * Reads a bank from a file that holds at least the statistics; a whole state_dict will do.
- *
- * A layer is whatever has a running_mean or running_var, known to the model or not, so that a bank of another model is
- * told by its keys instead of being ignored. Throws what `parseSafetensors` and `floatValues` throw.
+ * Reads a bank from a file that holds at least the statistics; a whole state_dict will do. Throws what
+ * `parseSafetensors`, `floatValues` and, for preprocessing in the metadata, `parsePreprocessingText` throw.
  */
 export function parseBankSafetensors (file: Uint8Array, layers: readonly BatchNormLayer[]): ParsedBank {
   const { tensors, metadata } = parseSafetensors(file)
-  const prefix = wrapperPrefix([...tensors.keys()], layers)
-  const keys = new Set(layers.map(({ key }) => key))
-  for (const name of tensors.keys()) {
-    const split = splitName(name, prefix)
-    if (split !== undefined && (split.statistic === 'mean' || split.statistic === 'variance')) keys.add(split.key)
+  const fingerprint = metadata.get(METADATA.FINGERPRINT)
+  const preprocessing = metadata.get(METADATA.PREPROCESSING)
+  return {
+    ...layersOfTensors(tensors, floatValues, layers),
+    ...(fingerprint === undefined ? {} : { fingerprint }),
+    ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessingText(preprocessing) }),
+    metadata
   }
-  const parsed: ParsedBank = { layers: new Map(), ignored: [], metadata }
-  for (const [name, tensor] of tensors) {
-    const split = splitName(name, prefix)
-    if (split === undefined || !keys.has(split.key)) {
-      parsed.ignored.push(name)
-      continue
-    }
-    const layer = parsed.layers.get(split.key) ?? {}
-    layer[split.statistic] = floatValues(name, tensor)
-    parsed.layers.set(split.key, layer)
-  }
-  return parsed
 }
 
 /**
@@ -69,29 +64,6 @@ export function readOwnBank (file: Uint8Array, layers: readonly BatchNormLayer[]
     gamma: take(layer, 'gamma'),
     beta: take(layer, 'beta')
   }]))
-}
-
-function splitName (name: string, prefix: string): { key: string, statistic: Statistic } | undefined {
-  if (!name.startsWith(prefix)) return undefined
-  for (const [statistic, suffix] of Object.entries(SUFFIX_OF) as Array<[Statistic, string]>) {
-    if (name.endsWith(`.${suffix}`)) return { key: name.slice(prefix.length, -suffix.length - 1), statistic }
-  }
-  return undefined
-}
-
-/** The wrapper prefixes, one within the other, under which the file has the model's layers, or none. */
-function wrapperPrefix (names: readonly string[], layers: readonly BatchNormLayer[]): string {
-  const have = new Set(names)
-  const covers = (prefix: string) => layers.some(({ key }) => have.has(`${prefix}${key}.${SUFFIX_OF.mean}`))
-  const stackedIn = (name: string, depth = WRAPPERS_MAX): string => {
-    const outer = depth === 0 ? undefined : WRAPPER_PREFIXES.find((prefix) => name.startsWith(prefix))
-    return outer === undefined ? '' : outer + stackedIn(name.slice(outer.length), depth - 1)
-  }
-  if (covers('')) return ''
-  // A layer's own key may begin like a wrapper, so that every stack of them is a candidate, the longest last.
-  const stack = names.map((name) => stackedIn(name)).reduce((a, b) => b.length > a.length ? b : a, '')
-  const candidates = [...stack.matchAll(/\./g)].map(({ index }) => stack.slice(0, index + 1))
-  return candidates.find(covers) ?? ''
 }
 
 /** The bank as a safetensors file, all four statistics of every layer in float32, and what else is to lie in it. */

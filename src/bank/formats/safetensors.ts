@@ -14,6 +14,8 @@ import { bankErrors } from '../errors.js'
 
 const LENGTH_BYTES = 8
 
+const BRACE = 0x7b
+
 /** A state_dict of 100,000 tensors needs some 12 MB; the reference's own bound is 100 MB. */
 const HEADER_BYTES_MAX = 16 * 2 ** 20
 const TENSORS_MAX = 100_000
@@ -61,6 +63,16 @@ export interface SafetensorsFile {
   metadata: Map<string, string>
 }
 
+/** A length that the file has room for, and the beginning of an object. */
+export function looksLikeSafetensors (file: Uint8Array): boolean {
+  if (file.length <= LENGTH_BYTES || file[LENGTH_BYTES] !== BRACE) return false
+  return declaredLength(file) <= BigInt(file.length - LENGTH_BYTES)
+}
+
+function declaredLength (file: Uint8Array): bigint {
+  return new DataView(file.buffer, file.byteOffset, LENGTH_BYTES).getBigUint64(0, true)
+}
+
 /** Throws SAFETENSORS_MALFORMED telling which rule the file breaks, or SAFETENSORS_UNSUPPORTED for a dtype. */
 export function parseSafetensors (file: Uint8Array): SafetensorsFile {
   const header = parseHeader(file)
@@ -84,12 +96,12 @@ export function parseSafetensors (file: Uint8Array): SafetensorsFile {
 
 function parseHeader (file: Uint8Array): { root: Record<string, JsonValue>, byteLength: number } {
   if (file.length < LENGTH_BYTES) malformed('the file is too short for a header', LENGTH_BYTES, file.length)
-  const declared = new DataView(file.buffer, file.byteOffset, LENGTH_BYTES).getBigUint64(0, true)
+  const declared = declaredLength(file)
   const room = BigInt(Math.min(file.length - LENGTH_BYTES, HEADER_BYTES_MAX))
   if (declared > room) malformed('the header is longer than the file or the limit', Number(room), String(declared))
   const byteLength = Number(declared)
   const bytes = file.subarray(LENGTH_BYTES, LENGTH_BYTES + byteLength)
-  if (bytes[0] !== 0x7b) malformed('the header must begin with "{"', '{', bytes[0] ?? 'nothing')
+  if (bytes[0] !== BRACE) malformed('the header must begin with "{"', '{', bytes[0] ?? 'nothing')
   let root: JsonValue
   try {
     root = parseStrictJson(bytes, { depthMax: HEADER_DEPTH_MAX, hasDigitsOnly: true })

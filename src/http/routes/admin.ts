@@ -1,12 +1,13 @@
 /** The admin API: registering, activating, removing. */
 import { Type } from 'typebox'
+import { parsePreprocessingText } from '../../bank/formats/format.js'
+import { BANK_FORMATS, BANK_MEDIA_TYPES, formatOfBody } from '../../bank/formats/table.js'
 import { parseStrictJson } from '../../base/strict-json.js'
 import { httpErrors } from '../errors.js'
 import {
   ActivateBody, BinaryBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery, VersionParameter,
   VersionSchema
 } from '../schemas.js'
-import { parsePreprocessingText } from '../../serving/registration.js'
 import { describeDomain, etagOf } from './models.js'
 import type { App } from '../app-type.js'
 import type { BodyReader } from '../limits/request-body.js'
@@ -34,16 +35,14 @@ export async function registerAdminRoutes (app: App, engine: Engine, readBody: B
 
 function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(['application/json', 'application/octet-stream'], readBody)
+  app.addContentTypeParser([...BANK_MEDIA_TYPES], readBody)
   app.put('/admin/models/:model/domains/:domain', {
     schema: {
       tags: ['admin'],
       summary: 'Register a new version of a domain, or a new domain',
-      description: 'JSON {"description"?, "preprocessing"?, "layers": {"<key>": {"mean", "variance", "gamma"?, ' +
-        '"beta"?}}}, or a ' +
-        'safetensors file with PyTorch names (<key>.running_mean, .running_var, .weight, .bias). Missing gamma and ' +
-        'beta come from the model.',
-      consumes: ['application/json', 'application/octet-stream'],
+      description: `A bank: ${BANK_FORMATS.map(({ summary }) => summary).join('; or ')}. What the Content-Type leaves open is ` +
+        'told from the bytes. Missing gamma and beta come from the model.',
+      consumes: [...BANK_MEDIA_TYPES],
       headers: PreconditionHeaders,
       params: DomainParams,
       body: BinaryBody,
@@ -55,9 +54,9 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
     if (!(request.body instanceof Uint8Array) || request.body.length === 0) {
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a bank', received: 'nothing' })
     }
-    const isJson = request.headers['content-type']?.startsWith('application/json') === true
+    const format = formatOfBody(request.headers['content-type'], request.body)
     const { record, version, ignored } = await engine.admin.register(
-      model, domain, isJson ? 'json' : 'safetensors', request.body,
+      model, domain, format, request.body,
       { isActivated: request.query.activate, expected: expectedRevision(request), ...preprocessingOf(request.query) }
     )
     reply.code(201).header('etag', etagOf(record))
