@@ -3,7 +3,7 @@
  * domain. It holds its thread for as long as it takes; see calibration-thread.ts.
  */
 import { sliceRows, type Tensors } from '../ort/rows.js'
-import { StatisticsGraph } from '../compiler/statistics-graph.js'
+import { StatisticsGraph } from './statistics-graph.js'
 import { calibrationErrors } from './errors.js'
 import { bytesOfAll, observe, rowsOf, type Observed, type Subject } from './forward.js'
 import {

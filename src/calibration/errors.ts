@@ -12,6 +12,7 @@ export const calibrationErrors = defineErrors({
   CALIBRATION_BATCH_TOO_SMALL: 'invalid',
   CALIBRATION_MODEL_CHANGED: 'conflict',
   CALIBRATION_CRASHED: 'internal',
+  COMPILE_LAYER_REUSED: 'unsupported',
   ARCHIVE_UNREADABLE: 'invalid',
   ARCHIVE_TOO_LARGE: 'too-large',
   ARCHIVE_NAME_REFUSED: 'invalid',

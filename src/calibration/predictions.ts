@@ -3,7 +3,7 @@
  * statistics absorb the mix of classes they were taken from, so images of one class make a bank for that class.
  */
 import { openSession } from '../ort/session.js'
-import { StatisticsGraph } from '../compiler/statistics-graph.js'
+import { StatisticsGraph } from './statistics-graph.js'
 import type { Bank } from '../bank/bank.js'
 import type { Tensors } from '../ort/rows.js'
 

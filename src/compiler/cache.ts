@@ -10,11 +10,9 @@ import { BankswitchError, hasErrno } from '../base/errors.js'
 import { withFileLease, type LeaseOptions } from '../base/file-lease.js'
 import { sha256 } from '../base/digest.js'
 import { processorFingerprint, runtimeVersion } from '../ort/platform.js'
-import { ARTEFACT_FORMAT, readArtefact, type Artefact } from './artefact.js'
+import { readArtefact, type Artefact } from './artefact.js'
+import { compilerRevision } from './revision.js'
 import type { CompileOptions } from './compile-options.js'
-
-/** Raised whenever the passes would produce another artefact from the same model. */
-const COMPILER_REVISION = 5
 
 /** Leftovers of killed compilations are removed once they are this old. */
 const ABANDONED_AFTER_MS = 60 * 60 * 1000
@@ -22,7 +20,7 @@ const ABANDONED_AFTER_MS = 60 * 60 * 1000
 /** `sources` says what is compiled: digests of all its files, and how they are read. */
 export function cacheKey (sources: readonly string[], options: CompileOptions): string {
   return sha256(JSON.stringify([
-    ARTEFACT_FORMAT, COMPILER_REVISION, sources, runtimeVersion(), processorFingerprint(),
+    compilerRevision(), sources, runtimeVersion(), processorFingerprint(),
     String(options.foldBudget), options.samples
   ]))
 }

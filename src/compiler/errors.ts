@@ -10,7 +10,6 @@ export const compilerErrors = defineErrors({
   COMPILE_BATCH_NORM_CHANNELS: 'unsupported',
   COMPILE_BATCH_NORM_TYPE: 'unsupported',
   COMPILE_INPUT_SHAPE_UNKNOWN: 'invalid',
-  COMPILE_LAYER_REUSED: 'unsupported',
   COMPILE_REFERENCE_MISMATCH: 'invalid',
   COMPILE_SOURCE_CHANGED: 'unsupported',
   COMPILE_NOTHING_TO_INSERT: 'unsupported',

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { ROOT, temporaryFolder } from '../support/folders.js'
+import { testCache } from '../support/cache.js'
+import { temporaryFolder } from '../support/folders.js'
 import { startProcess } from '../support/process.js'
 import { getSigns, inferSigns, registerSigns, shippedBank, versionFile } from '../support/signs.js'
 import { limit, startFaulty, type FaultyServer } from './fixtures/faulty-server.js'
@@ -88,7 +89,7 @@ describe('a bank that is corrupt on disk', () => {
 describe('a compiled cache that is deleted under a server', () => {
   it('is not missed by the threads that have it, and made again for one that starts', async (t) => {
     const cache = join(await temporaryFolder(t), 'cache')
-    await cp(join(ROOT, 'build', 'test-cache'), cache, { recursive: true })
+    await cp(testCache(), cache, { recursive: true })
     const server = await startFaulty(t, { BANKSWITCH_CACHE_DIR: cache })
     const before = await inferSigns(server.address, 'day')
     await rm(cache, { recursive: true })

@@ -10,7 +10,8 @@ import { buildApp } from '#src/http/app.js'
 import { createLogger } from '#src/observability/logger.js'
 import { createMetrics } from '#src/observability/metrics.js'
 import { openTracing } from '#src/observability/tracing.js'
-import { ROOT, shipSigns } from './folders.js'
+import { testCache } from './cache.js'
+import { shipSigns } from './folders.js'
 import type { App } from '#src/http/app-type.js'
 
 export const ADMIN_KEY = 'a-key-for-the-tests-only'
@@ -36,7 +37,7 @@ export async function startService (environment: Record<string, string> = {}): P
     BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
     BANKSWITCH_KEYS_FILE: join(folder, 'keys.json'),
     BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
-    BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
+    BANKSWITCH_CACHE_DIR: testCache(),
     BANKSWITCH_WORKERS: '2',
     BANKSWITCH_LOG_LEVEL: 'debug',
     BANKSWITCH_REFUSAL_HOLD_MS: '0',

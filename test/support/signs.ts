@@ -1,6 +1,7 @@
 /** What tests of real servers over the shipped model need: a folder to run in, requests, and a key. */
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { testCache } from './cache.js'
 import { ROOT, shipSigns, temporaryFolder } from './folders.js'
 import { binaryRequest } from './wire.js'
 import type { TestContext } from 'node:test'
@@ -13,7 +14,7 @@ export async function signsSettings (folder: string): Promise<Record<string, str
   const { modelsDir } = await shipSigns(folder)
   return {
     BANKSWITCH_MODELS_DIR: modelsDir,
-    BANKSWITCH_CACHE_DIR: join(ROOT, 'build', 'test-cache'),
+    BANKSWITCH_CACHE_DIR: testCache(),
     BANKSWITCH_WORKERS: '1'
   }
 }

@@ -22,11 +22,11 @@ import { indexGraph, topologicalOrder, valuesReadBy, type GraphIndex } from '../
 import { parseModel, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { makeValueInfo } from '../onnx/node.js'
 import { DataType } from '../onnx/tensor.js'
-import { compilerErrors } from './errors.js'
-import { fingerprintOf } from './fingerprint.js'
+import { fingerprintOf } from '../compiler/fingerprint.js'
+import { readBatchNorms, type BatchNorms, type BatchNormSite } from '../compiler/read-batch-norms.js'
+import { writeBankInto } from '../compiler/with-bank.js'
+import { calibrationErrors } from './errors.js'
 import { Observers, type ObservedSite } from './observers.js'
-import { readBatchNorms, type BatchNorms, type BatchNormSite } from './read-batch-norms.js'
-import { writeBankInto } from './with-bank.js'
 import type { Bank } from '../bank/bank.js'
 import type { TensorType } from '../ort/session.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
@@ -97,7 +97,7 @@ export class StatisticsGraph {
       const { key } = site.layer
       const level = levelOfSite.get(site)!
       if ((levelOf.get(key) ?? level) !== level) {
-        throw compilerErrors.COMPILE_LAYER_REUSED(
+        throw calibrationErrors.COMPILE_LAYER_REUSED(
           `layer "${key}" is used at several depths of the network, so its statistics depend on themselves; calibrate in ` +
           'mode fvcore, which pools them', { layer: key, expected: levelOf.get(key), received: level }
         )

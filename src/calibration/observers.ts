@@ -4,7 +4,7 @@ import { opsetOf, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo, type AttributeValue } from '../onnx/node.js'
 import { DataType, float32Tensor, int64Tensor } from '../onnx/tensor.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
-import type { BatchNormSite } from './read-batch-norms.js'
+import type { BatchNormSite } from '../compiler/read-batch-norms.js'
 
 /** From this operator set on ReduceMean takes its axes as an input. */
 const REDUCE_AXES_AS_INPUT_OPSET = 18

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { StatisticsGraph } from '#src/compiler/statistics-graph.js'
+import { StatisticsGraph } from '#src/calibration/statistics-graph.js'
 import { openSession } from '#src/ort/session.js'
 import { CHANNELS, start } from '../support/batch-norm-graph.js'
 import { hasCode } from '../support/errors.js'
