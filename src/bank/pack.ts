@@ -3,6 +3,7 @@
  * element counts: where the channels of a port repeat, as they do in blocked and in plain weights, elements of one
  * channel are written in one go, without looking up the channel of each.
  */
+import { alignedFloats } from '../base/aligned-floats.js'
 import { foldBank, pairsOf, type FoldedBank } from './fold.js'
 import { FoldedRange } from './folded-range.js'
 import { factorsOf, PADDING, type Port, type PortLayout } from './port.js'
@@ -47,7 +48,7 @@ export class Packer {
 }
 
 /** Folds and packs at once. Throws what `FoldedRange.require` throws. */
-export function packBank (layout: PortLayout, bank: Bank, flat = new Float32Array(layout.length)): Float32Array {
+export function packBank (layout: PortLayout, bank: Bank, flat = alignedFloats(layout.length)): Float32Array {
   const folded = foldBank(layout.layers, bank)
   new FoldedRange(layout).require(folded)
   new Packer(layout).pack(folded, flat)

@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert'
 import { parentPort, workerData } from 'node:worker_threads'
+import { AlignedSlots } from '../base/aligned-floats.js'
 import { toErrorRecord } from '../base/errors.js'
 import { yieldToOthers } from '../base/thread-priority.js'
 import { elementCount } from '../base/dims.js'
@@ -19,11 +20,16 @@ assert(port !== null, 'worker.js must run in a worker thread')
 
 yieldToOthers((workerData as InferenceWorkerData).niceness)
 
-const models = new Map<string, { session: Session, served: ServedModel, packer: Packer }>()
+const models = new Map<string, LoadedModel>()
 const banks = new Map<string, HeldBank>()
 
-/** Memory of a bank that went, by model: the next one of the model takes it, so that rotation makes no garbage. */
-const spare = new Map<string, HeldBank>()
+interface LoadedModel {
+  session: Session
+  served: ServedModel
+  packer: Packer
+  /** Memory of a bank that went is taken by the next one, so that rotation makes no garbage. */
+  memory: AlignedSlots
+}
 
 interface HeldBank {
   modelId: string
@@ -43,7 +49,8 @@ async function load ({ model }: LoadRequest): Promise<void> {
     // The runtime keeps a plan of its memory for every shape that it has met, and never forgets one.
     const memoryPattern = model.takesAnySize !== true
     const session = await openSession(model.graphPath, { optimization: 'disabled', memoryPattern })
-    models.set(model.id, { session, served: model, packer: new Packer(model.layout) })
+    const { id, layout } = model
+    models.set(id, { session, served: model, packer: new Packer(layout), memory: new AlignedSlots(layout.length) })
     send({ type: 'loaded', modelId: model.id })
   } catch (thrown) {
     send({ type: 'load-failed', modelId: model.id, error: toErrorRecord(thrown) })
@@ -57,7 +64,7 @@ async function run (request: RunRequest): Promise<void> {
     assert(model !== undefined, `model ${modelId} is not loaded`)
     for (const key of request.evicted) forget(key)
     if (request.bank !== undefined) {
-      const held = spareOrNew(model.served)
+      const held = roomFor(model)
       model.packer.pack(request.bank, held.flat)
       banks.set(bankKey, held)
     }
@@ -72,13 +79,8 @@ async function run (request: RunRequest): Promise<void> {
   }
 }
 
-function spareOrNew ({ id, bankInputs, layout }: ServedModel): HeldBank {
-  const reused = spare.get(id)
-  if (reused !== undefined) {
-    spare.delete(id)
-    return reused
-  }
-  const flat = new Float32Array(layout.length)
+function roomFor ({ served: { id, bankInputs }, memory }: LoadedModel): HeldBank {
+  const flat = memory.take()
   const tensors = Object.fromEntries(bankInputs.map(({ name, offset, dims }): [string, PlainTensor] => {
     return [name, { type: 'float32', dims, data: flat.subarray(offset, offset + elementCount(dims)) }]
   }))
@@ -88,7 +90,7 @@ function spareOrNew ({ id, bankInputs, layout }: ServedModel): HeldBank {
 function forget (key: string): void {
   const held = banks.get(key)
   banks.delete(key)
-  if (held !== undefined) spare.set(held.modelId, held)
+  if (held !== undefined) models.get(held.modelId)?.memory.give(held.flat)
 }
 
 async function close (): Promise<void> {
