@@ -12,7 +12,7 @@ import { packageVersion } from './package-version.js'
 const SERVE_HELP = `bankswitch serve [--host H] [--port P] [--models-dir D] [--domains-dir D] …
 
 Serves every model of the models folder. Each setting is a flag here and an environment variable BANKSWITCH_…;
-the README lists them.
+docs/settings.md lists them.
 `
 
 /** Runs until SIGTERM or SIGINT. Throws CONFIG_INVALID and what start-up throws. */

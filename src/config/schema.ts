@@ -1,6 +1,6 @@
 /**
  * Every setting, once: its meaning, bounds and default. The type, the environment names, the command-line flags and the
- * README's table all derive from here. `modelsDir` is BANKSWITCH_MODELS_DIR and --models-dir.
+ * table of docs/settings.md all derive from here. `modelsDir` is BANKSWITCH_MODELS_DIR and --models-dir.
  */
 import { availableParallelism } from 'node:os'
 import { Type, type Static, type TSchema } from 'typebox'

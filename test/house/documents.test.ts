@@ -4,30 +4,33 @@
  *   UPDATE_DOCUMENTS=1 npm test
  */
 import assert from 'node:assert/strict'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { errorCatalogue } from '#src/base/errors.js'
+import { optionsShape } from '#src/calibration/options.js'
 import { environmentName, SETTING_NAMES, settingsShape } from '#src/config/schema.js'
 import { STATUS_OF } from '#src/http/error-map.js'
 import '#src/http/app.js'
 import { PASSES } from '#src/compiler/passes.js'
-import { assertDocument, readDocument as read } from '../support/documents.js'
-import { ROOT } from '../support/folders.js'
+import { assertDocument, assertSection, readDocument as read } from '../support/documents.js'
 
 interface Described { description?: string, default?: unknown, defaultText?: string }
 
 describe('documents', () => {
-  it('README: the table of settings is the schema', () => {
+  it('docs/settings.md: the table is the schema', () => {
     const rows = SETTING_NAMES.map((setting) => {
       const { description, default: fallback, defaultText } = settingsShape[setting] as Described
       const shown = defaultText ?? (fallback === undefined ? '' : `\`${String(fallback)}\``)
       return `| \`${environmentName(setting)}\` | ${description} | ${shown} |`
     })
-    const table = ['| name | meaning | default |', '|---|---|---|', ...rows].join('\n')
-    const readme = read('README.md')
-    const expected = readme.replace(/<!-- settings -->[\s\S]*<!-- \/settings -->/, `<!-- settings -->\n${table}\n<!-- /settings -->`)
-    assertDocument('README.md', expected)
+    assertSection('docs/settings.md', 'settings', ['| name | meaning | default |', '|---|---|---|', ...rows].join('\n'))
+  })
+
+  it('docs/calibration.md: the table of options is their schema', () => {
+    const rows = Object.entries(optionsShape as Record<string, Described>).map(([name, { description, default: fallback }]) => {
+      const shown = fallback === undefined || Array.isArray(fallback) ? '' : `\`${String(fallback)}\``
+      return `| \`${name}\` | ${description} | ${shown} |`
+    })
+    assertSection('docs/calibration.md', 'options', ['| option | meaning | default |', '|---|---|---|', ...rows].join('\n'))
   })
 
   it('docs/errors.md: the table of codes is the catalogue', () => {
@@ -62,14 +65,6 @@ describe('documents', () => {
       return `| ${at + 1} | [${name}](src/compiler/${file}) | ${does} | ${needs} | ${ensures.map((invariant) => invariant.name).join('; ')} |`
     })
     const table = ['| | pass | what it does | requires what these ensure | ensures |', '|---|---|---|---|---|', ...rows].join('\n')
-    const expected = read('ARCHITECTURE.md').replace(/<!-- passes -->[\s\S]*<!-- \/passes -->/, () => `<!-- passes -->\n${table}\n<!-- /passes -->`)
-    assertDocument('ARCHITECTURE.md', expected)
-  })
-
-  it('README: its scripts and links exist', () => {
-    const readme = read('README.md')
-    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
-    for (const [, script] of readme.matchAll(/npm run ([\w:-]+)/g)) assert.ok(scripts[script!], `npm run ${script}`)
-    for (const [, link] of readme.matchAll(/\]\((?!http)([^)#]+)\)/g)) assert.ok(existsSync(join(ROOT, link!)), link)
+    assertSection('ARCHITECTURE.md', 'passes', table)
   })
 })

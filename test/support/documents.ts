@@ -15,3 +15,11 @@ export function assertDocument (path: string, expected: string): void {
   if (isUpdate) writeFileSync(join(ROOT, path), expected)
   assert.equal(existsSync(join(ROOT, path)) ? readDocument(path) : '', expected, `${path} is stale; run UPDATE_DOCUMENTS=1 npm test`)
 }
+
+/** The same for what stands between `<!-- name -->` and `<!-- /name -->`. */
+export function assertSection (path: string, name: string, expected: string): void {
+  const page = readDocument(path)
+  const section = new RegExp(`<!-- ${name} -->\\n[\\s\\S]*<!-- /${name} -->`)
+  assert.match(page, section, `${path} has no section ${name}`)
+  assertDocument(path, page.replace(section, () => `<!-- ${name} -->\n${expected}\n<!-- /${name} -->`))
+}
