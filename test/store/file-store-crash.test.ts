@@ -1,79 +1,36 @@
 /**
- * Kills a process between any two file system calls of every change that leave the disk in different states, and looks
- * at what the next start finds. A kill leaves whatever the kernel was told; that each step also reached the disk in
- * order is for file-store-faults.test.ts.
+ * Kills between any two file system calls of every change that leave the disk in different states, in the middle of
+ * every write and after the last call, and looks at what the next start finds. A kill leaves whatever the kernel was
+ * told; that each step also reached the disk in order is for file-store-faults.test.ts. One process for each operation
+ * is killed in earnest, to show that the copies of fixtures/kill-points.ts are what a kill leaves.
  */
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
-import { test, type TestContext } from 'node:test'
+import { test } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
+import { openFileStore } from '#src/store/file-store.js'
 import { temporaryFolder } from '../support/folders.js'
-import { fileOf, fillStore, OPERATIONS, type OperationName } from './fixtures/operations.js'
+import { killPointsOf } from './fixtures/kill-points.js'
+import { fileOf, fillStore, NOW, OPERATIONS, type OperationName } from './fixtures/operations.js'
 import { assertTidy, reopen, type Snapshot } from './fixtures/snapshot.js'
 
 const CHILD = new URL('fixtures/crashing-child.js', import.meta.url).pathname
 
-/** Children at a time. */
-const LANES = 2
-
-/** Nothing runs long enough in a child to be worth optimising. */
-const QUICK_START = ['--no-opt', '--v8-pool-size=0']
-
-/** What a child says that was not killed. */
-const SURVIVED = /^acknowledged after (\d+) calls, (\d+) writes$/
-
-type Mode = 'before' | 'after' | 'torn'
-
-interface End {
-  /** Where it was killed, or 0 for the survivor. */
-  n: number
-  /** What the child said last. */
-  said: string
-  held: Snapshot
-}
-
-/** Kills the operation once, in a copy of the template, and opens what is left. */
-async function killOnce (
-  t: TestContext, template: string, operation: OperationName, mode: Mode, n: number
-): Promise<End> {
-  const folder = join(await temporaryFolder(t), 'domains')
-  await cp(template, folder, { recursive: true })
-  const { said, isKilled } = await new Promise<{ said: string, isKilled: boolean }>((resolve, reject) => {
-    execFile(process.execPath, [...QUICK_START, CHILD, folder, operation, mode, String(n)], (error, stdout, stderr) => {
-      const isKilled = error?.signal === 'SIGKILL'
-      if (error !== null && !isKilled) reject(new Error(`${error.message}\n${stderr}`))
-      else resolve({ said: stdout.trim(), isKilled })
-    })
-  })
-  assert.match(said, isKilled ? new RegExp(`^killed ${mode} \\S+$`) : SURVIVED)
+/** What the next start makes of a folder. */
+async function heldIn (folder: string): Promise<Snapshot> {
   const { held } = await reopen(folder)
   await assertTidy(folder, held)
-  return { n: isKilled ? n : 0, said, held }
+  return held
 }
 
-/** Kills the operation at its 1st, 2nd, 3rd... point until it survives. */
-async function sweep (
-  t: TestContext, template: string, operation: OperationName
-): Promise<{ kills: End[], survivor: End }> {
-  const kills: End[] = []
-  let survivor: End | undefined
-  const failures: unknown[] = []
-  let next = 1
-  await Promise.all(Array.from({ length: LANES }, async () => {
-    while (survivor === undefined && failures.length === 0) {
-      try {
-        const end = await killOnce(t, template, operation, 'before', next++)
-        if (end.n === 0) survivor = end
-        else kills.push(end)
-      } catch (error) {
-        failures.push(error)
-      }
-    }
-  }))
-  if (failures.length > 0) throw failures[0]
-  return { kills: kills.sort((a, b) => a.n - b.n), survivor: survivor! }
+/** A copy of the template after a process was killed in earnest, and what it said. */
+async function killed (template: string, folder: string, operation: OperationName, n: number): Promise<string> {
+  await cp(template, folder, { recursive: true })
+  const { signal, stdout, stderr } = spawnSync(process.execPath, [CHILD, folder, operation, String(n)], { encoding: 'utf8' })
+  assert.equal(signal, 'SIGKILL', stderr)
+  return stdout
 }
 
 /** The domain that an operation changes, and its active version afterwards, null for none; undefined for no such domain. */
@@ -96,34 +53,35 @@ const AFTERWARDS: Record<OperationName, [place: string, active: number | null | 
 
 for (const operation of Object.keys(OPERATIONS) as OperationName[]) {
   test(`${operation}, killed at any call, leaves the old state or the new one`, async (t) => {
-    const template = join(await temporaryFolder(t), 'domains')
+    const room = await temporaryFolder(t)
+    const [template, changed] = [join(room, 'template'), join(room, 'changed')]
     await fillStore(template)
     const { held: before } = await reopen(template)
     const texts = ['night one', 'night two', 'night three']
     assert.deepEqual(before['signs/night']!.files, texts.map((text) => sha256(fileOf(text))))
-    const { kills, survivor } = await sweep(t, template, operation)
-    const after = survivor.held
+    await cp(template, changed, { recursive: true })
+    const { store } = await openFileStore(changed, { now: () => NOW })
+    const points = await killPointsOf(changed, room, () => OPERATIONS[operation](store))
+    const after = await heldIn(changed)
 
     const [place, active] = AFTERWARDS[operation]
     assert.equal(after[place]?.record.active, active)
     assert.notDeepEqual(after[place], before[place])
+    const n = Math.ceil(points.before.length / 2)
+    const left = join(room, 'killed')
+    assert.equal(await killed(template, left, operation, n), points.before[n - 1]!.where)
+    const really = await heldIn(left)
+
     let isDone = false
-    for (const { n, said, held } of kills) {
+    for (const [at, { where, folder }] of points.before.entries()) {
+      const held = await heldIn(folder)
       isDone ||= JSON.stringify(held) === JSON.stringify(after)
-      assert.deepEqual(held, isDone ? after : before, `point ${n}, ${said}`)
+      assert.deepEqual(held, isDone ? after : before, `point ${at + 1}, ${where}`)
       for (const other of Object.keys(before)) if (other !== place) assert.deepEqual(held[other], before[other])
+      if (at === n - 1) assert.deepEqual(held, really)
     }
-    assert.ok(isDone && kills.length > 2, 'some kills come before the change and some after')
-
-    const [, calls, writes] = SURVIVED.exec(survivor.said)!
-    const last = await killOnce(t, template, operation, 'after', Number(calls))
-    assert.equal(last.n, Number(calls))
-    assert.deepEqual(last.held, after)
-
-    for (let write = 1; write <= Number(writes); write++) {
-      const torn = await killOnce(t, template, operation, 'torn', write)
-      assert.equal(torn.n, write)
-      assert.deepEqual(torn.held, before)
-    }
+    assert.ok(isDone && points.before.length > 2, 'some kills come before the change and some after')
+    assert.deepEqual(await heldIn(points.after.folder), after)
+    for (const { folder } of points.torn) assert.deepEqual(await heldIn(folder), before)
   })
 }
