@@ -1,7 +1,7 @@
 /**
  * What switching costs: the compiled graph under a bank, against
  *
- *   fused      ONNX Runtime's own session of the same model, batch norms fused away: the fastest thing per domain
+ *   fused      the fastest of what one could load per domain, by the rule of `bankswitch bench switch`
  *   BN inputs  the same model with the parameters of its batch norms as graph inputs
  *   Mul + Add  the same model with a Mul and an Add by graph inputs for every batch norm
  *
@@ -13,9 +13,9 @@ import { readFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { withCompiled } from '#src/cli/compiled-once.js'
-import { markdownTable, measure, quantile } from '#src/cli/measure.js'
-import { compileModel } from '#src/compiler/pipeline.js'
+import { markdownTable, measure, quantile, ratiosTo } from '#src/cli/measure.js'
+import { compareWithFastest, contender, withContenders } from '#src/cli/switch-bench.js'
+import { asPrepared } from '#src/compiler/compilation.js'
 import { openSession } from '#src/ort/session.js'
 import { densenet121, efficientnetB0, shufflenetV2, superResolution } from '../test/support/more-networks.js'
 import { mobilenetV2, resnet18, resnet50, type Network } from '../test/support/networks.js'
@@ -66,37 +66,36 @@ console.log(text)
 if (values.only === undefined) await writeSection('switch', text)
 
 async function benchNetwork (name: string, { bytes, inputDims }: Network, batches: number[]): Promise<string[][]> {
-  const compile = (folder: string) => compileModel(bytes, folder, { foldBudget: budget, samples: [{ '': inputDims }] })
-  return await withCompiled(compile, async ({ artefact, bank, feedsOf }) => {
-    const alternatives = [parametersAsInputs(bytes), mulAndAdd(bytes)]
-    const sessions = [
-      await openSession(bytes, { optimization: 'all' }),
-      await openSession(artefact.graphPath, { optimization: 'disabled' }),
-      ...await Promise.all(alternatives.map((other) => openSession(other.bytes, { optimization: 'all' })))
-    ]
-    const further = [{}, bank, ...alternatives.map(({ feeds }) => feeds)]
+  const options = { foldBudget: budget, samples: [{ '': inputDims }] }
+  return await withContenders({ prepared: asPrepared(bytes), options }, async ({ compiled, baselines, switched }) => {
+    const { artefact, feedsOf } = compiled
+    const alternatives = await Promise.all([parametersAsInputs(bytes), mulAndAdd(bytes)].map(async (other) => ({
+      name: 'alternative',
+      session: await openSession(other.bytes, { optimization: 'all' }),
+      feedsOf: (rows: number) => ({ ...feedsOf(rows), ...other.feeds })
+    })))
     const result: string[][] = []
     for (const batch of batches) {
-      const feeds = feedsOf(batch)
-      const contenders = sessions.map((session, at) => ({
-        name: String(at), run: () => session.run({ ...feeds, ...further[at] })
-      }))
+      const contenders = [...baselines, switched, ...alternatives].map((one) => contender(one, batch))
       const begin = performance.now()
       await contenders[0]!.run()
       const isShort = performance.now() - begin < SHORT_MS
       const timings = await measure(contenders, Number(values.rounds) * (isShort ? SHORT_FACTOR : 1), 3)
-      const [fused, switched, inputs, mulAdd] = timings
+      const others = timings.splice(-alternatives.length)
+      const ours = timings.pop()!
+      const { baseline, ratios, ratioToFused } = compareWithFastest(timings, ours)
       const bankBytes = artefact.layout.length * 4
-      const quartiles = [0.25, 0.75].map((share) => quantile(switched!.ratios, share).toFixed(3))
       const row = [
-        name, String(batch), fused!.medianMs.toFixed(2), `${switched!.ratio.toFixed(3)}x`, quartiles.join('–'),
-        `${inputs!.ratio.toFixed(2)}x`, `${mulAdd!.ratio.toFixed(2)}x`, bankBytes.toLocaleString('en'),
-        `${(100 * bankBytes / artefact.weightBytes).toFixed(2)} %`, artefact.proof.maxRelativeError.toExponential(1)
+        name, String(batch), baseline.medianMs.toFixed(2), `${ratioToFused.toFixed(3)}x`,
+        [0.25, 0.75].map((share) => quantile(ratios, share).toFixed(3)).join('–'),
+        ...others.map((other) => `${quantile(ratiosTo(baseline, other), 0.5).toFixed(2)}x`),
+        bankBytes.toLocaleString('en'), `${(100 * bankBytes / artefact.weightBytes).toFixed(2)} %`,
+        artefact.proof.maxRelativeError.toExponential(1)
       ]
       console.error(row.join('  '))
       result.push(row)
     }
-    for (const session of sessions) await session.release()
+    for (const { session } of alternatives) await session.release()
     return result
   })
 }

@@ -8,7 +8,7 @@ import { bankFeeds } from '../compiler/prove.js'
 import { sampleFeeds } from '../compiler/sample-inputs.js'
 import type { PlainTensor } from '../ort/session.js'
 
-const SEED = 1
+export const SAMPLE_SEED = 1
 
 export interface CompiledOnce {
   folder: string
@@ -31,7 +31,7 @@ export async function withCompiled<T> (
       folder,
       artefact,
       bank: bankFeeds(artefact.bankInputs, packBank(artefact.layout, artefact.ownBank)),
-      feedsOf: (rows) => sampleFeeds(artefact.inputs, artefact.samples[0]!, rows, SEED)
+      feedsOf: (rows) => sampleFeeds(artefact.inputs, artefact.samples[0]!, rows, SAMPLE_SEED)
     })
   } finally {
     await rm(folder, { recursive: true, force: true })

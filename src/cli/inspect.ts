@@ -1,7 +1,7 @@
 /** `bankswitch inspect`: what a model is to this service, and what a domain would cost. */
 import { inspectModel, type Inspection } from '../compiler/inspect.js'
 import { MODEL_ARGUMENTS_HELP, parseModelArguments } from './model-arguments.js'
-import { textTable } from './table.js'
+import { budgetText, textTable } from './table.js'
 
 const INSPECT_HELP = `bankswitch inspect MODEL.onnx [options]
 
@@ -16,7 +16,7 @@ async function inspect (argv: string[]): Promise<number> {
   const { source, options, isJson } = await parseModelArguments(argv, INSPECT_HELP)
   const inspection = await inspectModel(source, options)
   process.stdout.write(isJson
-    ? `${JSON.stringify({ model: source.path, ...inspection, foldBudget: budgetText(inspection) }, null, 2)}\n`
+    ? `${JSON.stringify({ model: source.path, ...inspection, foldBudget: budgetText(inspection.foldBudget) }, null, 2)}\n`
     : describe(source.path, inspection))
   return 0
 }
@@ -40,15 +40,10 @@ function describe (path: string, inspection: Inspection): string {
       ])
     ), '', `${layers.length} batch norms; a domain costs ${grouped(bytesPerDomain)} bytes, ` +
       `${(100 * bytesPerDomain / weightBytes).toFixed(2)} % of ${grouped(weightBytes)} weight bytes ` +
-      `(fold budget ${budgetText(inspection)}), before padding`)
+      `(fold budget ${budgetText(inspection.foldBudget)}), before padding`)
   }
   for (const line of advice) lines.push('', `advice: ${line}`)
   return `${lines.join('\n')}\n`
-}
-
-/** JSON has no infinity. */
-function budgetText ({ foldBudget }: Inspection): number | string {
-  return Number.isFinite(foldBudget) ? foldBudget : 'infinite'
 }
 
 function grouped (count: number): string {

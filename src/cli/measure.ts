@@ -12,8 +12,8 @@ export interface Timing {
   spread: number
   /** Median over the rounds of this contender's time over the first one's in the same round. */
   ratio: number
-  /** Those of the single rounds. */
-  ratios: number[]
+  /** Of the single rounds. */
+  times: number[]
 }
 
 /** The first contender is the baseline. The first `warmUp` rounds do not count. */
@@ -30,16 +30,20 @@ export async function measure (contenders: readonly Contender[], rounds: number,
   }
   return contenders.map(({ name }, at) => {
     const own = times[at]!
-    const ratios = own.map((ms, round) => ms / times[0]![round]!)
     const median = quantile(own, 0.5)
     return {
       name,
       medianMs: median,
       spread: (quantile(own, 0.75) - quantile(own, 0.25)) / 2 / median,
-      ratio: quantile(ratios, 0.5),
-      ratios
+      ratio: quantile(own.map((ms, round) => ms / times[0]![round]!), 0.5),
+      times: own
     }
   })
+}
+
+/** Of the single rounds: a contender's time over the baseline's in the same round. */
+export function ratiosTo (baseline: Timing, { times }: Timing): number[] {
+  return times.map((ms, round) => ms / baseline.times[round]!)
 }
 
 export function quantile (values: readonly number[], share: number): number {

@@ -16,13 +16,18 @@ export const MODEL_ARGUMENTS_HELP = `  --shape [INPUT=]1x3x224x224   sizes of on
   --json                        print JSON
 `
 
-const OPTIONS = {
+/** Of every command that compiles. */
+export const COMPILE_OPTIONS = {
   shape: { type: 'string', multiple: true, default: [] },
   [flagName('foldBudget')]: { type: 'string' },
+  json: { type: 'boolean', default: false }
+} satisfies ParseArgsConfig['options']
+
+const OPTIONS = {
+  ...COMPILE_OPTIONS,
   [flagName('cacheDir')]: { type: 'string' },
   'reference-state': { type: 'string' },
-  'insert-bn': { type: 'boolean', default: false },
-  json: { type: 'boolean', default: false }
+  'insert-bn': { type: 'boolean', default: false }
 } satisfies ParseArgsConfig['options']
 
 /** Settings that have a flag here too. */
@@ -60,23 +65,31 @@ export async function parseModelArguments (
     throw wrong('--reference-state and --insert-bn exclude each other')
   }
   if (statePath !== undefined) await requireFile(statePath)
-  const { foldBudget, cacheDir } = loadSettings(process.env, SETTINGS.flatMap((setting) => {
-    const value = values[flagName(setting)]
-    return value === undefined ? [] : [`--${flagName(setting)}`, String(value)]
-  }))
-  const samples = parseShapes(values.shape as string[], wrong)
+  const { options, cacheFolder } = compileArguments(values, wrong)
   return {
     source: statePath === undefined
       ? { path, origin: values['insert-bn'] === true ? 'inserted' : 'graph' }
       : { path, origin: 'reference-state', statePath },
-    options: { foldBudget, samples },
-    cacheFolder: cacheDir,
+    options,
+    cacheFolder,
     isJson: values.json === true,
     values: values as ModelArguments['values']
   }
 }
 
-async function requireFile (path: string): Promise<void> {
+/** What the flags of COMPILE_OPTIONS say, and the settings where they say nothing. Throws CONFIG_INVALID. */
+export function compileArguments (
+  values: Readonly<Record<string, string | boolean | string[] | undefined>>, wrong: (why: string) => Error
+): Pick<ModelArguments, 'options' | 'cacheFolder'> {
+  const { foldBudget, cacheDir } = loadSettings(process.env, SETTINGS.flatMap((setting) => {
+    const value = values[flagName(setting)]
+    return value === undefined ? [] : [`--${flagName(setting)}`, String(value)]
+  }))
+  return { options: { foldBudget, samples: parseShapes(values.shape as string[], wrong) }, cacheFolder: cacheDir }
+}
+
+/** Throws CONFIG_INVALID when there is none. */
+export async function requireFile (path: string): Promise<void> {
   try {
     if ((await stat(path)).isFile()) return
   } catch (cause) {

@@ -8,3 +8,8 @@ export function textTable (header: readonly string[], rows: ReadonlyArray<readon
     return isNumeric[column] === true ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)
   }).join('  ').trimEnd()).join('\n')
 }
+
+/** A fold budget; JSON has no infinity. */
+export function budgetText (foldBudget: number): number | string {
+  return Number.isFinite(foldBudget) ? foldBudget : 'infinite'
+}

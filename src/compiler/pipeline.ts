@@ -34,8 +34,9 @@ export async function compileModel (
   await compilePrepared(asPrepared(bytes), folder, options, progress)
 }
 
-async function compilePrepared (
-  prepared: PreparedModel, folder: string, options: CompileOptions, progress: Progress
+/** Compiles what `prepareSource` made. Throws as `compileSource`. */
+export async function compilePrepared (
+  prepared: PreparedModel, folder: string, options: CompileOptions, progress = nobody
 ): Promise<void> {
   const work = new Compilation(prepared, options, folder)
   await runPasses(ANALYSING, work, (name) => progress(name, 1))

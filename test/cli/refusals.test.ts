@@ -34,7 +34,10 @@ describe('a wrong call of', () => {
   })
 
   it('bench', async () => {
-    await assertRefused([[['bench', 'swatch'], 65, /switch/]])
+    await assertRefused([
+      [['bench', 'swatch'], 65, /switch/], [['bench', 'folder'], 65, /one folder/], [['bench', 'folder', 'nowhere'], 65, /nowhere/],
+      [['bench', 'switch', MODEL, '--against', 'nowhere.onnx'], 65, /nowhere.onnx/], [['bench', 'folder', '.', '--batch', '0'], 65, /batch/]
+    ])
   })
 
   it('calibrate, diff and register', async (t) => {

@@ -1,0 +1,158 @@
+/**
+ * What switching costs, against the fastest of what one could load instead for a single domain:
+ *
+ *   file      the file as it was given, optimised by ONNX Runtime
+ *   prepared  the same after the compiler's preparing passes, its own statistics in it: all that can be fused away is
+ *   against   another file of the user's choice, such as an export with the batch norms folded away
+ *
+ * The baseline is the one with the lowest median, so that a slow export flatters nobody.
+ */
+import { compilePrepared } from '../compiler/pipeline.js'
+import { relativeError } from '../compiler/prove.js'
+import { resolveSampleShapes, sampleFeeds, type SampleShapes } from '../compiler/sample-inputs.js'
+import { openSession, type PlainTensor, type Session } from '../ort/session.js'
+import { SAMPLE_SEED, withCompiled, type CompiledOnce } from './compiled-once.js'
+import { measure, ratiosTo, quantile, type Contender, type Timing } from './measure.js'
+import type { CompileOptions } from '../compiler/compile-options.js'
+import type { PreparedModel } from '../compiler/compilation.js'
+
+export type BaselineName = 'file' | 'prepared' | 'against'
+
+export interface SwitchBenchmark {
+  bnLayers: number
+  batch: number
+  rounds: number
+  /** The fastest of what one could load per domain, whose time `fusedMs` is. */
+  baseline: BaselineName
+  /** Median of each that was measured. */
+  baselinesMs: Partial<Record<BaselineName, number>>
+  fusedMs: number
+  switchedMs: number
+  /** Median over the rounds of switched over the baseline. */
+  ratioToFused: number
+  /** Half the distance between the quartiles of the noisier of the two, as a share of its median. */
+  spread: number
+  maxRelativeError: number
+  /** How far the outputs of the other file lie from the switched ones; missing where their shapes differ. */
+  againstError?: number
+  bytesPerDomain: number
+  weightBytes: number
+}
+
+export interface SwitchBenchOptions {
+  prepared: PreparedModel
+  options: CompileOptions
+  /** Path of another file to compare with. */
+  against?: string
+}
+
+interface Opened {
+  name: string
+  session: Session
+  feedsOf (rows: number): Record<string, PlainTensor>
+}
+
+export interface SwitchContenders {
+  compiled: CompiledOnce
+  baselines: Array<Opened & { name: BaselineName }>
+  switched: Opened
+}
+
+/** All of them open while `use` runs. Rejects with what compiling and opening throw. */
+export async function withContenders<T> (
+  { prepared, options, against }: SwitchBenchOptions, use: (contenders: SwitchContenders) => Promise<T>
+): Promise<T> {
+  return await withCompiled((folder) => compilePrepared(prepared, folder, options), async (compiled) => {
+    const { artefact, bank, feedsOf } = compiled
+    const sessions: Session[] = []
+    const open = async (model: string | Uint8Array, optimization: 'all' | 'disabled'): Promise<Session> => {
+      const session = await openSession(model, { optimization })
+      sessions.push(session)
+      return session
+    }
+    try {
+      const baselines: SwitchContenders['baselines'] = [
+        { name: 'file', session: await open(prepared.source?.path ?? prepared.bytes, 'all'), feedsOf }
+      ]
+      if (prepared.changedBy.length > 0) {
+        baselines.push({ name: 'prepared', session: await open(prepared.bytes, 'all'), feedsOf })
+      }
+      if (against !== undefined) {
+        const session = await open(against, 'all')
+        const shapes = shapesFor(session, artefact.samples[0]!)
+        baselines.push({
+          name: 'against', session, feedsOf: (rows) => sampleFeeds(session.inputs, shapes, rows, SAMPLE_SEED)
+        })
+      }
+      const session = await open(artefact.graphPath, 'disabled')
+      const switched = { name: 'switched', session, feedsOf: (rows: number) => ({ ...feedsOf(rows), ...bank }) }
+      return await use({ compiled, baselines, switched })
+    } finally {
+      for (const session of sessions) await session.release()
+    }
+  })
+}
+
+/** Another file may call its inputs differently: then they are taken in order. */
+function shapesFor ({ inputs }: Session, shapes: SampleShapes): SampleShapes {
+  const inOrder = Object.values(shapes)
+  const given = Object.fromEntries(inputs.map(({ name }, at) => [name, shapes[name] ?? inOrder[at] ?? []]))
+  return resolveSampleShapes(inputs, [given])[0]!
+}
+
+export function contender ({ name, session, feedsOf }: Opened, rows: number): Contender {
+  const feeds = feedsOf(rows)
+  return { name, run: () => session.run(feeds) }
+}
+
+export interface Comparison {
+  baseline: Timing
+  switched: Timing
+  /** Of the single rounds, switched over the baseline. */
+  ratios: number[]
+  ratioToFused: number
+}
+
+/** The rule of every benchmark of ours: `switched` against the fastest of `baselines`, by median. */
+export function compareWithFastest (baselines: readonly Timing[], switched: Timing): Comparison {
+  const baseline = baselines.reduce((best, other) => other.medianMs < best.medianMs ? other : best)
+  const ratios = ratiosTo(baseline, switched)
+  return { baseline, switched, ratios, ratioToFused: quantile(ratios, 0.5) }
+}
+
+/** Measures in this thread. Rejects with what `withContenders` rejects with. */
+export async function benchSwitch (
+  given: SwitchBenchOptions, batch: number, rounds: number
+): Promise<SwitchBenchmark> {
+  return await withContenders(given, async ({ compiled: { artefact }, baselines, switched }) => {
+    const timings = await measure([...baselines, switched].map((one) => contender(one, batch)), rounds)
+    const ours = timings.pop()!
+    const { baseline, ratioToFused } = compareWithFastest(timings, ours)
+    const other = baselines.find(({ name }) => name === 'against')
+    const againstError = other === undefined ? undefined : await distance(other, switched, batch)
+    return {
+      bnLayers: artefact.layers.length,
+      batch,
+      rounds,
+      baseline: baseline.name as BaselineName,
+      baselinesMs: Object.fromEntries(timings.map(({ name, medianMs }) => [name, medianMs])),
+      fusedMs: baseline.medianMs,
+      switchedMs: ours.medianMs,
+      ratioToFused,
+      spread: Math.max(baseline.spread, ours.spread),
+      maxRelativeError: artefact.proof.maxRelativeError,
+      ...(againstError === undefined ? {} : { againstError }),
+      bytesPerDomain: artefact.layout.length * Float32Array.BYTES_PER_ELEMENT,
+      weightBytes: artefact.weightBytes
+    }
+  })
+}
+
+/** Outputs are compared in order, because another file may call them differently. */
+async function distance (a: Opened, b: Opened, rows: number): Promise<number | undefined> {
+  const expected = Object.values(await a.session.run(a.feedsOf(rows)))
+  const actual = Object.values(await b.session.run(b.feedsOf(rows)))
+  if (expected.length !== actual.length) return undefined
+  const worst = Math.max(...expected.map((tensor, at) => relativeError(actual[at]!, tensor)))
+  return Number.isFinite(worst) ? worst : undefined
+}
