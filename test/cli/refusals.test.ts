@@ -54,7 +54,7 @@ describe('a wrong call of', () => {
       [[...common, 'nowhere'], 65, /"nowhere" cannot be read/],
       [[...common, '--url', 'http://127.0.0.1:9', picture], 69, /127\.0\.0\.1:9/],
       [['diff', 'traffic-signs/day'], 65, /two banks are needed/],
-      [['diff', 'traffic-signs/day', 'day'], 65, /neither a \.safetensors/],
+      [['diff', 'traffic-signs/day', 'day'], 65, /neither a file \(\.safetensors/],
       [['diff', 'nowhere.json', 'nowhere.json'], 65, /"nowhere.json" cannot be read/],
       [['register', '--model', 'traffic-signs', 'bank.safetensors'], 65, /model, domain and one file are needed/],
       [['register', '--mood', 'good'], 65, /mood/],
