@@ -7,6 +7,7 @@
  * Stricter than the reference reader where that is lenient: a name that stands twice is refused, and so are unknown
  * fields of an entry. Nothing is allocated from a number in the file before it was checked against the file's size.
  */
+import { tensorBytes } from '../../base/dims.js'
 import { bfloat16ToNumber, float16ToNumber } from '../../base/float16.js'
 import { BankswitchError } from '../../base/errors.js'
 import { parseStrictJson, type JsonValue } from '../../base/strict-json.js'
@@ -146,16 +147,9 @@ function parseEntry (name: string, entry: JsonValue): Entry {
     return malformed(`data_offsets of "${clip(name)}" must be [begin, end]`, '[begin, end]', clip(JSON.stringify(offsets)))
   }
   const [begin, end] = offsets as [number, number]
-  const expected = byteCount(shape, width)
+  const expected = tensorBytes(shape, width)
   if (expected !== end - begin) malformed(`tensor "${clip(name)}" has another size than its shape says`, expected, end - begin)
   return { name, dtype, shape, begin, end }
-}
-
-/** The size that a shape asks for, or Infinity when its dimensions, zeros aside, multiply beyond 2^53. */
-function byteCount (shape: readonly number[], width: number): number {
-  const product = shape.reduce((size, dim) => size * Math.max(dim, 1), width)
-  if (!Number.isSafeInteger(product)) return Infinity
-  return shape.includes(0) ? 0 : product
 }
 
 /** The values of a float tensor as numbers. Throws SAFETENSORS_UNSUPPORTED for integers, booleans and 8-bit floats. */
