@@ -57,7 +57,7 @@ export async function registerFile (
     ...options,
     ...(description === undefined ? {} : { description })
   }
-  const registered = await register(parts, model, domain, bank, format.name as VersionSource, told)
+  const registered = await register(parts, model, domain, bank, format.name, told)
   return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
 }
 

@@ -5,9 +5,11 @@
  * of records are from memory and never wait; every change is durable when its promise resolves.
  */
 
-/** How a version came to be; `model` is what stood in the ONNX file itself. */
-export const VERSION_SOURCES = ['model', 'json', 'safetensors', 'calibration'] as const
-export type VersionSource = typeof VERSION_SOURCES[number]
+/**
+ * How a version came to be: `model` for what stood in the ONNX file itself, `calibration`, or the name of the format in
+ * which the bank came. Of no meaning to the store, and open, so that a newer server's does not stop an older one.
+ */
+export type VersionSource = string
 
 /** Plain JSON. */
 export type VersionPreprocessing = Readonly<{

@@ -35,9 +35,7 @@ const PointerSchema = Type.Object({
     bytes: Type.Integer({ minimum: 0 }),
     digest: Digest,
     fingerprint: Digest,
-    source: Type.Union([
-      Type.Literal('model'), Type.Literal('json'), Type.Literal('safetensors'), Type.Literal('calibration')
-    ]),
+    source: Type.String({ pattern: NAME_PATTERN }),
     preprocessing: Type.Optional(Type.Unsafe<VersionPreprocessing>({ type: 'object' })),
     createdAt: Type.String()
   })),

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
-import { VERSION_SOURCES } from '#src/store/bank-store.js'
 import { withVersion } from '#src/store/changes.js'
 import { parsePointer, serializePointer, versionFileName, type Pointer } from '#src/store/pointer-file.js'
 import { hasCode } from '../support/errors.js'
 
 function samplePointer (): Pointer {
   let pointer: Pointer | undefined
-  for (const [index, source] of VERSION_SOURCES.entries()) {
+  for (const [index, source] of ['model', 'json', 'safetensors', 'calibration', 'of-a-newer-server'].entries()) {
     pointer = withVersion('night', pointer, {
       version: index + 1,
       sha256: sha256(`file ${index}`),
@@ -92,7 +91,7 @@ for (const [what, changes, why] of [
   ['a share above all', { canary: { version: 1, percent: 101 } }, /percent/],
   ['a label that is none', { labels: { '../x': 1 } }, /labels/],
   ['a gate with a path in it', { gate: { sha256: '../x' } }, /gate/],
-  ['an unknown source', { versions: [{ ...samplePointer().versions[0], source: 'magic' }] }, /source/],
+  ['a source that is no name', { versions: [{ ...samplePointer().versions[0], source: '../magic' }] }, /source/],
   ['a digest with a path in it', { versions: [{ ...samplePointer().versions[0], sha256: '../../x' }] }, /sha256/]
 ] as const) {
   test(`${what} is refused though the checksum is right`, () => {
