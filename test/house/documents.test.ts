@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { BANK_FORMATS } from '#src/bank/formats/table.js'
 import { errorCatalogue } from '#src/base/errors.js'
 import { optionsShape } from '#src/calibration/options.js'
 import { environmentName, SETTING_NAMES, settingsShape } from '#src/config/schema.js'
@@ -48,6 +49,13 @@ describe('documents', () => {
       ...rows,
       ''
     ].join('\n'))
+  })
+
+  it('docs/domains.md tells every format of banks by its types and names', () => {
+    const text = read('docs/domains.md')
+    for (const { mediaTypes, extensions } of BANK_FORMATS) {
+      for (const told of [...mediaTypes, ...extensions]) assert.ok(text.includes(`\`${told}\``), told)
+    }
   })
 
   it('ARCHITECTURE.md names every room', () => {
