@@ -3,13 +3,18 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { serializeBankSafetensors } from '#src/bank/formats/bank-safetensors.js'
 import { BANK_FORMATS, BANK_MEDIA_TYPES, formatOfBody, formatOfFile, formatOfName } from '#src/bank/formats/table.js'
+import { npyVector, npzOf } from '../support/npz-file.js'
 import { f32, rawSafetensors, safetensorsOf } from '../support/safetensors-file.js'
 
 const JSON_BANK = Buffer.from('{"layers":{"bn1":{"mean":[1,2],"variance":[3,4]}}}')
 const SAFETENSORS_BANK = safetensorsOf({ 'bn1.running_mean': f32(1, 2), 'bn1.running_var': f32(3, 4) })
 
 /** A bank of one layer in every format, with the same statistics. */
-const SAMPLES: Readonly<Record<string, Uint8Array>> = { json: JSON_BANK, safetensors: SAFETENSORS_BANK }
+const SAMPLES: Readonly<Record<string, Uint8Array>> = {
+  json: JSON_BANK,
+  safetensors: SAFETENSORS_BANK,
+  npz: npzOf({ 'bn1.running_mean': npyVector(1, 2), 'bn1.running_var': npyVector(3, 4) })
+}
 
 const LAYERS = [{ key: 'bn1', channels: 2, epsilon: 1e-5 }]
 

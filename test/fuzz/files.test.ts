@@ -7,12 +7,14 @@ import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import sharp from 'sharp'
 import { parseBankJson } from '#src/bank/formats/bank-json.js'
+import { parseBankNpz } from '#src/bank/formats/bank-npz.js'
 import { parseBankSafetensors } from '#src/bank/formats/bank-safetensors.js'
 import { parseSafetensors } from '#src/bank/formats/safetensors.js'
 import { archivedFiles, type ArchiveKind } from '#src/calibration/archives.js'
 import { decodeImage } from '#src/imaging/decode.js'
 import { zipOf, tarOf } from '../support/archives.js'
 import { ROOT } from '../support/folders.js'
+import { npyOf, npzOf } from '../support/npz-file.js'
 import { shippedBank } from '../support/signs.js'
 import { anyJson, fuzzing, mutated, parsesOrRefuses, trickyKey } from './fixtures/mutate.js'
 
@@ -43,6 +45,31 @@ describe('a bank', () => {
       const prefix = Buffer.alloc(8)
       prefix.writeBigUInt64LE(claimed ?? BigInt(text.length))
       await parsesOrRefuses(() => parseBankSafetensors(Buffer.concat([prefix, text, body]), []))
+    }), fuzzing)
+  })
+
+  it('as npz that was right once is parsed within its bounds or refused', async () => {
+    const originals = await Promise.all(['stored', 'deflated', 'piped', 'pickled'].map((name) => readFile(join(ROOT, `test/golden/bank-${name}.npz`))))
+    await fc.assert(fc.asyncProperty(mutated(...originals), async (bytes) => {
+      const parsed = await parsesOrRefuses(() => parseBankNpz(bytes, []))
+      const values = [...parsed?.layers.values() ?? []].flatMap((layer) => Object.values(layer))
+      assert.ok(values.reduce((sum, { length }) => sum + length, 0) <= 16 * 2 ** 20)
+    }), fuzzing)
+  })
+
+  it('as npz of any array is parsed or refused', async () => {
+    const literal = fc.oneof(
+      fc.constantFrom("'<f4'", "'|O'", "'>f2'", 'True', 'False', '()', '(2,)', '(1, 2)', '(0,)', '(99999999999999999999,)', '[', '}', '{', "'", ','),
+      fc.string()
+    )
+    const header = fc.array(fc.tuple(fc.constantFrom("'descr'", "'fortran_order'", "'shape'", 'shape', ''), literal), { maxLength: 4 })
+      .map((fields) => `{${fields.map(([name, value]) => `${name}: ${value}, `).join('')}}`)
+    const array = fc.record({
+      header: fc.oneof(header, fc.constant(undefined)), descr: literal, order: literal, shape: literal, data: fc.uint8Array({ maxLength: 16 })
+    }).map(({ header: whole, ...parts }) => npyOf(whole === undefined ? parts : { ...parts, header: whole }))
+    const name = fc.oneof(fc.constantFrom('a.running_mean', 'a.running_var'), trickyKey, fc.string())
+    await fc.assert(fc.asyncProperty(fc.dictionary(name, fc.oneof(array, fc.uint8Array({ maxLength: 20 }))), async (arrays) => {
+      await parsesOrRefuses(() => parseBankNpz(npzOf(arrays), []))
     }), fuzzing)
   })
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { parseSafetensors, serializeSafetensors, type TensorToWrite } from '#src/bank/formats/safetensors.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
+import { npyOf, npzOf } from '../support/npz-file.js'
 import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
 
 const ADMIN_MODEL = '/admin/models/traffic-signs'
@@ -108,6 +109,22 @@ describe('admin API', () => {
       assert.deepEqual(await logits('from-json'), await logits('day'))
       const described = await service.app.inject('/v1/models/traffic-signs/domains/from-json')
       assert.equal(described.json().description, 'a copy')
+    })
+
+    it('registers from npz, by its type or by its bytes, the same bank as from safetensors', async () => {
+      const arrays = Object.fromEntries([...parseSafetensors(shipped).tensors].map(([name, { bytes }]) => [name, npyOf({ data: bytes })]))
+      const file = npzOf({ ...arrays, 'bn1.num_batches_tracked': npyOf({ descr: "'<i8'", shape: '()' }) }, true)
+      for (const [version, type] of ['application/zip', 'application/octet-stream'].entries()) {
+        const response = await call('PUT', '/domains/from-npz', file, { 'content-type': type })
+        assert.equal(response.statusCode, 201, response.payload)
+        const { digest, ignored, ...rest } = response.json()
+        assert.deepEqual([ignored, rest.version], [['bn1.num_batches_tracked'], version + 1])
+        assert.equal(digest, (await call('GET', '/domains/day/versions')).json().versions[0].digest)
+      }
+      const { versions } = (await call('GET', '/domains/from-npz/versions')).json()
+      assert.deepEqual(versions.map(({ source }: { source: string }) => source), ['npz', 'npz'])
+      const wrong = await call('PUT', '/domains/from-npz', file.subarray(0, 500), { 'content-type': 'application/zip' })
+      assert.deepEqual([wrong.statusCode, wrong.json().code], [400, 'NPZ_MALFORMED'])
     })
 
     it('registers from safetensors, and lists what it ignored', async () => {

@@ -1,9 +1,10 @@
 /** The formats in which banks are taken. A new one is a file beside this one, and its line here. */
 import { bankJson } from './bank-json.js'
+import { bankNpz } from './bank-npz.js'
 import { bankSafetensors } from './bank-safetensors.js'
 import type { BankFormat } from './format.js'
 
-export const BANK_FORMATS: readonly BankFormat[] = [bankSafetensors, bankJson]
+export const BANK_FORMATS: readonly BankFormat[] = [bankSafetensors, bankNpz, bankJson]
 
 /** Says nothing of what the bytes are. */
 const UNTYPED = 'application/octet-stream'
