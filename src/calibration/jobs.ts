@@ -245,7 +245,7 @@ export class Jobs {
       if (name.startsWith(TEMPORARY_PREFIX)) await removeDurably(join(this.#options.folder, name))
       if (!/^[0-9a-f-]{36}\.json$/.test(name)) continue
       try {
-        found.push(JSON.parse(await readFile(join(this.#options.folder, name), 'utf8')) as JobRecord)
+        found.push(parseRecord(await readFile(join(this.#options.folder, name), 'utf8'), name))
       } catch (error) {
         this.#options.onFault?.(error)
       }
@@ -266,6 +266,15 @@ export class Jobs {
     await this.#write(settled)
     if (result === undefined) this.#options.onLost?.(settled)
   }
+}
+
+/** Throws for a file that is of no job, or of another. */
+function parseRecord (text: string, fileName: string): JobRecord {
+  const record = JSON.parse(text) as Partial<JobRecord> | null
+  const isRecord = `${record?.id}.json` === fileName && JOB_STATES.includes(record!.state!) &&
+    typeof record!.createdAt === 'string'
+  if (!isRecord) throw new Error(`${fileName} holds no job`)
+  return record as JobRecord
 }
 
 /** An error as it may be shown: what is internal keeps its reason for the log. */

@@ -78,17 +78,19 @@ export function completeOptions (given: Readonly<Record<string, unknown>>): Cali
  * Throws CALIBRATION_OPTIONS_INVALID.
  */
 export function parseOptions (fields: Readonly<Record<string, string>>): CalibrationOptions {
-  const given: Record<string, unknown> = {}
-  for (const [name, text] of Object.entries(fields)) {
-    const shape = optionsShape as unknown as Readonly<Record<string, { type?: string }>>
-    const type = Object.hasOwn(shape, name) ? shape[name]!.type : undefined
-    if (type === 'string') given[name] = text
-    else if (type === 'array') given[name] = text.split(',').map((part) => part.trim()).filter((part) => part !== '')
-    else if (text === 'true' || text === 'false') given[name] = text === 'true'
-    else if (text === 'null') given[name] = null
-    else given[name] = /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text
-  }
-  return completeOptions(given)
+  // Not by assignment, which a field "__proto__" would escape.
+  const given = Object.entries(fields).map(([name, text]): [string, unknown] => [name, readOption(name, text)])
+  return completeOptions(Object.fromEntries(given))
+}
+
+function readOption (name: string, text: string): unknown {
+  const shape = optionsShape as unknown as Readonly<Record<string, { type?: string }>>
+  const type = Object.hasOwn(shape, name) ? shape[name]!.type : undefined
+  if (type === 'string') return text
+  if (type === 'array') return text.split(',').map((part) => part.trim()).filter((part) => part !== '')
+  if (text === 'true' || text === 'false') return text === 'true'
+  if (text === 'null') return null
+  return /^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : text
 }
 
 /** The layers that patterns name. Throws CALIBRATION_LAYER_UNKNOWN for a pattern that names none. */

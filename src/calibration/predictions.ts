@@ -48,7 +48,9 @@ async function classCounts (model: Uint8Array, output: string, batches: readonly
       while (counts.length < classes) counts.push(0)
       for (let row = 0; row * classes < data.length; row++) {
         const scores = (data as Float32Array).subarray(row * classes, (row + 1) * classes)
-        counts[scores.indexOf(scores.reduce((most, score) => Math.max(most, score), -Infinity))]!++
+        const best = scores.indexOf(scores.reduce((most, score) => Math.max(most, score), -Infinity))
+        // Scores that are no numbers are of no class.
+        if (best >= 0) counts[best]!++
       }
     }
     return counts

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { verdictOf, warningsOf, type WarningFacts } from '#src/calibration/confidence.js'
+import { layerConfidence, verdictOf, warningsOf, type WarningFacts } from '#src/calibration/confidence.js'
+import { LayerObserver } from '#src/calibration/estimators.js'
 import { effectiveClasses, totalVariation } from '#src/calibration/predictions.js'
 
 const layer = (name: string, error: number) => ({
@@ -66,5 +67,53 @@ describe('class histograms', () => {
   it('have as many classes as their entropy says', () => {
     assert.ok(Math.abs(effectiveClasses([5, 5, 5, 0]) - 3) < 1e-12)
     assert.equal(effectiveClasses([7, 0, 0]), 1)
+  })
+})
+
+describe('a layer', () => {
+  const bn = { key: 'bn', channels: 2, epsilon: 1e-5 }
+
+  /** Images of one mean and variance a channel each. */
+  function observed (...images: Array<[means: number[], variances: number[]]>): LayerObserver {
+    const observer = new LayerObserver('bn', 2)
+    for (const [mean, variance] of images) {
+      observer.add({ images: 1, positions: 9, mean: Float64Array.from(mean), variance: Float64Array.from(variance) })
+    }
+    return observer
+  }
+
+  it('is as sure as its images agree, in units of its own spread', () => {
+    const observer = observed([[1, 10], [4, 400]], [[3, 30], [4, 400]])
+    const { meanError, varianceError, isSettled, deadChannels } = layerConfidence(bn, observer, 0.1)
+    // Means 1 and 3: standard error 1, variance 4 + 1; the other channel is ten times as wide in every respect.
+    assert.ok(Math.abs(meanError - 1 / Math.sqrt(5)) < 1e-12)
+    assert.ok(varianceError < 1e-12, 'the second moments around the mean are the same')
+    assert.deepEqual([isSettled, deadChannels], [false, 0])
+    assert.equal(layerConfidence(bn, observer, 0.45).isSettled, true)
+  })
+
+  it('is unsettled by its variance alone, too', () => {
+    const { meanError, varianceError, isSettled } = layerConfidence(bn, observed([[1, 1], [1, 1]], [[1, 1], [3, 3]]), 0.4)
+    assert.equal(meanError, 0)
+    assert.ok(Math.abs(varianceError - 1 / 2) < 1e-12)
+    assert.equal(isSettled, false)
+  })
+
+  it('knows nothing from one image, in a number that JSON has', () => {
+    const { meanError, varianceError, isSettled } = layerConfidence(bn, observed([[1, 1], [1, 1]]), 10)
+    assert.deepEqual([meanError, varianceError, isSettled], [1e6, 1e6, false])
+  })
+
+  it('leaves out channels that hardly vary, by its epsilon, and counts them', () => {
+    const images = [[[1, 5], [1, 1e-9]], [[3, 5], [1, 1e-9]]] as Array<[number[], number[]]>
+    const { deadChannels, meanError } = layerConfidence(bn, observed(...images), 0.1)
+    assert.equal(deadChannels, 1)
+    assert.ok(Math.abs(meanError - 1 / Math.sqrt(2)) < 1e-12, 'the average over those that live')
+    assert.equal(layerConfidence({ ...bn, epsilon: 1e-7 }, observed(...images), 0.1).deadChannels, 0)
+  })
+
+  it('of dead channels alone is settled: more images would tell nothing', () => {
+    const { deadChannels, meanError, isSettled } = layerConfidence(bn, observed([[1, 1], [0, 0]], [[1, 1], [0, 0]]), 0.1)
+    assert.deepEqual([deadChannels, meanError, isSettled], [2, 0, true])
   })
 })
