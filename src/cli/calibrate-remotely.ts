@@ -5,7 +5,7 @@ import { defineErrors } from '../base/errors.js'
 import { configErrors } from '../config/load.js'
 import type { JobRecord } from '../calibration/jobs.js'
 import type { Settings } from '../config/schema.js'
-import type { CalibrationResult, Uploads } from '../serving/calibrations.js'
+import type { CalibrationResult, Uploads } from '../serving/calibrating/calibrations.js'
 
 export interface RemoteCalibration {
   url: string

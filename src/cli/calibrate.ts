@@ -11,7 +11,7 @@ import { parseCommandLine } from './command-line.js'
 import { loadCommandSettings } from './settings.js'
 import { readUploads } from './read-uploads.js'
 import { textTable } from './table.js'
-import type { CalibrationResult, Uploads } from '../serving/calibrations.js'
+import type { CalibrationResult, Uploads } from '../serving/calibrating/calibrations.js'
 
 interface OptionShape { type?: string, description?: string, default?: unknown }
 

@@ -4,7 +4,7 @@ import { extname, join } from 'node:path'
 import { configErrors } from '../config/load.js'
 import { readNamedFile, unreadable } from './command-line.js'
 import type { NamedFile } from '../calibration/archives.js'
-import type { Uploads } from '../serving/calibrations.js'
+import type { Uploads } from '../serving/calibrating/calibrations.js'
 
 /** What is taken out of a folder; a path that is named itself may be anything. */
 const EXTENSIONS = ['.png', '.jpg', '.jpeg', '.webp', '.tar', '.tgz', '.gz', '.zip']

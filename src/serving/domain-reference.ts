@@ -41,7 +41,7 @@ export interface ResolvedDomain {
  * activated.
  */
 export function resolveDomain (
-  store: BankStore, model: string, reference: DomainReference, canaryKey?: string
+  store: Pick<BankStore, 'domain' | 'domains'>, model: string, reference: DomainReference, canaryKey?: string
 ): ResolvedDomain {
   const record = store.domain(model, reference.domain)
   if (record === undefined) {

@@ -1,6 +1,11 @@
 /** Who uses which version right now, so that none is removed under a request. */
 import { servingErrors } from './errors.js'
 
+/** Names a version of a domain; with '' for the version, the domain and all its versions. */
+export function leaseKey (model: string, domain: string, version: number | ''): string {
+  return `${model}/${domain}/${version}`
+}
+
 export class Leases {
   readonly #counts = new Map<string, number>()
   readonly #closing = new Set<string>()

@@ -1,13 +1,12 @@
 /** One row that runs alone: a tile, or a trial of a model or a bank. */
-import { bankKey, turnOf } from './inference.js'
-import type { FoldedBank } from '../bank/fold.js'
+import { bankKey, type BankToRun } from './banks-to-run.js'
 import type { Tensors } from '../ort/rows.js'
 import type { Job } from '../runtime/job.js'
-import type { ReadyModel } from './served-models.js'
+import type { ReadyModel } from './model-states.js'
 
-export interface BankToRun {
-  folded: FoldedBank
-  digest: string
+/** In whose turn requests for a domain wait. */
+export function turnOf (model: string, domain: string): string {
+  return `${model}@${domain}`
 }
 
 /** Waits in the turn of the domain, '' for trials of the model itself; gives the manifest's output if nothing else. */

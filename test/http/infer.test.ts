@@ -223,7 +223,7 @@ describe('POST /v2/models/{model}/infer', () => {
 
     it('before the body is sent, when the queue has no room', async (t) => {
       const full = () => { throw runtimeErrors.QUEUE_FULL('full') }
-      t.mock.method(service.engine, 'requireRoom', full)
+      t.mock.method(service.engine.answering, 'requireRoom', full)
       await service.app.listen({ port: 0, host: '127.0.0.1' })
       const { port } = service.app.server.address() as AddressInfo
       for (const path of [URL_INFER, '/v1/models/traffic-signs/predict']) {

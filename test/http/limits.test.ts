@@ -232,7 +232,7 @@ describe('load', () => {
         return hold.call(this, response)
       })
     })
-    t.mock.method(other.engine, 'requireRoom', () => { throw runtimeErrors.QUEUE_FULL('full') })
+    t.mock.method(other.engine.answering, 'requireRoom', () => { throw runtimeErrors.QUEUE_FULL('full') })
     const socket = connect((other.app.server.address() as AddressInfo).port, '127.0.0.1')
     socket.write(`POST ${URL_INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n`)
     await refused
@@ -261,7 +261,7 @@ describe('load', () => {
   })
 
   it('takes a deadline from the header or the parameter, the earlier counts, and refuses what is none', async (t) => {
-    const infer = t.mock.method(service.engine, 'infer', async (...given: unknown[]) => {
+    const infer = t.mock.method(service.engine.answering, 'infer', async (...given: unknown[]) => {
       const { signal } = given[3] as { signal: AbortSignal }
       signal.throwIfAborted()
       await once(signal, 'abort')

@@ -233,7 +233,7 @@ describe('POST /v1/models/{model}/predict of an image-to-image model', () => {
   it('stops when the client goes away, and gives its room back', async () => {
     const controller = new AbortController()
     const image = await painted(500, 400, 3, waves).png().toBuffer()
-    const work = service.engine.transform('doubler', {
+    const work = service.engine.answering.transform('doubler', {
       reference: undefined, image, format: 'png', quality: 92, progressKey: 'leaving', signal: controller.signal
     })
     const rejected = assert.rejects(work, /gone/)
@@ -248,7 +248,7 @@ describe('POST /v1/models/{model}/predict of an image-to-image model', () => {
     controller.abort(new Error('gone'))
     await rejected
     assert.ok(state.done < state.total)
-    assert.throws(() => service.engine.progress('leaving'), hasCode('PROGRESS_NOT_FOUND'))
+    assert.throws(() => service.engine.answering.progress('leaving'), hasCode('PROGRESS_NOT_FOUND'))
   })
 
   it('shows its stages in the metrics', async () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { compareRows } from '#src/serving/compare-rows.js'
+import { compareRows } from '#src/serving/answering/compare-rows.js'
 import type { Tensors } from '#src/ort/rows.js'
 
 const scores = (...rows: number[][]): Tensors => ({

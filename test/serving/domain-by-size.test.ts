@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { domainByShape, domainBySize } from '#src/serving/domain-by-size.js'
+import { domainByShape, domainBySize } from '#src/serving/answering/domain-by-size.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { DOUBLER } from '../support/models-folder.js'
 import type { ClassificationManifest } from '#src/models/manifest.js'

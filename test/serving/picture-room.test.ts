@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { PictureRoom } from '#src/serving/picture-room.js'
+import { PictureRoom } from '#src/serving/answering/picture-room.js'
 import { hasCode } from '../support/errors.js'
 
 function gate (): { opened: Promise<void>, open: () => void } {

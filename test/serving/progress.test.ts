@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ProgressBoard } from '#src/serving/progress.js'
+import { ProgressBoard } from '#src/serving/answering/progress.js'
 import { hasCode } from '../support/errors.js'
 
 test('progress is shown while the work lasts, under one key one work', async () => {

@@ -1,9 +1,9 @@
 /** What runs when, with a pool whose workers the test holds. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Shadows, WAITING_ROWS_MAX } from '#src/serving/shadows.js'
-import type { Group } from '#src/serving/inference.js'
-import type { ReadyModel } from '#src/serving/served-models.js'
+import { Shadows, WAITING_ROWS_MAX } from '#src/serving/answering/shadows.js'
+import type { Group } from '#src/serving/answering/inference.js'
+import type { ReadyModel } from '#src/serving/model-states.js'
 import type { Tensors } from '#src/ort/rows.js'
 import type { Job } from '#src/runtime/job.js'
 

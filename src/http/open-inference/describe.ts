@@ -1,8 +1,8 @@
 /** Models, domains and versions in the words of the Open Inference Protocol: metadata, configuration, statistics. */
-import { sumOfStatistics, type Counted, type Statistics } from '../../observability/statistics.js'
+import { sumOfTraffic, type Counted, type Traffic } from '../../observability/traffic.js'
 import { datatypeName } from './datatypes.js'
 import type { ValueDescription } from '../../ort/session.js'
-import type { ModelState, ReadyModel } from '../../serving/served-models.js'
+import type { ModelState, ReadyModel } from '../../serving/model-states.js'
 
 export const EXTENSIONS = [
   'binary_tensor_data', 'classification', 'model_configuration', 'model_repository', 'parameters', 'statistics',
@@ -46,8 +46,8 @@ export function describeConfiguration (name: string, { artefact }: ReadyModel, r
 }
 
 /** One entry of `model_stats`; a version may stand for several, whose numbers are added. */
-export function describeStatistics (name: string, version: string, parts: readonly Statistics[]) {
-  const sum = sumOfStatistics(parts)
+export function describeStatistics (name: string, version: string, all: readonly Traffic[]) {
+  const sum = sumOfTraffic(all)
   return {
     name,
     version,

@@ -3,7 +3,7 @@ import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { httpErrors } from '../errors.js'
 import { readInputs, RequestInput } from './parse-request.js'
-import type { Goldens } from '../../serving/goldens.js'
+import type { Goldens } from '../../serving/changing/goldens.js'
 
 const TENSORS_MAX = 64
 

@@ -12,7 +12,7 @@ import type { BodyLimits, BodyReader } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { JobRecord } from '../../calibration/jobs.js'
-import type { Uploads } from '../../serving/calibrations.js'
+import type { Uploads } from '../../serving/calibrating/calibrations.js'
 import type { FastifyRequest } from 'fastify'
 
 const FILES_MAX = 20_000

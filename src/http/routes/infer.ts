@@ -14,9 +14,10 @@ import { modelOf, refuseEarly, requestedModel, type RequestedModel } from '../re
 import { noteAnswer, noteRead, noteStage } from '../request-record.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
-import type { Engine, InferOptions } from '../../engine.js'
+import type { Engine } from '../../engine.js'
 import type { Tensors } from '../../ort/rows.js'
-import type { MixedResult } from '../../serving/mixed-inference.js'
+import type { InferOptions } from '../../serving/answering/answering.js'
+import type { MixedResult } from '../../serving/answering/mixed-inference.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 const HEADER_LENGTH = 'inference-header-content-length'
@@ -85,7 +86,7 @@ async function answer (
   const domain = result.answeredBy.map((one) => one.domain).join()
   const answeredVersion = result.answeredBy.map((one) => one.version).join()
   noteAnswer(request, reply, { ...result, domain, version: answeredVersion, encodeMs })
-  engine.observeEncoding(model, result.answeredBy, encodeMs)
+  engine.answering.observeEncoding(model, result.answeredBy, encodeMs)
   return reply.send(sent)
 }
 
@@ -95,7 +96,7 @@ async function run (
   options: InferOptions
 ): Promise<MixedResult> {
   if (domains === undefined) {
-    const result = await engine.infer(model, reference, feeds, options)
+    const result = await engine.answering.infer(model, reference, feeds, options)
     return { ...result, answeredBy: [result] }
   }
   if (domains.type !== 'string' || domains.dims.length !== 1) {
@@ -104,7 +105,7 @@ async function run (
     })
   }
   const references = (domains.data as string[]).map((text) => text === '' ? reference : parseDomainReference(text))
-  return await engine.inferMixed(model, references, feeds, options)
+  return await engine.answering.inferMixed(model, references, feeds, options)
 }
 
 function readMessage (

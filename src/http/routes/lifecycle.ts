@@ -1,7 +1,7 @@
 /** The life of a domain: labels, canary, shadow, and the gate that versions must pass. */
 import { Type } from 'typebox'
 import { isLabel } from '../../base/names.js'
-import { parseGoldens } from '../../serving/goldens.js'
+import { parseGoldens } from '../../serving/changing/goldens.js'
 import { httpErrors } from '../errors.js'
 import { GoldensSchema, parseGoldensJson } from '../open-inference/parse-goldens.js'
 import {

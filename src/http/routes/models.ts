@@ -4,7 +4,7 @@ import { NAME_PATTERN } from '../../base/names.js'
 import { DomainSchema, errorsOf, ModelSchema, NameParameter } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
-import type { ModelState } from '../../serving/served-models.js'
+import type { ModelState } from '../../serving/model-states.js'
 import type { DomainRecord } from '../../store/bank-store.js'
 import type { Static } from 'typebox'
 

@@ -131,12 +131,12 @@ function resolvePath (engine: Engine, { model: path, version }: PathParams) {
 function statisticsOf (engine: Engine, model: string, name: string, records: readonly DomainRecord[]) {
   const { entry: { manifest: { defaultDomain } } } = engine.model(model)
   const shown = records.find(({ domain }) => domain === defaultDomain) ?? records[0]
-  const parts = records.flatMap(({ domain, versions }) => {
-    return versions.map(({ version }) => engine.statistics(model, domain, version))
+  const all = records.flatMap(({ domain, versions }) => {
+    return versions.map(({ version }) => engine.answering.traffic(model, domain, version))
   })
-  return describeStatistics(name, String(shown?.active ?? ''), parts)
+  return describeStatistics(name, String(shown?.active ?? ''), all)
 }
 
 function versionStatistics (engine: Engine, path: string, { domain }: DomainRecord, version: number) {
-  return describeStatistics(path, String(version), [engine.statistics(modelOf(path), domain, version)])
+  return describeStatistics(path, String(version), [engine.answering.traffic(modelOf(path), domain, version)])
 }

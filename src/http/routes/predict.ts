@@ -16,7 +16,7 @@ import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { EncodedFormat } from '../../imaging/encode.js'
-import type { PictureRequest } from '../../serving/classify.js'
+import type { PictureRequest } from '../../serving/answering/classify.js'
 import type { Static } from 'typebox'
 
 const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp']
@@ -68,13 +68,13 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
       return await transform(engine, request, reply as FastifyReply, model, picture, type, request.query, progressKey)
     }
     const { top = TOP_DEFAULT } = requireWithout(request.query, 'quality')
-    const result = await engine.classify(model, picture, top)
+    const result = await engine.answering.classify(model, picture, top)
     const { domain, version, predictions } = result
     const encodeBegin = performance.now()
     const answer = reply.serialize({ model, domain, version, predictions })
     const encodeMs = performance.now() - encodeBegin
     noteAnswer(request, reply, { ...result, encodeMs })
-    engine.observeEncoding(model, [result], encodeMs)
+    engine.answering.observeEncoding(model, [result], encodeMs)
     return await (reply as FastifyReply).header('content-type', 'application/json').send(answer)
   })
 
@@ -86,7 +86,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
       params: Type.Object({ key: NameParameter }),
       response: { 200: ProgressSchema, ...errorsOf(400, 404) }
     }
-  }, async ({ params: { key } }) => engine.progress(key))
+  }, async ({ params: { key } }) => engine.answering.progress(key))
 }
 
 /** Throws NOT_ACCEPTABLE and what `readyModel` throws. */
@@ -100,7 +100,7 @@ async function transform (
   query: Query, progressKey: string | undefined
 ): Promise<FastifyReply> {
   const { quality = QUALITY_DEFAULT } = requireWithout(query, 'top')
-  const result = await engine.transform(model, {
+  const result = await engine.answering.transform(model, {
     ...picture,
     format: type.replace('image/', '') as EncodedFormat,
     quality,

@@ -1,37 +1,42 @@
 /** Brings a model from its folder to the workers: compile or fetch, load, make sure of a default domain, warm up. */
 import { isDeepStrictEqual } from 'node:util'
-import { obtainArtefact, type ObtainedArtefact } from '../compiler/obtain-artefact.js'
-import { sampleFeeds } from '../compiler/sample-inputs.js'
-import { compileOptionsOf, sourceOf } from '../models/compilation.js'
-import { usualShapes } from '../models/manifest.js'
-import { modelErrors } from '../models/errors.js'
+import { FoldedRange } from '../../bank/folded-range.js'
+import { obtainArtefact, type ObtainedArtefact } from '../../compiler/obtain-artefact.js'
+import { sampleFeeds } from '../../compiler/sample-inputs.js'
+import { compileOptionsOf, sourceOf } from '../../models/compilation.js'
+import { modelErrors } from '../../models/errors.js'
+import { usualShapes } from '../../models/manifest.js'
+import { ownBankOf } from '../banks-to-run.js'
+import { loneRow } from '../lone-row.js'
 import { proveTiling } from './prove-tiling.js'
-import { foldShared, type InferenceParts } from './inference.js'
-import { loneRow } from './lone-row.js'
-import { register } from './registration.js'
-import { bankDigest } from '../bank/bank.js'
-import { FoldedRange } from '../bank/folded-range.js'
-import type { Settings } from '../config/schema.js'
-import type { Logger } from '../observability/logger.js'
-import type { ModelEntry } from '../models/repository.js'
-import type { ReadyModel } from './served-models.js'
+import type { Settings } from '../../config/schema.js'
+import type { ModelEntry } from '../../models/repository.js'
+import type { Logger } from '../../observability/logger.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { Administration } from '../changing/administration.js'
+import type { ReadyModel } from '../model-states.js'
 
-export interface ObtainParts {
-  settings: Pick<Settings, 'cacheDir' | 'foldBudget'>
+/** Gives the compiled model, from the cache or the compiler. */
+export type Obtain = (entry: ModelEntry, logger: Logger) => Promise<ObtainedArtefact>
+
+/** What bringing a model to the workers needs. */
+export interface PreparationNeeds {
+  obtain: Obtain
+  pool: Pick<InferencePool, 'load' | 'submit' | 'warmUp'>
+  store: Pick<BankStore, 'domain'>
+  registerMade: Administration['registerMade']
   logger: Logger
-  signal: AbortSignal
 }
-
-export interface PrepareParts extends InferenceParts, ObtainParts {}
 
 const WARM_UP_SEED = 7
 
 /** Rejects with what the compiler, the runtime or the store throws. */
-export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Promise<ReadyModel> {
+export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry): Promise<ReadyModel> {
   const { name } = entry.manifest
-  const logger = parts.logger.child({ model: name })
+  const logger = needs.logger.child({ model: name })
   const begin = performance.now()
-  const { artefact, key } = await obtain({ ...parts, logger }, entry)
+  const { artefact, key } = await needs.obtain(entry, logger)
   const model: ReadyModel = {
     entry,
     artefact,
@@ -46,10 +51,10 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
     }
   }
   checkManifest(model)
-  await parts.pool.load(model.served)
-  await ensureDefaultDomain(parts, model, logger)
-  await warmUp(parts, model)
-  await proveTiling(parts.pool, model)
+  await needs.pool.load(model.served)
+  await ensureDefaultDomain(needs, model, logger)
+  await warmUp(needs, model)
+  await proveTiling(needs.pool, model)
   logger.info({
     readyMs: Math.round(performance.now() - begin),
     batchNorms: artefact.sites.length,
@@ -59,10 +64,11 @@ export async function prepareModel (parts: PrepareParts, entry: ModelEntry): Pro
   return model
 }
 
-function obtain (
-  { settings: { cacheDir, foldBudget }, logger, signal }: ObtainParts, entry: ModelEntry
-): Promise<ObtainedArtefact> {
-  return obtainArtefact(sourceOf(entry), compileOptionsOf(entry, foldBudget), {
+/** Compiles into the cache, or takes from it what another process has compiled. */
+export function obtainFromCache (
+  { cacheDir, foldBudget }: Pick<Settings, 'cacheDir' | 'foldBudget'>, signal: AbortSignal
+): Obtain {
+  return (entry, logger) => obtainArtefact(sourceOf(entry), compileOptionsOf(entry, foldBudget), {
     cacheFolder: cacheDir,
     signal,
     onWaiting: () => logger.info('another process compiles this model; waiting for it'),
@@ -75,9 +81,11 @@ function obtain (
  * Brings a served model's artefact back to where threads load it from, if it is gone. Rejects with what the compiler
  * throws, and with MODEL_FAILED when the model's files have changed, so that the threads would not run the same.
  */
-export async function restoreArtefact (parts: ObtainParts, { entry, artefact, served }: ReadyModel): Promise<void> {
+export async function restoreArtefact (
+  { obtain, logger }: Pick<PreparationNeeds, 'obtain' | 'logger'>, { entry, artefact, served }: ReadyModel
+): Promise<void> {
   const { name } = entry.manifest
-  const found = await obtain({ ...parts, logger: parts.logger.child({ model: name }) }, entry)
+  const found = await obtain(entry, logger.child({ model: name }))
   if (found.key === served.id && isDeepStrictEqual(found.artefact.layout, artefact.layout)) return
   throw modelErrors.MODEL_FAILED(`the files of model "${name}" are not those it was compiled from`)
 }
@@ -105,20 +113,20 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
 }
 
 /** A model without a default domain can still serve: the statistics that stand in it become version 1. */
-async function ensureDefaultDomain (parts: PrepareParts, model: ReadyModel, logger: Logger): Promise<void> {
+async function ensureDefaultDomain (needs: PreparationNeeds, model: ReadyModel, logger: Logger): Promise<void> {
   const { name, defaultDomain } = model.entry.manifest
-  if (parts.store.domain(name, defaultDomain) !== undefined) return
-  await register(parts, model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true })
+  if (needs.store.domain(name, defaultDomain) !== undefined) return
+  await needs.registerMade(model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true })
   logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
 }
 
 /** One run per idle thread and input size, so that the first request finds everything allocated. */
-async function warmUp (parts: PrepareParts, model: ReadyModel): Promise<void> {
+async function warmUp ({ pool }: Pick<PreparationNeeds, 'pool'>, model: ReadyModel): Promise<void> {
   const { artefact, entry } = model
-  const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
+  const bank = ownBankOf(model)
   for (const shape of usualShapes(entry.manifest)) {
     const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
     const job = loneRow(model, '', bank, feeds, artefact.outputs.map(({ name }) => name))
-    await parts.pool.warmUp(job)
+    await pool.warmUp(job)
   }
 }

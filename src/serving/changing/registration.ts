@@ -5,17 +5,21 @@
  * lengths, values, and whether the folded values still fit float32. What only its answers show keeps it from being
  * activated, not from being stored.
  */
-import { bankDigest, completeBank, type Bank } from '../bank/bank.js'
-import { bankErrors } from '../bank/errors.js'
-import { METADATA, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
-import { entryOf } from '../models/preprocessing.js'
-import { gateFailed, tryCandidate } from './gates.js'
-import { bankKey, foldShared, type InferenceParts } from './inference.js'
+import { bankDigest, completeBank, type Bank } from '../../bank/bank.js'
+import { bankErrors } from '../../bank/errors.js'
+import { METADATA, serializeBankSafetensors } from '../../bank/formats/bank-safetensors.js'
+import { entryOf } from '../../models/preprocessing.js'
+import { bankKey, foldShared } from '../banks-to-run.js'
+import { gateFailed, tryCandidate, type TrialNeeds } from './gates.js'
 import { checkedPreprocessing } from './registered-preprocessing.js'
-import type { DomainRecord, ExpectedRevision, VersionRecord, VersionSource } from '../store/bank-store.js'
-import type { BankFormat } from '../bank/formats/format.js'
-import type { TensorToWrite } from '../bank/formats/safetensors.js'
-import type { ReadyModel } from './served-models.js'
+import type { Metrics } from '../../observability/metrics.js'
+import type { BankCache } from '../../runtime/bank-cache.js'
+import type {
+  BankStore, DomainRecord, ExpectedRevision, VersionRecord, VersionSource
+} from '../../store/bank-store.js'
+import type { BankFormat } from '../../bank/formats/format.js'
+import type { TensorToWrite } from '../../bank/formats/safetensors.js'
+import type { ReadyModel } from '../model-states.js'
 
 export interface RegistrationOptions {
   isActivated: boolean
@@ -35,14 +39,20 @@ export interface Registered {
 const FILE_FORMAT = '1'
 const IGNORED_MAX = 100
 
-type Parts = Pick<InferenceParts, 'store' | 'banks' | 'metrics' | 'pool' | 'runRows'>
+/** What registering a bank needs. */
+export interface RegistrationNeeds extends TrialNeeds {
+  store: TrialNeeds['store'] & Pick<BankStore, 'publish'>
+  banks: Pick<BankCache, 'put'>
+  metrics: Pick<Metrics, 'countRegistration'>
+}
 
 /**
  * Registers a bank as it came. Throws what the format's `parse`, `completeBank`, `checkedPreprocessing`, `register` and
  * the store throw, and BANK_FINGERPRINT_MISMATCH when the bank names another network than this one.
  */
 export async function registerFile (
-  parts: Parts, model: ReadyModel, domain: string, format: BankFormat, body: Uint8Array, options: RegistrationOptions
+  needs: RegistrationNeeds, model: ReadyModel, domain: string, format: BankFormat, body: Uint8Array,
+  options: RegistrationOptions
 ): Promise<Registered> {
   const { artefact } = model
   const { layers, description, preprocessing, fingerprint, ignored } = await format.parse(body, artefact.layers)
@@ -52,24 +62,24 @@ export async function registerFile (
     })
   }
   const bank = completeBank(artefact.layers, layers, artefact.ownBank)
-  const told = {
+  const own = {
     ...(preprocessing === undefined ? {} : { preprocessing }),
     ...options,
     ...(description === undefined ? {} : { description })
   }
-  const registered = await register(parts, model, domain, bank, format.name, told)
+  const registered = await register(needs, model, domain, bank, format.name, own)
   return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
 }
 
 /** What a version's file holds besides the bank. */
-export interface FileParts {
+export interface FileExtras {
   tensors: readonly TensorToWrite[]
   metadata: ReadonlyArray<readonly [string, string]>
 }
 
 /** The file that a version is. */
 export function versionFile (
-  { artefact }: ReadyModel, bank: Bank, source: VersionSource, { tensors, metadata }: FileParts
+  { artefact }: ReadyModel, bank: Bank, source: VersionSource, { tensors, metadata }: FileExtras
 ): Uint8Array<ArrayBuffer> {
   return serializeBankSafetensors(bank, new Map([
     [METADATA.FORMAT, FILE_FORMAT], [METADATA.FINGERPRINT, artefact.fingerprint], [METADATA.SOURCE, source], ...metadata
@@ -81,28 +91,28 @@ export function versionFile (
  * is stored all the same, and the error tells its version.
  */
 export async function register (
-  parts: Parts, model: ReadyModel, domain: string, bank: Bank, source: VersionSource, options: RegistrationOptions,
-  more: FileParts = { tensors: [], metadata: [] }
+  needs: RegistrationNeeds, model: ReadyModel, domain: string, bank: Bank, source: VersionSource,
+  options: RegistrationOptions, extras: FileExtras = { tensors: [], metadata: [] }
 ): Promise<Registered> {
-  const { store, banks, metrics } = parts
+  const { store, banks, metrics } = needs
   const { isActivated, description, expected } = options
   const { artefact, entry } = model
   const folded = foldShared(model, bank)
   const digest = bankDigest(bank)
   const preprocessing = options.preprocessing === undefined
     ? undefined
-    : await checkedPreprocessing(parts, model, domain, options.preprocessing, { folded, digest })
+    : await checkedPreprocessing(needs, model, domain, options.preprocessing, { folded, digest })
   const file = versionFile(model, bank, source, preprocessing === undefined
-    ? more
+    ? extras
     : {
-        ...more, metadata: [...more.metadata, [METADATA.PREPROCESSING, JSON.stringify(preprocessing)]]
+        ...extras, metadata: [...extras.metadata, [METADATA.PREPROCESSING, JSON.stringify(preprocessing)]]
       })
   const { name } = entry.manifest
   // Without the model's own statistics there would be no default domain at all.
   const isTried = isActivated && source !== 'model'
-  const verdict = isTried ? await tryCandidate(parts, model, domain, { folded, digest }, preprocessing) : undefined
+  const verdict = isTried ? await tryCandidate(needs, model, domain, { folded, digest }, preprocessing) : undefined
   const isNew = store.domain(name, domain) === undefined
-  const told = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
+  const shown = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
   const record = await store.publish(name, domain, {
     file,
     digest,
@@ -111,7 +121,7 @@ export async function register (
     isActivated: isActivated && verdict?.fault === undefined,
     ...(verdict === undefined ? {} : { passed: verdict.passed }),
     ...(preprocessing === undefined ? {} : { preprocessing }),
-    ...(told === undefined ? {} : { description: told })
+    ...(shown === undefined ? {} : { description: shown })
   }, expected)
   banks.put(bankKey(model, digest), folded)
   metrics.countRegistration(name)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ServedModels, type ReadyModel } from '#src/serving/served-models.js'
+import { ModelStates, type ReadyModel } from '#src/serving/model-states.js'
 import type { ModelEntry } from '#src/models/repository.js'
 import { hasCode } from '../support/errors.js'
 
@@ -9,7 +9,7 @@ const ready = (modelEntry: ModelEntry) => ({ entry: modelEntry, artefact: {}, se
 
 test('models begin as loading and keep their order', () => {
   const [signs, plates] = [entry('signs'), entry('plates')]
-  const models = new ServedModels([signs, plates])
+  const models = new ModelStates([signs, plates])
   assert.deepEqual(models.all(), [{ state: 'loading', entry: signs }, { state: 'loading', entry: plates }])
   models.setReady(ready(plates))
   models.setFailed(signs, new Error('broken'))
@@ -20,7 +20,7 @@ test('models begin as loading and keep their order', () => {
 
 test('all are ready when each one is', () => {
   const [signs, plates] = [entry('signs'), entry('plates')]
-  const models = new ServedModels([signs, plates])
+  const models = new ModelStates([signs, plates])
   assert.equal(models.isReady, false)
   models.setReady(ready(signs))
   assert.equal(models.isReady, false)
@@ -28,12 +28,12 @@ test('all are ready when each one is', () => {
   assert.equal(models.isReady, false)
   models.setReady(ready(plates))
   assert.equal(models.isReady, true)
-  assert.equal(new ServedModels([]).isReady, true)
+  assert.equal(new ModelStates([]).isReady, true)
 })
 
 test('a model is given out when it is ready, and told apart from one that is not yet or not at all', () => {
   const [signs, plates, faces] = [entry('signs'), entry('plates'), entry('faces')]
-  const models = new ServedModels([signs, plates, faces])
+  const models = new ModelStates([signs, plates, faces])
   const broken = new Error('secret path /srv/models')
   models.setReady(ready(signs))
   models.setFailed(faces, broken)
@@ -48,7 +48,7 @@ test('a model is given out when it is ready, and told apart from one that is not
 })
 
 test('an unknown model is refused, naming the known ones', () => {
-  const models = new ServedModels([entry('signs'), entry('plates')])
+  const models = new ModelStates([entry('signs'), entry('plates')])
   for (const find of [() => models.get('cats'), () => models.ready('cats')]) {
     assert.throws(find, hasCode('MODEL_NOT_FOUND', { expected: ['signs', 'plates'], received: 'cats' }))
   }

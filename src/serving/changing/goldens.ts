@@ -2,16 +2,16 @@
  * Golden inputs and what must come out of them, as a domain stores them: a safetensors file with the tensors
  * `inputs.<name>` and `expected.<name>`, each with as many rows as the others.
  */
-import { alignedView } from '../base/bytes.js'
-import { float16ToNumber } from '../base/float16.js'
+import { alignedView } from '../../base/bytes.js'
 import {
   parseSafetensors, serializeSafetensors, type SafetensorsTensor, type TensorToWrite
-} from '../bank/formats/safetensors.js'
-import { checkFeeds } from './feeds.js'
-import { servingErrors } from './errors.js'
-import type { Tensors } from '../ort/rows.js'
-import type { PlainTensor, TensorData } from '../ort/session.js'
-import type { ReadyModel } from './served-models.js'
+} from '../../bank/formats/safetensors.js'
+import { checkFeeds } from '../feeds.js'
+import { servingErrors } from '../errors.js'
+import { numbersOf } from '../tensor-numbers.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { PlainTensor, TensorData } from '../../ort/session.js'
+import type { ReadyModel } from '../model-states.js'
 
 export interface Goldens {
   inputs: Tensors
@@ -106,11 +106,6 @@ export function checkGoldens ({ artefact }: ReadyModel, { inputs, expected }: Go
     if (!isFinite) throw invalid(`"expected.${name}" has a value that is not finite`, 'finite numbers', 'NaN or infinity')
   }
   return rows
-}
-
-/** The values of a tensor of any numeric type. */
-export function numbersOf ({ type, data }: PlainTensor): (at: number) => number {
-  return type === 'float16' ? (at) => float16ToNumber(Number(data[at])) : (at) => Number(data[at])
 }
 
 export function invalid (what: string, expected: unknown, received: unknown): Error {

@@ -1,11 +1,12 @@
 /** Preprocessing that is registered with a bank: right in itself, right for the graph, and tried once. */
-import { sampleFeeds } from '../compiler/sample-inputs.js'
-import { modelErrors } from '../models/errors.js'
-import { inputShape, parsePreprocessing, rulesOf, type PreprocessingOverrides } from '../models/preprocessing.js'
-import { loneRow, type BankToRun } from './lone-row.js'
-import type { Manifest } from '../models/manifest.js'
-import type { InferenceParts } from './inference.js'
-import type { ReadyModel } from './served-models.js'
+import { sampleFeeds } from '../../compiler/sample-inputs.js'
+import { modelErrors } from '../../models/errors.js'
+import { inputShape, parsePreprocessing, rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
+import { loneRow } from '../lone-row.js'
+import type { Manifest } from '../../models/manifest.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { BankToRun } from '../banks-to-run.js'
+import type { ReadyModel } from '../model-states.js'
 
 const TRIAL_SEED = 11
 
@@ -14,7 +15,7 @@ const TRIAL_SEED = 11
  * takes. Rejects with PREPROCESSING_INVALID, and what the pool rejects with.
  */
 export async function checkedPreprocessing (
-  { pool }: Pick<InferenceParts, 'pool'>, model: ReadyModel, domain: string, given: unknown,
+  { pool }: { pool: Pick<InferencePool, 'submit'> }, model: ReadyModel, domain: string, given: unknown,
   bank: BankToRun
 ): Promise<PreprocessingOverrides> {
   const { entry: { manifest }, artefact } = model

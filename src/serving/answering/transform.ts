@@ -6,24 +6,32 @@
  * flight are alive. One tile more than there are workers keeps all of them busy; the fair queue lets other domains in
  * between, and another request of the same domain waits for no more than the tiles in flight.
  */
-import { decodeRaster, readPictureHeader } from '../imaging/decode.js'
+import { decodeRaster, readPictureHeader } from '../../imaging/decode.js'
 import {
   canvasFor, carriesAlpha, encodeRaster, requireFits, type EncodedFormat
-} from '../imaging/encode.js'
-import { enlargeAlpha } from '../imaging/enlarge-alpha.js'
-import { cutTile, hasAlpha, placeTile, type Raster } from '../imaging/raster.js'
-import { tileCount, tilesOf } from '../imaging/tiles.js'
-import { rulesOf, type ColourRules } from '../models/preprocessing.js'
-import { resolveDomain } from './domain-reference.js'
-import { foldedBank, leaseKey, turnOf, type Run } from './inference.js'
-import { loneRow, type BankToRun } from './lone-row.js'
-import type { ImageToImageManifest } from '../models/manifest.js'
-import type { PictureParts, PictureRequest } from './classify.js'
+} from '../../imaging/encode.js'
+import { enlargeAlpha } from '../../imaging/enlarge-alpha.js'
+import { cutTile, hasAlpha, placeTile, type Raster } from '../../imaging/raster.js'
+import { tileCount, tilesOf } from '../../imaging/tiles.js'
+import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
+import { resolveDomain } from '../domain-reference.js'
+import { foldedBank, type BankToRun } from '../banks-to-run.js'
+import { leaseKey, type Leases } from '../leases.js'
+import { loneRow, turnOf } from '../lone-row.js'
+import type { ImageToImageManifest } from '../../models/manifest.js'
+import type { TrafficBook } from '../../observability/traffic.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { PictureNeeds, PictureRequest } from './classify.js'
+import type { Run } from './inference.js'
 import type { Progress, ProgressBoard } from './progress.js'
-import type { ReadyModel } from './served-models.js'
+import type { ReadyModel } from '../model-states.js'
 
-export interface TransformParts extends PictureParts {
-  progress: ProgressBoard
+/** What turning pictures into others needs. */
+export interface TransformNeeds extends Pick<PictureNeeds, 'store' | 'banks' | 'metrics' | 'room' | 'imagePixels'> {
+  pool: Pick<InferencePool, 'submit' | 'requireRoom' | 'keepOpen'>
+  leases: Pick<Leases, 'hold'>
+  traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed'>
+  progress: Pick<ProgressBoard, 'show'>
   workers: number
 }
 
@@ -55,14 +63,14 @@ export interface Transformed {
  * OUTPUT_PIXELS_NOT_FINITE, what resolving the domain throws, and the signal's reason.
  */
 export async function transform (
-  parts: TransformParts, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest
+  needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest
 ): Promise<Transformed> {
   const { name, defaultDomain, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
   const reference = request.reference ?? { domain: defaultDomain }
-  const resolved = resolveDomain(parts.store, name, reference, request.canaryKey)
+  const resolved = resolveDomain(needs.store, name, reference, request.canaryKey)
   const { record: { domain }, version: { version, preprocessing } } = resolved
-  const header = await readPictureHeader(image, parts.imagePixels)
+  const header = await readPictureHeader(image, needs.imagePixels)
   requireFits(format, { width: scale * header.width, height: scale * header.height })
   const colour = rulesOf(manifest, domain, preprocessing)
   const isGrey = header.isGrey || colour.colour === 'grey'
@@ -71,40 +79,40 @@ export async function transform (
   const canvasBytes = scale ** 2 * sourceBytes
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
-    const bank = { folded: await foldedBank(parts, model, resolved), digest: resolved.version.digest }
+    const bank = { folded: await foldedBank(needs, model, resolved), digest: resolved.version.digest }
     const begin = performance.now()
     const source = await decodeRaster(image, {
-      pixelsMax: parts.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
+      pixelsMax: needs.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
     })
     const canvas = canvasFor(source, scale)
     const decoded = performance.now()
-    const times = await runTiles({ parts, model, manifest, colour, source, canvas, progress, request, domain, bank })
+    const times = await runTiles({ needs, model, manifest, colour, source, canvas, progress, request, domain, bank })
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed
     const answer = { domain, version, picture, tiles: progress.tilesTotal }
     return { ...answer, decodeMs: decoded - begin, decodedAt: decoded, ...times, encodeMs }
   }
-  const { metrics, statistics } = parts
+  const { metrics, traffic } = needs
   const key = leaseKey(name, domain, version)
   const begin = performance.now()
   try {
-    const result = await parts.room.hold(sourceBytes + 2 * canvasBytes, () => {
-      return parts.progress.show(progressKey, progress, () => parts.leases.hold(key, work))
+    const result = await needs.room.hold(sourceBytes + 2 * canvasBytes, () => {
+      return needs.progress.show(progressKey, progress, () => needs.leases.hold(key, work))
     })
     metrics.countInference(name, domain, result.tiles, 'ok')
-    statistics.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
-    statistics.countOutput(key, result.encodeMs)
+    traffic.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
+    traffic.countOutput(key, result.encodeMs)
     return result
   } catch (error) {
     metrics.countInference(name, domain, progress.tilesDone, 'error')
-    statistics.countFailed(key, performance.now() - begin)
+    traffic.countFailed(key, performance.now() - begin)
     throw error
   }
 }
 
 interface TileRun {
-  parts: TransformParts
+  needs: TransformNeeds
   model: ReadyModel
   manifest: ImageToImageManifest
   colour: ColourRules
@@ -121,7 +129,7 @@ interface TileRun {
  * speak, in the house already, and a full queue does not throw away what has been done.
  */
 async function runTiles (
-  { parts: { pool, workers }, model, manifest, colour, source, canvas, progress, request, domain, bank }: TileRun
+  { needs: { pool, workers }, model, manifest, colour, source, canvas, progress, request, domain, bank }: TileRun
 ): Promise<Pick<Transformed, 'queueMs' | 'inferMs' | 'runs'>> {
   const { input, output, tiling } = manifest
   const place = { ...output, ...colour }

@@ -19,7 +19,7 @@ export interface Counted {
   ms: number
 }
 
-export interface Statistics {
+export interface Traffic {
   /** Milliseconds since 1970; 0 for never. */
   lastInference: number
   rows: number
@@ -34,8 +34,8 @@ export interface Statistics {
   byRunRows: Map<number, Counted>
 }
 
-export class StatisticsBook {
-  readonly #entries = new Map<string, Statistics>()
+export class TrafficBook {
+  readonly #entries = new Map<string, Traffic>()
 
   /** The key names model, domain and version. */
   countAnswered (key: string, { rows, queueMs, inputMs, runs }: AnsweredRequest): void {
@@ -70,16 +70,16 @@ export class StatisticsBook {
   }
 
   /** All zero for what was never asked. */
-  of (key: string): Statistics {
-    return this.#entries.get(key) ?? emptyStatistics()
+  of (key: string): Traffic {
+    return this.#entries.get(key) ?? noTraffic()
   }
 
   forget (key: string): void {
     this.#entries.delete(key)
   }
 
-  #entryOf (key: string): Statistics {
-    const entry = this.#entries.get(key) ?? emptyStatistics()
+  #entryOf (key: string): Traffic {
+    const entry = this.#entries.get(key) ?? noTraffic()
     this.#entries.delete(key)
     this.#entries.set(key, entry)
     if (this.#entries.size > COUNTED_MAX) this.#entries.delete(this.#entries.keys().next().value!)
@@ -88,8 +88,8 @@ export class StatisticsBook {
 }
 
 /** The sum over several versions. */
-export function sumOfStatistics (all: readonly Statistics[]): Statistics {
-  const sum = emptyStatistics()
+export function sumOfTraffic (all: readonly Traffic[]): Traffic {
+  const sum = noTraffic()
   for (const one of all) {
     sum.lastInference = Math.max(sum.lastInference, one.lastInference)
     sum.rows += one.rows
@@ -111,7 +111,7 @@ function add (counted: Counted, ms: number, count = 1): void {
   counted.ms += ms
 }
 
-function emptyStatistics (): Statistics {
+function noTraffic (): Traffic {
   const nothing = () => ({ count: 0, ms: 0 })
   return {
     lastInference: 0,

@@ -1,6 +1,6 @@
 /** How far two answers to the same rows lie apart. */
-import { numbersOf } from './goldens.js'
-import type { Tensors } from '../ort/rows.js'
+import { numbersOf } from '../tensor-numbers.js'
+import type { Tensors } from '../../ort/rows.js'
 
 export interface Comparison {
   comparedRows: number

@@ -7,13 +7,17 @@
  *  - nothing that goes wrong here reaches the request
  */
 import { LRUCache } from 'lru-cache'
-import { concatenateRows, sliceRows, type Tensors } from '../ort/rows.js'
-import { resolveIn } from './domain-reference.js'
-import { foldedBank, leaseKey, type Group, type InferenceParts } from './inference.js'
+import { concatenateRows, sliceRows, type Tensors } from '../../ort/rows.js'
+import { resolveIn } from '../domain-reference.js'
+import { foldedBank, type BankSources } from '../banks-to-run.js'
+import { leaseKey } from '../leases.js'
+import { loneRow } from '../lone-row.js'
 import { compareRows, type Comparison } from './compare-rows.js'
-import { loneRow } from './lone-row.js'
-import type { Metrics } from '../observability/metrics.js'
-import type { ReadyModel } from './served-models.js'
+import type { Group } from './inference.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { Metrics } from '../../observability/metrics.js'
+import type { ReadyModel } from '../model-states.js'
 
 export const WAITING_ROWS_MAX = 256
 export const WAITING_BYTES_MAX = 32 * 2 ** 20
@@ -41,10 +45,16 @@ interface Trial {
   bytes: number
 }
 
-type Parts = Pick<InferenceParts, 'pool' | 'store' | 'banks' | 'runRows'> & { metrics: Pick<Metrics, 'countShadow'> }
+/** What shadow runs need. */
+export interface ShadowNeeds extends BankSources {
+  store: Pick<BankStore, 'domain' | 'read'>
+  pool: Pick<InferencePool, 'submit' | 'backlog' | 'workers'>
+  metrics: Pick<Metrics, 'countShadow'>
+  runRows: number
+}
 
 export class Shadows {
-  readonly #parts: Parts
+  readonly #needs: ShadowNeeds
   readonly #random: () => number
   readonly #reports = new LRUCache<string, ShadowReport>({ max: REPORTS_MAX })
   readonly #waiting: Trial[] = []
@@ -53,8 +63,8 @@ export class Shadows {
   #isRunning = false
 
   /** `random` gives numbers in [0, 1). */
-  constructor (parts: Parts, random: () => number = Math.random) {
-    this.#parts = parts
+  constructor (needs: ShadowNeeds, random: () => number = Math.random) {
+    this.#needs = needs
     this.#random = random
   }
 
@@ -62,7 +72,7 @@ export class Shadows {
   offer (model: ReadyModel, group: Group, outputs: Tensors): void {
     const { record: { shadow, active }, version } = group.resolved
     if (shadow === undefined || version.version !== active || this.#random() * 100 >= shadow.percent) return
-    const runRows = model.artefact.proof.isRowInvariant ? this.#parts.runRows : group.rows
+    const runRows = model.artefact.proof.isRowInvariant ? this.#needs.runRows : group.rows
     for (let first = 0; first < group.rows; first += runRows) {
       const rows = Math.min(runRows, group.rows - first)
       const cut = (all: Tensors) => rows === group.rows ? all : sliceRows(all, first, rows)
@@ -73,7 +83,7 @@ export class Shadows {
 
   /** Runs the next trial if the pool has nothing better to do; to be called whenever it may have become idle. */
   pump (): void {
-    const { backlog, workers: { ready, busy } } = this.#parts.pool
+    const { backlog, workers: { ready, busy } } = this.#needs.pool
     const keptFree = Math.min(KEPT_FREE, ready - 1)
     if (this.#isRunning || backlog.rows > 0 || busy >= ready - keptFree) return
     const trial = this.#waiting.shift()
@@ -116,14 +126,14 @@ export class Shadows {
   }
 
   async #run ({ model, group, outputs }: Trial): Promise<void> {
-    const { pool, store } = this.#parts
+    const { pool, store } = this.#needs
     const { name } = model.entry.manifest
     const { record } = group.resolved
     try {
       const resolved = resolveIn(store.domain(name, record.domain) ?? record, {
         domain: record.domain, version: record.shadow!.version
       })
-      const bank = { folded: await foldedBank(this.#parts, model, resolved), digest: resolved.version.digest }
+      const bank = { folded: await foldedBank(this.#needs, model, resolved), digest: resolved.version.digest }
       const job = { ...loneRow(model, '', bank, group.feeds, Object.keys(outputs)), rows: group.rows }
       const [result] = await pool.submit([job])
       this.#compare(model, group, outputs, result!.outputs)
@@ -141,7 +151,7 @@ export class Shadows {
     report.disagreeingRows += comparison.disagreeingRows
     report.notFiniteRows += comparison.notFiniteRows
     report.largestRelativeDifference = Math.max(report.largestRelativeDifference, comparison.largestRelativeDifference)
-    this.#parts.metrics.countShadow(manifest.name, group.resolved.record.domain, {
+    this.#needs.metrics.countShadow(manifest.name, group.resolved.record.domain, {
       ...comparison, droppedRows: 0, failedRows: 0
     })
   }
@@ -149,7 +159,7 @@ export class Shadows {
   #note (model: ReadyModel, group: Group, what: 'dropped' | 'failed'): void {
     const report = this.#reportOf(model, group)
     report[`${what}Rows`] += group.rows
-    this.#parts.metrics.countShadow(model.entry.manifest.name, group.resolved.record.domain, {
+    this.#needs.metrics.countShadow(model.entry.manifest.name, group.resolved.record.domain, {
       ...NOTHING, droppedRows: 0, failedRows: 0, [`${what}Rows`]: group.rows
     })
   }

@@ -5,22 +5,30 @@
  * Trials pass by the limits of the queue: whoever rolls back under a flood must not be refused by it. They go in one
  * after another, in the turn of the model itself, so that they take no more than any domain would.
  */
-import { sha256 } from '../base/digest.js'
-import { sampleFeeds } from '../compiler/sample-inputs.js'
-import { inputShapes, usualShape } from '../models/manifest.js'
-import { concatenateRows, sliceRows, type Tensors } from '../ort/rows.js'
-import { servingErrors } from './errors.js'
-import { checkGoldens, invalid, numbersOf, parseGoldens, serializeGoldens, type Goldens } from './goldens.js'
-import { loneRow, type BankToRun } from './lone-row.js'
-import type { PreprocessingOverrides } from '../models/preprocessing.js'
-import type { PlainTensor } from '../ort/session.js'
-import type { DomainRecord, ExpectedRevision, GateRecord, PassedGate } from '../store/bank-store.js'
-import type { InferenceParts } from './inference.js'
-import type { ReadyModel } from './served-models.js'
+import { sha256 } from '../../base/digest.js'
+import { sampleFeeds } from '../../compiler/sample-inputs.js'
+import { inputShapes, usualShape } from '../../models/manifest.js'
+import { concatenateRows, sliceRows, type Tensors } from '../../ort/rows.js'
+import { servingErrors } from '../errors.js'
+import { checkGoldens, invalid, parseGoldens, serializeGoldens, type Goldens } from './goldens.js'
+import { loneRow } from '../lone-row.js'
+import { numbersOf } from '../tensor-numbers.js'
+import type { PreprocessingOverrides } from '../../models/preprocessing.js'
+import type { PlainTensor } from '../../ort/session.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { BankStore, DomainRecord, ExpectedRevision, GateRecord, PassedGate } from '../../store/bank-store.js'
+import type { BankToRun } from '../banks-to-run.js'
+import type { ReadyModel } from '../model-states.js'
 
 const SAMPLE_SEED = 17
 
-type Parts = Pick<InferenceParts, 'pool' | 'store' | 'runRows'>
+/** What trials need. */
+export interface TrialNeeds {
+  pool: Pick<InferencePool, 'submit' | 'keepOpen'>
+  store: Pick<BankStore, 'domain' | 'readGate'>
+  /** Rows that may share a run. */
+  runRows: number
+}
 
 /** Where a candidate went wrong first, as an error tells it. */
 export interface GateFault {
@@ -42,17 +50,17 @@ export interface Verdict {
 
 /** Rejects with STORE_CORRUPT for a gate that is lost, and with what the pool rejects with. */
 export async function tryCandidate (
-  parts: Parts, model: ReadyModel, domain: string, bank: BankToRun, preprocessing?: PreprocessingOverrides
+  needs: TrialNeeds, model: ReadyModel, domain: string, bank: BankToRun, preprocessing?: PreprocessingOverrides
 ): Promise<Verdict> {
   const { manifest } = model.entry
-  const gate = parts.store.domain(manifest.name, domain)?.gate
-  const file = gate === undefined ? undefined : await parts.store.readGate(manifest.name, domain)
+  const gate = needs.store.domain(manifest.name, domain)?.gate
+  const file = gate === undefined ? undefined : await needs.store.readGate(manifest.name, domain)
   const passed = file === undefined ? null : sha256(file)
-  const fault = notFinite(await runRows(parts, model, bank, sampleOf(model, domain, preprocessing), 1))
+  const fault = notFinite(await runRows(needs, model, bank, sampleOf(model, domain, preprocessing), 1))
   if (fault !== undefined || file === undefined) return { passed, ...(fault === undefined ? {} : { fault }) }
   const goldens = parseGoldens(file)
   const rows = checkGoldens(model, goldens)
-  const outputs = await runRows(parts, model, bank, goldens.inputs, rows)
+  const outputs = await runRows(needs, model, bank, goldens.inputs, rows)
   const wrong = notFinite(outputs) ?? firstDifference(outputs, goldens.expected, gate!)
   return { passed, ...(wrong === undefined ? {} : { fault: wrong }) }
 }
@@ -74,11 +82,12 @@ export type GateRules = Pick<GateRecord, 'absolute' | 'relative'>
  * refuses.
  */
 export async function storeGate (
-  parts: Parts, model: ReadyModel, domain: string, goldens: Goldens, rules: GateRules, bank: BankToRun,
+  needs: TrialNeeds & { store: Pick<BankStore, 'setGate'> }, model: ReadyModel, domain: string, goldens: Goldens,
+  rules: GateRules, bank: BankToRun,
   expected?: ExpectedRevision
 ): Promise<DomainRecord> {
   const rows = checkGoldens(model, goldens)
-  const outputs = await runRows(parts, model, bank, goldens.inputs, rows).catch((cause: unknown) => {
+  const outputs = await runRows(needs, model, bank, goldens.inputs, rows).catch((cause: unknown) => {
     if ((cause as { code?: string }).code !== 'ORT_RUN_FAILED') throw cause
     throw invalid('the model does not take its inputs', 'inputs that run', (cause as Error).message)
   })
@@ -87,7 +96,7 @@ export async function storeGate (
     if (received.join() !== dims.join()) throw invalid(`"expected.${name}" has another shape`, received, dims)
   }
   const file = serializeGoldens(goldens)
-  return await parts.store.setGate(model.entry.manifest.name, domain, { file, rows, ...rules }, expected)
+  return await needs.store.setGate(model.entry.manifest.name, domain, { file, rows, ...rules }, expected)
 }
 
 function sampleOf (model: ReadyModel, domain: string, preprocessing?: PreprocessingOverrides): Tensors {
@@ -100,7 +109,7 @@ function sampleOf (model: ReadyModel, domain: string, preprocessing?: Preprocess
 }
 
 async function runRows (
-  { pool, runRows: runRowsMax }: Parts, model: ReadyModel, bank: BankToRun, feeds: Tensors, rows: number
+  { pool, runRows: runRowsMax }: TrialNeeds, model: ReadyModel, bank: BankToRun, feeds: Tensors, rows: number
 ): Promise<Tensors> {
   const wanted = model.artefact.outputs.map(({ name }) => name)
   const partRows = model.artefact.proof.isRowInvariant ? runRowsMax : rows

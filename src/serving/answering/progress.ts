@@ -1,5 +1,5 @@
 /** How far large pictures have got, under keys that their senders choose; kept only while the request lasts. */
-import { servingErrors } from './errors.js'
+import { servingErrors } from '../errors.js'
 
 export interface Progress {
   tilesDone: number

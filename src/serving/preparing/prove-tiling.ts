@@ -3,17 +3,16 @@
  * neighbour, is run whole and in small tiles of the same overlap: how far an output pixel sees does not depend on the
  * tile's size. A model whose tiles would show is refused at start, not found out by a customer.
  */
-import { sampleFeeds } from '../compiler/sample-inputs.js'
-import { bankDigest } from '../bank/bank.js'
-import { canvasFor } from '../imaging/encode.js'
-import { cutTile, placeTile, type Raster } from '../imaging/raster.js'
-import { tilesOf, type Tile, type Tiling } from '../imaging/tiles.js'
-import { modelErrors } from '../models/errors.js'
-import { channelsOf, rulesOf } from '../models/preprocessing.js'
-import { foldShared } from './inference.js'
-import { loneRow } from './lone-row.js'
-import type { InferencePool } from '../runtime/pool.js'
-import type { ReadyModel } from './served-models.js'
+import { sampleFeeds } from '../../compiler/sample-inputs.js'
+import { canvasFor } from '../../imaging/encode.js'
+import { cutTile, placeTile, type Raster } from '../../imaging/raster.js'
+import { tilesOf, type Tile, type Tiling } from '../../imaging/tiles.js'
+import { modelErrors } from '../../models/errors.js'
+import { channelsOf, rulesOf } from '../../models/preprocessing.js'
+import { ownBankOf } from '../banks-to-run.js'
+import { loneRow } from '../lone-row.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { ReadyModel } from '../model-states.js'
 
 const SEED = 13
 
@@ -24,8 +23,8 @@ const PIXEL_DIFFERENCE_MAX = 1
 const STEPS = 2
 
 /** Does nothing for other tasks. Rejects with MANIFEST_INVALID, and what running throws. */
-export async function proveTiling (pool: InferencePool, model: ReadyModel): Promise<void> {
-  const { entry: { manifest }, artefact } = model
+export async function proveTiling (pool: Pick<InferencePool, 'submit'>, model: ReadyModel): Promise<void> {
+  const { manifest } = model.entry
   if (manifest.task !== 'image-to-image') return
   const { input, output, tiling: { overlap, multipleOf } } = manifest
   const step = multipleOf * Math.ceil(4 / multipleOf)
@@ -33,7 +32,7 @@ export async function proveTiling (pool: InferencePool, model: ReadyModel): Prom
   const side = tile + STEPS * step
   const rules = rulesOf(manifest, manifest.defaultDomain)
   const source = noise(side, channelsOf(rules))
-  const bank = { folded: foldShared(model, artefact.ownBank), digest: bankDigest(artefact.ownBank) }
+  const bank = ownBankOf(model)
   const computed = async (tiling: Tiling): Promise<Raster> => {
     const canvas = canvasFor(source, output.scale)
     for (const part of tilesOf(side, side, tiling)) await place(part, canvas)

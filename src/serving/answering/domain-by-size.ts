@@ -1,8 +1,8 @@
 /** `domainFrom: "inputSize"`: which domain a picture belongs to that names none. */
-import { entryOf, rulesOf } from '../models/preprocessing.js'
-import type { ClassificationManifest, Manifest } from '../models/manifest.js'
-import type { Tensors } from '../ort/rows.js'
-import type { BankStore } from '../store/bank-store.js'
+import { entryOf, rulesOf } from '../../models/preprocessing.js'
+import type { ClassificationManifest, Manifest } from '../../models/manifest.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { BankStore } from '../../store/bank-store.js'
 
 export interface PictureSize { width: number, height: number }
 
@@ -12,7 +12,9 @@ export interface PictureSize { width: number, height: number }
  * their active version. Without any candidate the default domain's name is returned, for the resolver to tell what is
  * wrong.
  */
-export function domainBySize (store: BankStore, manifest: ClassificationManifest, picture: PictureSize): string {
+export function domainBySize (
+  store: Pick<BankStore, 'domains'>, manifest: ClassificationManifest, picture: PictureSize
+): string {
   const { name, defaultDomain } = manifest
   const area = picture.width * picture.height
   const candidates = store.domains(name).flatMap(({ domain, active, versions }) => {
@@ -31,7 +33,7 @@ export function domainBySize (store: BankStore, manifest: ClassificationManifest
 }
 
 /** The domain of tensors that name none: by their height and width where the manifest says so, else the default. */
-export function domainByShape (store: BankStore, manifest: Manifest, feeds: Tensors): string {
+export function domainByShape (store: Pick<BankStore, 'domains'>, manifest: Manifest, feeds: Tensors): string {
   if (manifest.task !== 'classification' || manifest.domainFrom !== 'inputSize') return manifest.defaultDomain
   const dims = Object.hasOwn(feeds, manifest.input.name) ? feeds[manifest.input.name]!.dims : []
   const [height, width] = manifest.input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1)

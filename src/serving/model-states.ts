@@ -17,7 +17,7 @@ export type ModelState =
   | { readonly state: 'failed', readonly entry: ModelEntry, readonly error: Error }
   | { readonly state: 'ready' } & ReadyModel
 
-export class ServedModels {
+export class ModelStates {
   readonly #states: Map<string, ModelState>
 
   constructor (entries: readonly ModelEntry[]) {

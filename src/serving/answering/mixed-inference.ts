@@ -1,10 +1,10 @@
 /** One request whose rows are of several domains: each row is answered by its own bank, in the order of the request. */
-import { gatherRows, concatenateRows, type Tensors } from '../ort/rows.js'
-import { resolveDomain, type DomainReference, type ResolvedDomain } from './domain-reference.js'
-import { servingErrors } from './errors.js'
-import { checkFeeds } from './feeds.js'
-import { inferGroups, type InferenceParts, type InferenceRequest, type InferenceResult } from './inference.js'
-import type { ReadyModel } from './served-models.js'
+import { gatherRows, concatenateRows, type Tensors } from '../../ort/rows.js'
+import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
+import { servingErrors } from '../errors.js'
+import { checkFeeds } from '../feeds.js'
+import { inferGroups, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
+import type { ReadyModel } from '../model-states.js'
 
 /** How many versions one request may use. */
 const VERSIONS_MAX = 64
@@ -24,7 +24,7 @@ export interface MixedResult extends Pick<InferenceResult, 'outputs' | 'queueMs'
  * another number of references than rows, and REQUEST_TOO_MANY_VERSIONS.
  */
 export async function inferMixed (
-  parts: InferenceParts, model: ReadyModel, { references, feeds, canaryKey, ...options }: MixedRequest
+  needs: InferenceNeeds, model: ReadyModel, { references, feeds, canaryKey, ...options }: MixedRequest
 ): Promise<MixedResult> {
   const { artefact, entry: { manifest: { name } } } = model
   const rows = checkFeeds(artefact.inputs, feeds)
@@ -36,8 +36,8 @@ export async function inferMixed (
   if (!artefact.proof.isRowInvariant) {
     throw servingErrors.ROWS_DEPENDENT(`the rows of "${name}" depend on each other and share one domain`)
   }
-  const groups = groupRows(references, (reference) => resolveDomain(parts.store, name, reference, canaryKey))
-  const results = await inferGroups(parts, model, groups.map(({ resolved, at }) => ({
+  const groups = groupRows(references, (reference) => resolveDomain(needs.store, name, reference, canaryKey))
+  const results = await inferGroups(needs, model, groups.map(({ resolved, at }) => ({
     resolved, rows: at.length, feeds: gatherRows(feeds, at)
   })), options)
   return {

@@ -1,6 +1,6 @@
 /** Room for pictures: what is decoded, computed and encoded at once is bounded, in number and in bytes. */
-import { runtimeErrors } from '../runtime/errors.js'
-import { servingErrors } from './errors.js'
+import { runtimeErrors } from '../../runtime/errors.js'
+import { servingErrors } from '../errors.js'
 
 export interface PictureRoomLimits {
   picturesMax: number

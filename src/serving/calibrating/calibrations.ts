@@ -2,30 +2,30 @@
  * Calibrations as jobs: what was asked is checked at once, the work is done in a thread of its own, and a bank that
  * came out well is registered in one step. Whatever goes wrong before, nothing is registered.
  */
-import { bankDigest, type Bank } from '../bank/bank.js'
-import { readOwnBank } from '../bank/formats/bank-safetensors.js'
+import { bankDigest, type Bank } from '../../bank/bank.js'
+import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
 import {
   calibrateInThread, type CalibrationOutcome, type CalibrationRequest
-} from '../calibration/calibration-thread.js'
+} from '../../calibration/calibration-thread.js'
 import {
   bankOf, combine, contributionOf, contributionParts, parseContribution, type Contribution, type Operation
-} from '../calibration/contributions.js'
-import { calibrationErrors } from '../calibration/errors.js'
-import { Jobs, type JobRecord } from '../calibration/jobs.js'
-import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../calibration/options.js'
-import { sourceOf } from '../models/compilation.js'
-import { modelErrors } from '../models/errors.js'
-import { rulesOf, type PreprocessingOverrides } from '../models/preprocessing.js'
-import { parseDomainReference, resolveDomain } from './domain-reference.js'
+} from '../../calibration/contributions.js'
+import { calibrationErrors } from '../../calibration/errors.js'
+import { Jobs, type JobRecord } from '../../calibration/jobs.js'
+import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../../calibration/options.js'
+import { sourceOf } from '../../models/compilation.js'
+import { modelErrors } from '../../models/errors.js'
+import { rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
+import { parseDomainReference, resolveDomain } from '../domain-reference.js'
 import {
-  register, versionFile, type FileParts, type Registered, type RegistrationOptions
-} from './registration.js'
-import type { NamedFile } from '../calibration/archives.js'
-import type { Settings } from '../config/schema.js'
-import type { BankStore } from '../store/bank-store.js'
-import type { Logger } from '../observability/logger.js'
-import type { InferenceParts } from './inference.js'
-import type { ReadyModel, ServedModels } from './served-models.js'
+  versionFile, type FileExtras, type Registered, type RegistrationOptions
+} from '../changing/registration.js'
+import type { NamedFile } from '../../calibration/archives.js'
+import type { Settings } from '../../config/schema.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { Logger } from '../../observability/logger.js'
+import type { Administration } from '../changing/administration.js'
+import type { ReadyModel, ModelStates } from '../model-states.js'
 
 export type Uploads = { kind: 'pictures', files: NamedFile[] } | { kind: 'tensors', file: NamedFile }
 
@@ -56,14 +56,20 @@ export async function openCalibrationJobs (
   })
 }
 
+/** What calibrating needs. */
+export interface CalibrationNeeds {
+  store: Pick<BankStore, 'domain' | 'domains' | 'read'>
+  registerMade: Administration['registerMade']
+}
+
 export class Calibrations {
-  readonly #parts: InferenceParts
-  readonly #models: ServedModels
+  readonly #needs: CalibrationNeeds
+  readonly #models: ModelStates
   readonly #limits: Limits
   readonly #jobs: Jobs
 
-  constructor (parts: InferenceParts, models: ServedModels, limits: Limits, jobs: Jobs) {
-    this.#parts = parts
+  constructor (needs: CalibrationNeeds, models: ModelStates, limits: Limits, jobs: Jobs) {
+    this.#needs = needs
     this.#models = models
     this.#limits = limits
     this.#jobs = jobs
@@ -116,7 +122,7 @@ export class Calibrations {
     const ready = this.#models.ready(model)
     const base = await this.#checkedBase(ready, uploads, options)
     const made = await this.#make(ready, domain, base, uploads, options, onProgress)
-    const file = versionFile(ready, made.bank, 'calibration', made.parts)
+    const file = versionFile(ready, made.bank, 'calibration', made.extras)
     const register = () => this.#register(ready, domain, made, options)
     return { file, result: isRegistered ? await register() : resultOf(ready, domain, made) }
   }
@@ -157,29 +163,29 @@ export class Calibrations {
     const ready = this.#models.ready(model)
     const { layers } = ready.artefact
     const given = parseContribution(file, layers)
-    const isNew = this.#parts.store.domain(model, domain) === undefined && operation === 'merge'
+    const isNew = this.#needs.store.domain(model, domain) === undefined && operation === 'merge'
     const whole = isNew ? undefined : await this.#storedContribution(ready, domain)
     const least = Math.max(IMAGES_MIN, minimumImages)
     const sums = whole === undefined ? atLeast(given, least) : combine(operation, whole.sums, given, least)
     const base = whole?.bank ?? readOwnBank(file, ready.artefact.layers)
     const bank = bankOf(sums, layers, base)
-    const parts = contributionParts(sums)
-    const registered = await register(this.#parts, ready, domain, bank, 'calibration', options, parts)
+    const extras = contributionParts(sums)
+    const registered = await this.#needs.registerMade(ready, domain, bank, 'calibration', options, extras)
     return { ...registered, images: sums.images }
   }
 
   async #storedContribution (ready: ReadyModel, domain: string): Promise<{ bank: Bank, sums: Contribution }> {
     const { name } = ready.entry.manifest
-    const { version } = resolveDomain(this.#parts.store, name, { domain })
-    const file = await this.#parts.store.read(name, domain, version.version)
+    const { version } = resolveDomain(this.#needs.store, name, { domain })
+    const file = await this.#needs.store.read(name, domain, version.version)
     return { bank: readOwnBank(file, ready.artefact.layers), sums: parseContribution(file, ready.artefact.layers) }
   }
 
   async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
     const { name, defaultDomain } = ready.entry.manifest
     const wanted = reference === undefined ? { domain: defaultDomain } : parseDomainReference(reference)
-    const { record, version } = resolveDomain(this.#parts.store, name, wanted)
-    return readOwnBank(await this.#parts.store.read(name, record.domain, version.version), ready.artefact.layers)
+    const { record, version } = resolveDomain(this.#needs.store, name, wanted)
+    return readOwnBank(await this.#needs.store.read(name, record.domain, version.version), ready.artefact.layers)
   }
 
   async #make (
@@ -188,14 +194,14 @@ export class Calibrations {
   ): Promise<Made> {
     const preprocessing = this.#registeredPreprocessing(ready, domain)
     const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits, preprocessing)
-    const { bank, moments, ...told } = await calibrateInThread(request, onProgress, signal)
-    const sums = contributionOf(options.mode, base, told.report.images, moments)
-    return { bank, parts: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), told }
+    const { bank, moments, ...outcome } = await calibrateInThread(request, onProgress, signal)
+    const sums = contributionOf(options.mode, base, outcome.report.images, moments)
+    return { bank, extras: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), outcome }
   }
 
   /** A new version of a domain sees pictures as the active one does. */
   #registeredPreprocessing ({ entry }: ReadyModel, domain: string): PreprocessingOverrides | undefined {
-    const record = this.#parts.store.domain(entry.manifest.name, domain)
+    const record = this.#needs.store.domain(entry.manifest.name, domain)
     return record?.versions.find(({ version }) => version === record.active)?.preprocessing
   }
 
@@ -208,25 +214,25 @@ export class Calibrations {
       ...(description === undefined ? {} : { description }),
       ...(preprocessing === undefined ? {} : { preprocessing })
     }
-    const { record, version } = await register(
-      this.#parts, ready, domain, made.bank, 'calibration', options, made.parts
+    const { record, version } = await this.#needs.registerMade(
+      ready, domain, made.bank, 'calibration', options, made.extras
     )
     return resultOf(ready, domain, made, { version: version.version, active: record.active === version.version })
   }
 }
 
-/** A bank that came out well, and what is to be told of it. */
+/** A bank that came out well, and what else came of the calibration. */
 interface Made {
   bank: Bank
-  parts: FileParts
-  told: Omit<CalibrationOutcome, 'bank' | 'moments'>
+  extras: FileExtras
+  outcome: Omit<CalibrationOutcome, 'bank' | 'moments'>
 }
 
 function resultOf (
-  ready: ReadyModel, domain: string, { bank, told }: Made,
+  ready: ReadyModel, domain: string, { bank, outcome }: Made,
   version: { version?: number, active: boolean } = { active: false }
 ): CalibrationResult {
-  return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), ...told }
+  return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), ...outcome }
 }
 
 /** What the thread needs to know; gives the uploads away. */

@@ -1,0 +1,124 @@
+/** The door of answering: requests for tensors, classes and pictures, and what has become of them. */
+import { modelErrors } from '../../models/errors.js'
+import { leaseKey } from '../leases.js'
+import { turnOf } from '../lone-row.js'
+import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
+import { domainByShape } from './domain-by-size.js'
+import { infer, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
+import { inferMixed, type MixedResult } from './mixed-inference.js'
+import { transform, type Transformed, type TransformNeeds, type TransformRequest } from './transform.js'
+import type { Metrics, Stage } from '../../observability/metrics.js'
+import type { Traffic, TrafficBook } from '../../observability/traffic.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { DomainReference } from '../domain-reference.js'
+import type { ModelStates } from '../model-states.js'
+import type { Progress, ProgressBoard } from './progress.js'
+
+/** What answering needs. */
+export interface AnsweringNeeds extends InferenceNeeds, PictureNeeds, TransformNeeds {
+  store: InferenceNeeds['store'] & TransformNeeds['store']
+  pool: TransformNeeds['pool']
+  leases: InferenceNeeds['leases'] & TransformNeeds['leases']
+  metrics: Pick<Metrics, 'countInference' | 'observeStage'>
+  traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed' | 'of'>
+  progress: Pick<ProgressBoard, 'show' | 'get'>
+}
+
+export type InferOptions = Omit<InferenceRequest, 'reference' | 'feeds'>
+
+type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number>>
+
+export class Answering {
+  readonly #needs: AnsweringNeeds
+  readonly #models: ModelStates
+
+  constructor (needs: AnsweringNeeds, models: ModelStates) {
+    this.#needs = needs
+    this.#models = models
+  }
+
+  /**
+   * Refuses before a body is read what would be refused after it: a flood must not cost more than its headers.
+   * `rows` is how many it seems to have. Without a reference, which a body may still give, only a queue without any
+   * room refuses.
+   * Throws QUEUE_FULL, and what `ready` of model-states.ts throws.
+   */
+  requireRoom (name: string, reference: DomainReference | undefined, rows: number): void {
+    this.#models.ready(name)
+    this.#needs.pool.requireRoom(turnOf(name, reference?.domain ?? ''), rows)
+  }
+
+  /** Without a reference the domain that the manifest names answers. Rejects with what inference.ts throws. */
+  async infer (
+    name: string, reference: DomainReference | undefined, feeds: Tensors, options: InferOptions = {}
+  ): Promise<InferenceResult> {
+    const model = this.#models.ready(name)
+    const result = await infer(this.#needs, model, {
+      reference: reference ?? { domain: domainByShape(this.#needs.store, model.entry.manifest, feeds) },
+      feeds,
+      ...options
+    })
+    return this.#observed(name, result, options.inputMs)
+  }
+
+  /**
+   * Each row under a domain of its own, or the one that `infer` would choose. Rejects with what mixed-inference.ts
+   * throws.
+   */
+  async inferMixed (
+    name: string, references: ReadonlyArray<DomainReference | undefined>, feeds: Tensors, options: InferOptions = {}
+  ): Promise<MixedResult> {
+    const model = this.#models.ready(name)
+    const otherwise = { domain: domainByShape(this.#needs.store, model.entry.manifest, feeds) }
+    const result = await inferMixed(this.#needs, model, {
+      references: references.map((reference) => reference ?? otherwise), feeds, ...options
+    })
+    return this.#observed(name, result, options.inputMs)
+  }
+
+  /** Classifies a picture. Rejects with TASK_MISMATCH and what classify.ts rejects with. */
+  async classify (name: string, request: PictureRequest, top: number): Promise<Classified> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'classification') throw otherTask(name, manifest.task)
+    return this.#observed(name, await classify(this.#needs, model, manifest, request, top))
+  }
+
+  /** Turns a picture into another. Rejects with TASK_MISMATCH and what transform.ts rejects with. */
+  async transform (name: string, request: TransformRequest): Promise<Transformed> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'image-to-image') throw otherTask(name, manifest.task)
+    return this.#observed(name, await transform(this.#needs, model, manifest, request))
+  }
+
+  /** Counts how long the answer of a request took to write. */
+  observeEncoding (model: string, answeredBy: MixedResult['answeredBy'], ms: number): void {
+    this.#needs.metrics.observeStage(model, 'encode', ms / 1000)
+    for (const { domain, version } of answeredBy) {
+      this.#needs.traffic.countOutput(leaseKey(model, domain, version), ms / answeredBy.length)
+    }
+  }
+
+  /** What one version of a domain has been asked so far. */
+  traffic (model: string, domain: string, version: number): Traffic {
+    return this.#needs.traffic.of(leaseKey(model, domain, version))
+  }
+
+  /** How far a picture has got whose request gave this key. Throws PROGRESS_NOT_FOUND. */
+  progress (key: string): Progress {
+    return this.#needs.progress.get(key)
+  }
+
+  #observed<Timed extends StageTimes> (name: string, result: Timed, decodeMs = result.decodeMs): Timed {
+    const { queueMs, inferMs, encodeMs } = result
+    for (const [stage, ms] of Object.entries({ decode: decodeMs, queue: queueMs, infer: inferMs, encode: encodeMs })) {
+      if (ms !== undefined) this.#needs.metrics.observeStage(name, stage as Stage, ms / 1000)
+    }
+    return result
+  }
+}
+
+function otherTask (name: string, task: string): Error {
+  return modelErrors.TASK_MISMATCH(`model "${name}" does something else: ${task}`, { received: task })
+}

@@ -1,0 +1,153 @@
+/**
+ * One inference request: which bank, are the tensors right, run, and put the parts together again.
+ *
+ * The bank is resolved once, at the start. Whatever is registered, activated or removed meanwhile, a request is
+ * answered whole by the version it began with.
+ */
+import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
+import { bankKey, foldedBank, type BankSources } from '../banks-to-run.js'
+import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
+import { checkFeeds } from '../feeds.js'
+import { leaseKey, type Leases } from '../leases.js'
+import { turnOf } from '../lone-row.js'
+import type { FoldedBank } from '../../bank/fold.js'
+import type { TrafficBook } from '../../observability/traffic.js'
+import type { Metrics } from '../../observability/metrics.js'
+import type { Job, JobResult } from '../../runtime/job.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { ReadyModel } from '../model-states.js'
+
+export interface InferenceRequest {
+  reference: DomainReference
+  feeds: Tensors
+  /** Drops the request while it waits. */
+  signal?: AbortSignal
+  /** What reading the request took, for the statistics. */
+  inputMs?: number
+  /** Decides whether a canary answers; without one it does not. */
+  canaryKey?: string
+}
+
+export interface InferenceResult {
+  domain: string
+  version: number
+  /** Content of the bank that answered. */
+  digest: string
+  outputs: Tensors
+  queueMs: number
+  inferMs: number
+  /** The runs that had a part in it. */
+  runs: readonly Run[]
+}
+
+/** What one run did for a request. */
+export interface Run extends Pick<JobResult, 'queueMs' | 'inferMs' | 'startedAt' | 'runRows'> {
+  /** The request's own rows among those of the run. */
+  rows: number
+}
+
+/** What answering a request of tensors needs. */
+export interface InferenceNeeds extends BankSources {
+  store: Pick<BankStore, 'domain' | 'domains' | 'read'>
+  pool: Pick<InferencePool, 'submit'>
+  leases: Pick<Leases, 'holdAll'>
+  metrics: Pick<Metrics, 'countInference'>
+  traffic: Pick<TrafficBook, 'countAnswered' | 'countFailed'>
+  /** Rows that may share a run. */
+  runRows: number
+  /** Runs once more, unseen, what the active version has answered. */
+  shadows: { offer (model: ReadyModel, group: Group, outputs: Tensors): void }
+}
+
+/** Rows of a request that one version answers. */
+export interface Group {
+  resolved: ResolvedDomain
+  feeds: Tensors
+  rows: number
+}
+
+/** Rejects with what resolving, checking, the store or the pool throws. */
+export async function infer (
+  needs: InferenceNeeds, model: ReadyModel, { reference, feeds, canaryKey, ...options }: InferenceRequest
+): Promise<InferenceResult> {
+  const resolved = resolveDomain(needs.store, model.entry.manifest.name, reference, canaryKey)
+  const rows = checkFeeds(model.artefact.inputs, feeds)
+  const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], options)
+  return result!
+}
+
+/** One result for each group, in order; all groups are let in together or none. Rejects like `infer`. */
+export async function inferGroups (
+  needs: InferenceNeeds, model: ReadyModel, groups: readonly Group[],
+  { signal, inputMs = 0 }: Pick<InferenceRequest, 'signal' | 'inputMs'>
+): Promise<InferenceResult[]> {
+  const { name } = model.entry.manifest
+  const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
+  const total = groups.reduce((sum, { rows }) => sum + rows, 0)
+  return await needs.leases.holdAll(groups.map(keyOf), async () => {
+    const begin = performance.now()
+    try {
+      const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(needs, model, resolved)))
+      const results = await runGroups(needs, model, groups, banks, signal)
+      for (const [at, group] of groups.entries()) {
+        const { rows, resolved: { record } } = group
+        needs.metrics.countInference(name, record.domain, rows, 'ok')
+        needs.traffic.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+        needs.shadows.offer(model, group, results[at]!.outputs)
+      }
+      return results
+    } catch (error) {
+      for (const group of groups) {
+        needs.metrics.countInference(name, group.resolved.record.domain, group.rows, 'error')
+        needs.traffic.countFailed(keyOf(group), performance.now() - begin)
+      }
+      throw error
+    }
+  })
+}
+
+async function runGroups (
+  { pool, runRows }: Pick<InferenceNeeds, 'pool' | 'runRows'>, model: ReadyModel, groups: readonly Group[],
+  banks: readonly FoldedBank[],
+  signal?: AbortSignal
+): Promise<InferenceResult[]> {
+  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, runRows))
+  const results = await pool.submit(jobs.flat(), signal)
+  let first = 0
+  return groups.map(({ resolved: { record, version } }, at) => {
+    const own = results.slice(first, first += jobs[at]!.length)
+    return {
+      domain: record.domain,
+      version: version.version,
+      digest: version.digest,
+      outputs: own.length === 1 ? own[0]!.outputs : concatenateRows(own.map(({ outputs }) => outputs)),
+      queueMs: Math.max(...own.map(({ queueMs }) => queueMs)),
+      inferMs: own.reduce((sum, { inferMs }) => sum + inferMs, 0),
+      runs: own.map(({ outputs, ...run }, part) => ({ ...run, rows: jobs[at]![part]!.rows }))
+    }
+  })
+}
+
+/** The group in parts of at most `runRows` rows, or in one where rows depend on each other. */
+function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: FoldedBank, runRows: number): Job[] {
+  const { artefact, served, entry } = model
+  const key = bankKey(model, resolved.version.digest)
+  const isDivisible = artefact.proof.isRowInvariant
+  const partRows = isDivisible ? runRows : rows
+  const jobs: Job[] = []
+  for (let first = 0; first < rows; first += partRows) {
+    const count = Math.min(partRows, rows - first)
+    jobs.push({
+      turnOf: turnOf(entry.manifest.name, resolved.record.domain),
+      model: served,
+      bankKey: key,
+      bank,
+      rows: count,
+      feeds: count === rows ? feeds : sliceRows(feeds, first, count),
+      wanted: artefact.outputs.map(({ name }) => name),
+      runKey: isDivisible ? `${key}|${shapeKey(feeds)}` : undefined
+    })
+  }
+  return jobs
+}

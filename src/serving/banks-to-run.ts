@@ -1,0 +1,58 @@
+/** Banks as the workers take them: folded, in shared memory, named by artefact and content. */
+import { bankDigest, type Bank } from '../bank/bank.js'
+import { bankErrors } from '../bank/errors.js'
+import { foldBank, foldedLength, type FoldedBank } from '../bank/fold.js'
+import { readOwnBank } from '../bank/formats/bank-safetensors.js'
+import type { BankCache } from '../runtime/bank-cache.js'
+import type { BankStore } from '../store/bank-store.js'
+import type { ResolvedDomain } from './domain-reference.js'
+import type { ReadyModel } from './model-states.js'
+
+export interface BankToRun {
+  folded: FoldedBank
+  digest: string
+}
+
+export interface BankSources {
+  store: Pick<BankStore, 'read'>
+  banks: Pick<BankCache, 'get'>
+}
+
+/** Names a bank as the workers have it: of which artefact, with which content. */
+export function bankKey (model: ReadyModel, digest: string): string {
+  return `${model.served.id}:${digest}`
+}
+
+/**
+ * The bank of a resolved version: from memory, else from the store. Rejects with BANK_FINGERPRINT_MISMATCH, and what
+ * reading and folding throw.
+ */
+export function foldedBank (
+  { banks, store }: BankSources, model: ReadyModel, { record, version }: ResolvedDomain
+): Promise<FoldedBank> {
+  return banks.get(bankKey(model, version.digest), async () => {
+    const { artefact } = model
+    if (version.fingerprint !== artefact.fingerprint) {
+      throw bankErrors.BANK_FINGERPRINT_MISMATCH(
+        `version ${version.version} of domain "${record.domain}" belongs to another network`,
+        { expected: artefact.fingerprint, received: version.fingerprint }
+      )
+    }
+    const file = await store.read(model.entry.manifest.name, record.domain, version.version)
+    return foldShared(model, readOwnBank(file, artefact.layers))
+  })
+}
+
+/** Folds into shared memory, which every worker can pack from. Throws BANK_VALUE_INVALID beyond float32. */
+export function foldShared ({ artefact: { layers }, range }: ReadyModel, bank: Bank): FoldedBank {
+  const shared = new SharedArrayBuffer(foldedLength(layers) * Float64Array.BYTES_PER_ELEMENT)
+  const folded = foldBank(layers, bank, new Float64Array(shared))
+  range.require(folded)
+  return folded
+}
+
+/** The statistics that stand in the model itself. Throws like `foldShared`. */
+export function ownBankOf (model: ReadyModel): BankToRun {
+  const { ownBank } = model.artefact
+  return { folded: foldShared(model, ownBank), digest: bankDigest(ownBank) }
+}
