@@ -24,6 +24,7 @@ import { evaluateConstants } from './source/evaluate-constants.js'
 import { loadExternalData } from './source/external-data.js'
 import { inlineFunctions } from './source/inline-functions.js'
 import { insertBatchNorms } from './source/insert-batch-norms.js'
+import { openReshapes } from './source/open-reshapes.js'
 import { restoreBatchNorms } from './source/restore-batch-norms.js'
 import { verifyPrepared } from './source/verify-prepared.js'
 import { widenFloat16 } from './source/widen-float16.js'
@@ -83,6 +84,15 @@ export const PREPARING: readonly PreparingPass[] = [
     ensures: [invariant.namesItsNumbers],
     tolerance: TOLERANCE,
     run: ({ model }) => evaluateConstants(model)
+  },
+  {
+    name: 'open',
+    file: 'source/open-reshapes.ts',
+    does: 'the one computed size of a Reshape becomes what is left over',
+    requires: [invariant.holdsItsData, invariant.namesItsNumbers],
+    ensures: [],
+    tolerance: TOLERANCE,
+    run: ({ model }) => openReshapes(model)
   },
   {
     name: 'restore',

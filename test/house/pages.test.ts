@@ -13,7 +13,7 @@ const README_WORDS_MAX = 1000
 const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
 /** Commands that have more than one verb. */
 const VERBS: Readonly<Record<string, readonly string[]>> = {
-  keys: ['add', 'list', 'revoke'], store: ['export', 'import'], bench: ['switch']
+  keys: ['add', 'list', 'revoke'], store: ['export', 'import'], bench: ['switch', 'folder']
 }
 
 /** What is wrong with the links of a page at `path`. */
