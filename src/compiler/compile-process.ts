@@ -6,6 +6,7 @@ import { fork } from 'node:child_process'
 import { fromErrorRecord, type ErrorRecord } from '../base/errors.js'
 import { compilerErrors } from './errors.js'
 import type { CompileOptions } from './compile-options.js'
+import type { DedicatedGraph, DedicateRequest } from './dedicate.js'
 import type { Progress } from './pass.js'
 import type { ModelSource } from './source/model-source.js'
 
@@ -15,15 +16,22 @@ export interface CompileRequest {
   options: CompileOptions
 }
 
+/** What the child is asked, by the name of the task. */
+export type ChildRequest =
+  | { task: 'compile', request: CompileRequest }
+  | { task: 'write-dedicated' | 'prove-dedicated', request: DedicateRequest }
+
 export type CompileMessage =
   | { type: 'progress', pass: string, round: number }
-  | { type: 'done' }
+  | { type: 'done', result: unknown }
   | { type: 'failed', error: ErrorRecord }
 
 const CHILD = new URL('./compile-child.js', import.meta.url)
 
 /** The last of what a crashed child wrote, for the error. */
 const STDERR_KEPT = 4000
+
+const ignore: Progress = () => {}
 
 /**
  * Compiles `source` into `folder`. Rejects with the compiler's own error, COMPILE_CRASHED when the child died, or
@@ -32,6 +40,19 @@ const STDERR_KEPT = 4000
 export async function compileInProcess (
   request: CompileRequest, onProgress: Progress, signal?: AbortSignal
 ): Promise<void> {
+  await inChild({ task: 'compile', request }, onProgress, signal)
+}
+
+/**
+ * Makes and proves the network of one bank (dedicate.ts) in children that give way to everything else: one writes it,
+ * the other has memory that is all its own to measure. Rejects like `compileInProcess`.
+ */
+export async function dedicateInProcess (request: DedicateRequest, signal?: AbortSignal): Promise<DedicatedGraph> {
+  await inChild({ task: 'write-dedicated', request }, ignore, signal)
+  return await inChild({ task: 'prove-dedicated', request }, ignore, signal) as DedicatedGraph
+}
+
+async function inChild (request: ChildRequest, onProgress: Progress, signal?: AbortSignal): Promise<unknown> {
   signal?.throwIfAborted()
   const child = fork(CHILD, { serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], execArgv: [] })
   let stderr = ''
@@ -39,10 +60,10 @@ export async function compileInProcess (
   const abort = () => child.kill('SIGKILL')
   signal?.addEventListener('abort', abort)
   try {
-    await new Promise<void>((resolve, reject) => {
+    return await new Promise<unknown>((resolve, reject) => {
       child.on('message', (message: CompileMessage) => {
         if (message.type === 'progress') onProgress(message.pass, message.round)
-        else if (message.type === 'done') resolve()
+        else if (message.type === 'done') resolve(message.result)
         else reject(fromErrorRecord(message.error))
       })
       child.once('error', (cause) => {

@@ -9,9 +9,12 @@
  * Tensors below a page stay in the graph, where they cost less than a mapping.
  */
 import { clearField, create } from '@bufbuild/protobuf'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { bytesOf } from '../base/bytes.js'
 import { StringStringEntryProtoSchema, TensorProtoSchema } from '../onnx/generated/onnx_pb.js'
-import type { OnnxModel } from '../onnx/model.js'
+import { serializeModel, type OnnxModel } from '../onnx/model.js'
+import { GRAPH_FILE, WEIGHTS_FILE } from './artefact.js'
 
 export const PAGE_BYTES = 4096
 const EXTERNAL = 1
@@ -36,4 +39,10 @@ export function externaliseWeights (model: OnnxModel, fileName: string): Uint8Ar
     clearField(tensor, TensorProtoSchema.field.rawData)
   }
   return chunks
+}
+
+/** Writes a graph into `folder`, and its large weights beside it. Edits `model` in place. */
+export async function writeSharing (model: OnnxModel, folder: string): Promise<void> {
+  await writeFile(join(folder, WEIGHTS_FILE), externaliseWeights(model, WEIGHTS_FILE))
+  await writeFile(join(folder, GRAPH_FILE), serializeModel(model))
 }

@@ -2,14 +2,13 @@
  * The compiler's passes, in order. The table drives what runs, what progress tells, what is checked between passes
  * (pass.ts), and ARCHITECTURE.md. A new pass is a file of its own and a row here.
  */
-import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { indexGraph } from '../onnx/graph.js'
-import { parseModel, serializeModel } from '../onnx/model.js'
+import { parseModel } from '../onnx/model.js'
 import { readModel } from './analyse.js'
-import { GRAPH_FILE, WEIGHTS_FILE } from './artefact.js'
+import { GRAPH_FILE } from './artefact.js'
 import { compilerErrors } from './errors.js'
-import { externaliseWeights } from './externalise-weights.js'
+import { writeSharing } from './externalise-weights.js'
 import { findFoldableConv } from './find-foldable-conv.js'
 import * as invariant from './invariants.js'
 import { learnCosts, learnLost, learnWrong } from './lessons.js'
@@ -28,7 +27,7 @@ import { openReshapes } from './source/open-reshapes.js'
 import { restoreBatchNorms } from './source/restore-batch-norms.js'
 import { verifyPrepared } from './source/verify-prepared.js'
 import { widenFloat16 } from './source/widen-float16.js'
-import { writeBankInto } from './with-bank.js'
+import { withBank } from './with-bank.js'
 import { writeCompiled } from './write-compiled.js'
 import type { Compilation, Preparation } from './compilation.js'
 
@@ -188,10 +187,7 @@ export const ROUND: ReadonlyArray<Pass<Compilation>> = [
     does: 'weights go to one file that every session maps',
     requires: [invariant.isFilled],
     ensures: [invariant.sharesItsWeights],
-    run: async ({ model, folder }) => {
-      await writeFile(join(folder, WEIGHTS_FILE), externaliseWeights(model, WEIGHTS_FILE))
-      await writeFile(join(folder, GRAPH_FILE), serializeModel(model))
-    }
+    run: ({ model, folder }) => writeSharing(model, folder)
   },
   {
     name: 'prove',
@@ -259,11 +255,7 @@ async function prove (work: Compilation): Promise<typeof AGAIN | undefined> {
     outputs: probe.outputs,
     samples: probe.samples,
     ownBank: batchNorms.ownBank,
-    originalWith: (bank) => {
-      const model = parseModel(prepared.bytes)
-      writeBankInto(model, readBatchNorms(indexGraph(model.graph)).sites, bank)
-      return model
-    }
+    originalWith: (bank) => withBank(prepared.bytes, bank)
   })
   const { maxRelativeError } = work.proof
   if (maxRelativeError <= RELATIVE_ERROR_MAX) return undefined

@@ -69,7 +69,8 @@ export async function proveCompiled (subject: ProofSubject): Promise<Proof> {
       maxRelativeError = Math.max(maxRelativeError, await compareUnder(bank, compiled, subject, hidden))
       if (!(maxRelativeError <= RELATIVE_ERROR_MAX)) return { maxRelativeError, isRowInvariant: false }
     }
-    return { maxRelativeError, isRowInvariant: await isRowInvariant(compiled, subject) }
+    const bank = bankFeeds(subject.bankInputs, packBank(subject.layout, subject.ownBank))
+    return { maxRelativeError, isRowInvariant: await isRowInvariant(compiled, subject, bank) }
   } finally {
     await compiled.release()
   }
@@ -80,14 +81,22 @@ async function openCompiled (
   { compiledPath, ownBank, originalWith }: ProofSubject
 ): Promise<{ session: Session, hidden: string[] }> {
   const model = parseModel(await readFile(compiledPath))
-  const inOriginal = new Set(squashedValues(originalWith(ownBank).graph))
-  const hidden = squashedValues(model.graph).filter((name) => inOriginal.has(name))
+  const hidden = hiddenInBoth(model, originalWith(ownBank))
+  return { session: await openExposing(model, dirname(compiledPath), hidden), hidden }
+}
+
+/** Names of values that squashing operators hide in two graphs of one network. */
+export function hiddenInBoth (a: OnnxModel, b: OnnxModel): string[] {
+  const other = new Set(squashedValues(b.graph))
+  return squashedValues(a.graph).filter((name) => other.has(name))
+}
+
+/** Opens a graph as it is written, with further outputs, which join `model`; its weights lie in `folder`. */
+export async function openExposing (model: OnnxModel, folder: string, hidden: readonly string[]): Promise<Session> {
   exposeValues(model.graph, hidden)
-  const session = await openSession(serializeModel(model), {
-    optimization: 'disabled',
-    config: { 'session.model_external_initializers_file_folder_path': dirname(compiledPath) }
+  return await openSession(serializeModel(model), {
+    optimization: 'disabled', config: { 'session.model_external_initializers_file_folder_path': folder }
   })
-  return { session, hidden }
 }
 
 async function compareUnder (
@@ -156,10 +165,12 @@ function randomBanks (layers: readonly BatchNormLayer[], own: Bank): Bank[] {
   })
 }
 
-async function isRowInvariant (compiled: Session, subject: ProofSubject): Promise<boolean> {
+/** Whether every row of a batch comes out bit for bit as it does alone; `bank` are the feeds of the bank inputs. */
+export async function isRowInvariant (
+  compiled: Session, subject: Pick<ProofSubject, 'inputs' | 'outputs' | 'samples'>, bank: Record<string, PlainTensor>
+): Promise<boolean> {
   const isBatched = [...subject.inputs, ...subject.outputs].every(({ dims }) => dims.length > 0 && dims[0] === null)
   if (!isBatched) return false
-  const bank = bankFeeds(subject.bankInputs, packBank(subject.layout, subject.ownBank))
   const wanted = subject.outputs.map(({ name }) => name)
   const run = (feeds: Record<string, PlainTensor>) => compiled.run({ ...feeds, ...bank }, wanted)
   const rowsMax = Math.max(...BATCH_ROWS)

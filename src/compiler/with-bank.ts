@@ -1,9 +1,9 @@
-/** The plain model with other statistics: the reference that a compiled graph is proven against. */
-import { createNamer } from '../onnx/graph.js'
+/** The plain model with other statistics: what a compiled graph is proven against, and what a hot domain runs. */
+import { createNamer, indexGraph } from '../onnx/graph.js'
+import { parseModel, type OnnxModel } from '../onnx/model.js'
 import { float32Tensor } from '../onnx/tensor.js'
 import type { Bank } from '../bank/bank.js'
-import type { OnnxModel } from '../onnx/model.js'
-import type { BatchNormSite } from './read-batch-norms.js'
+import { readBatchNorms, type BatchNormSite } from './read-batch-norms.js'
 
 /**
  * Gives every site new initializers with the bank's statistics. Edits `model`, whose nodes the sites must refer to, in
@@ -19,4 +19,11 @@ export function writeBankInto (model: OnnxModel, sites: readonly BatchNormSite[]
       node.input[at + 1] = name
     }
   }
+}
+
+/** A new copy of a prepared model, whose batch norms hold the bank's statistics. Throws what reading them throws. */
+export function withBank (prepared: Uint8Array, bank: Bank): OnnxModel {
+  const model = parseModel(prepared)
+  writeBankInto(model, readBatchNorms(indexGraph(model.graph)).sites, bank)
+  return model
 }
