@@ -2,14 +2,14 @@
  * Does switching leave a trace? Sends requests that alternate between two domains, and compares every answer byte for
  * byte with what the domain answers alone. Then registers new domains and measures the first inference under each.
  *
- *   npm run bench:alternate [-- --requests 10000]
+ *   npm run bench -- alternate [--requests 10000]
  */
-import { parseArgs } from 'node:util'
 import { quantile } from '#src/cli/measure.js'
 import { Client } from './client.js'
+import { openBench } from './report.js'
 import { signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({ options: { requests: { type: 'string', default: '10000' } } })
+const { values, publish } = openBench('alternate', { requests: '10000' })
 
 const DOMAINS = ['day', 'lowlight'] as const
 const REGISTRATIONS = 50
@@ -17,14 +17,14 @@ const REGISTRATIONS = 50
 const server = await startBenchServer()
 const client = new Client(server)
 try {
-  await alternate(Number(values.requests))
-  await register()
+  const lines = [await alternate(Number(values.requests)), await register()]
+  await publish(lines.map((line) => `- ${line}`).join('\n'))
 } finally {
   client.close()
   await server.stop()
 }
 
-async function alternate (count: number): Promise<void> {
+async function alternate (count: number): Promise<string> {
   const alone = new Map<string, Buffer>()
   for (const domain of DOMAINS) alone.set(domain, await infer(domain))
   let different = 0
@@ -32,10 +32,11 @@ async function alternate (count: number): Promise<void> {
     const domain = DOMAINS[at % DOMAINS.length]!
     if (!(await infer(domain)).equals(alone.get(domain)!)) different++
   }
-  console.log(`${count} requests alternating between ${DOMAINS.join(' and ')}: ${different} differ from the domain alone`)
+  return `${count.toLocaleString('en')} requests over one connection, alternating between ${DOMAINS.join(' and ')}: ${different} answers differ by a byte from ` +
+    'the domain\'s answer alone'
 }
 
-async function register (): Promise<void> {
+async function register (): Promise<string> {
   const bank = await client.call('GET', '/admin/models/traffic-signs/domains/fog/versions/1')
   const answered: number[] = []
   const inferred: number[] = []
@@ -47,8 +48,8 @@ async function register (): Promise<void> {
     answered.push(registered - begin)
     inferred.push(performance.now() - registered)
   }
-  const show = (times: number[]) => `median ${quantile(times, 0.5).toFixed(1)} ms, max ${Math.max(...times).toFixed(1)} ms`
-  console.log(`${REGISTRATIONS} registrations: ${show(answered)}; first inference after the answer: ${show(inferred)}`)
+  const show = (times: number[]) => `${quantile(times, 0.5).toFixed(1)} ms (median; at most ${Math.max(...times).toFixed(1)} ms)`
+  return `${REGISTRATIONS} registrations: answered in ${show(answered)}; first inference under the new domain, after that: ${show(inferred)}`
 }
 
 async function infer (domain: string): Promise<Buffer> {

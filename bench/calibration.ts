@@ -3,12 +3,10 @@
  * thread, interleaved, by the clock and by the processor's time (which a busy machine disturbs less); and what inference
  * notices of a calibration that runs meanwhile.
  *
- *   npm run bench:calibration [-- --images 512 --rounds 5 --seconds 12 --networks traffic-signs]
+ *   npm run bench -- calibration [--images 512 --rounds 5 --seconds 12 --networks traffic-signs,ResNet-18]
  */
 import { readFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { serializeSafetensors } from '#src/bank/formats/safetensors.js'
 import { calibrate } from '#src/calibration/calibrate.js'
 import { completeOptions, MODES } from '#src/calibration/options.js'
@@ -21,16 +19,10 @@ import { sliceRows, type Tensors } from '#src/ort/rows.js'
 import { openSession } from '#src/ort/session.js'
 import { resnet18 } from '../test/support/networks.js'
 import { markdownTable, measure, quantile } from '#src/cli/measure.js'
+import { openBench } from './report.js'
 import { signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({
-  options: {
-    images: { type: 'string', default: '512' },
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '12' },
-    networks: { type: 'string', default: 'traffic-signs,ResNet-18' }
-  }
-})
+const { values, publish } = openBench('calibration', { images: '512', rounds: '5', seconds: '12', networks: 'traffic-signs,ResNet-18' })
 
 const ROOT = new URL('../../', import.meta.url).pathname
 const BATCH = 32
@@ -38,7 +30,6 @@ const ROOM = 2 ** 31
 const RESNET_SHARE = 16
 const PAUSE_MS = 5
 
-console.log(`${cpus()[0]?.model}, Node ${process.version}\n`)
 const images = Number(values.images)
 const networks: Record<string, () => Promise<string[][]>> = {
   'traffic-signs': async () => {
@@ -46,11 +37,15 @@ const networks: Record<string, () => Promise<string[][]>> = {
   },
   'ResNet-18': () => bench('ResNet-18', resnet18().bytes, 'x', [Math.max(BATCH, images / RESNET_SHARE), 3, 224, 224])
 }
-for (const name of values.networks.split(',')) {
-  console.log(markdownTable(['model', 'images', '', 'images/s', 'of plain inference', 'spread', 'by processor time', 'forward runs'], await networks[name]!()))
-  console.log()
-}
-await latencies()
+const costs: string[][] = []
+for (const name of values.networks.split(',')) costs.push(...await networks[name]!())
+await publish(`Batches of ${BATCH}, one thread, ${values.rounds} rounds:
+
+${markdownTable(['model', 'images', '', 'images/s', 'of plain inference', 'spread', 'by processor time', 'forward runs'], costs)}
+
+What inference of traffic-signs notices of a calibration beside it, one request after another, in turns with and without:
+
+${await latencies()}`)
 
 function noise (dims: number[]): Float32Array {
   const normal = seededNormal(1)
@@ -110,7 +105,7 @@ async function bench (name: string, model: Uint8Array, input: string, dims: numb
 }
 
 /** One request after another with a short pause, alone and beside a calibration, in turns. */
-async function latencies (): Promise<void> {
+async function latencies (): Promise<string> {
   const server = await startBenchServer()
   try {
     const dims = [2048, 3, 32, 32]
@@ -150,10 +145,10 @@ async function latencies (): Promise<void> {
     const line = (name: string, sample: number[]) => [
       name, String(sample.length), ...[0.5, 0.9, 0.99].map((share) => quantile(sample, share).toFixed(2))
     ]
-    console.log(markdownTable(['inference', 'requests', 'median ms', '90 % ms', '99 % ms'], [
+    const table = markdownTable(['inference', 'requests', 'median ms', '90 % ms', '99 % ms'], [
       line('alone', alone), line('beside a calibration of 2,048 images', beside)
-    ]))
-    console.log(`\n99th percentile: ${(quantile(beside, 0.99) / quantile(alone, 0.99)).toFixed(2)}x`)
+    ])
+    return `${table}\n\nThe 99th percentile is ${(quantile(beside, 0.99) / quantile(alone, 0.99)).toFixed(1)} times as high.`
   } finally {
     await server.stop()
   }

@@ -2,17 +2,17 @@
  * Domains that come and go: registers two versions, activates the first, asks once and deletes, many times over. Prints
  * memory and what is left in the store's folder; exit code 1 when files are left behind or memory goes on growing.
  *
- *   npm run bench:cycles [-- --cycles 10000]
+ *   npm run bench -- cycles [--cycles 10000]
  */
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { variantOf } from '../test/support/signs.js'
 import { Client } from './client.js'
+import { openBench } from './report.js'
 import { memoryOf, signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({ options: { cycles: { type: 'string', default: '10000' } } })
+const { values, publish } = openBench('cycles', { cycles: '10000' })
 const cycles = Number(values.cycles)
 
 const REPORTS = 10
@@ -29,7 +29,8 @@ try {
   const left = (await readdir(domainsDir, { recursive: true })).filter((path) => !before.includes(path))
   const half = memory.slice(memory.length >> 1)
   const growth = half.at(-1)! / half[0]! - 1
-  console.log(`${left.length} files and folders left behind; memory in the second half: ${(growth * 100).toFixed(1)} %`)
+  await publish(`${cycles.toLocaleString('en')} times two versions registered, one activated, asked and the domain deleted: ${half[0]!.toFixed(0)} MiB ` +
+    `half-way, ${half.at(-1)!.toFixed(0)} MiB at the end (${(growth * 100).toFixed(1)} %), ${left.length} files and folders left behind.`)
   process.exitCode = left.length === 0 && growth < GROWTH_MAX ? 0 : 1
 } finally {
   client.close()
@@ -51,7 +52,7 @@ async function run (bank: Buffer): Promise<number[]> {
     await client.call('DELETE', url)
     if (cycle % Math.max(1, Math.floor(cycles / REPORTS)) > 0) continue
     memory.push(memoryOf(server).rss)
-    console.log(`${cycle} cycles: ${memory.at(-1)!.toFixed(0)} MiB`)
+    console.error(`${cycle} cycles: ${memory.at(-1)!.toFixed(0)} MiB`)
   }
   return memory
 }

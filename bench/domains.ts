@@ -2,7 +2,7 @@
  * A thousand domains of ResNet-50 on one server with two workers and a bounded bank cache: memory with 1, 10, 100 and
  * 1,000 registered domains, all of them used, and throughput of one domain over random rotation through all.
  *
- *   npm run bench:domains [-- --domains 1,10,100,1000 --cache-mib 16]
+ *   npm run bench -- domains [--domains 1,10,100,1000 --cache-mib 16]
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,24 +10,18 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { parseSafetensors, serializeSafetensors } from '#src/bank/formats/safetensors.js'
 import { markdownTable, quantile } from '#src/cli/measure.js'
 import { openSession } from '#src/ort/session.js'
 import { resnet50 } from '../test/support/networks.js'
 import { seededNormal } from '../test/support/random.js'
 import { Client } from './client.js'
-import { writeSection } from './report.js'
+import { openBench } from './report.js'
 import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
 import { pictureRequest, startBenchServer, type BenchServer } from './server.js'
 
-const { values } = parseArgs({
-  options: {
-    domains: { type: 'string', default: '1,10,100,1000' },
-    'cache-mib': { type: 'string', default: '16' },
-    session: { type: 'string' }
-  }
-})
+/** `session` is for the processes that it starts itself: how many sessions to hold. */
+const { values, publish } = openBench('domains', { domains: '1,10,100,1000', 'cache-mib': '16', session: '' })
 
 const CONNECTIONS = 4
 const CHUNKS = 6
@@ -35,7 +29,7 @@ const REQUESTS_PER_CHUNK = 120
 const DEDICATED_MEASURED = [1, 10]
 const WORKERS = 2
 
-if (values.session === undefined) await compare()
+if (values.session === '') await compare()
 else await holdSessions(Number(values.session))
 
 async function compare (): Promise<void> {
@@ -85,8 +79,7 @@ async function measureServer (server: BenchServer): Promise<void> {
     )}\n\nThroughput, ${CHUNKS} interleaved chunks of ${REQUESTS_PER_CHUNK} requests over ${CONNECTIONS} connections: one domain ` +
     `${one.toFixed(1)} rows/s, ${domains.length.toLocaleString('en')} domains in random rotation ${all.toFixed(1)} rows/s; ` +
     `median ratio of neighbouring chunks ${ratio.toFixed(3)}.`
-  console.log(text)
-  if (domains.length >= 1000) await writeSection('domains', text)
+  await publish(text)
 }
 
 /** A bank near the model's own. */

@@ -2,27 +2,21 @@
  * What does one domain's flood cost the others? A quiet client of one domain sends single rows, first alone, then while
  * another domain is flooded with many times what the server can do, sent again the moment it is refused.
  *
- *   npm run bench:flood [-- --model traffic-signs|resnet50 --seconds 10 --connections 256]
+ *   npm run bench -- flood [--model traffic-signs|resnet50 --seconds 10 --connections 256]
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { markdownTable, quantile } from '#src/cli/measure.js'
 import { ask } from './ask.js'
 import { Client } from './client.js'
 import { makeLoad } from './load.js'
+import { openBench } from './report.js'
 import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
 import { memoryOf, pictureRequest, signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({
-  options: {
-    model: { type: 'string', default: 'traffic-signs' },
-    seconds: { type: 'string', default: '10' },
-    connections: { type: 'string', default: '256' }
-  }
-})
+const { values, publish } = openBench('flood', { model: 'traffic-signs', seconds: '10', connections: '256' })
 const seconds = Number(values.seconds)
 const connections = Number(values.connections)
 
@@ -44,11 +38,12 @@ try {
   // As much as keeps the workers busy and is never refused: what they can do is what the flood is measured against.
   const capacity = await withLoad('busy', 16)
   const offered = await withLoad('flooded', connections)
-  console.log(markdownTable(['', 'quiet p50 ms', 'quiet p99 ms', 'not 200', '/livez p50 ms', '/livez p99 ms', 'memory MiB'], rows))
-  console.log(`\nthe flood: ${(offered / capacity).toFixed(1)} times what the server can do (${capacity.toFixed(0)} rows/s)`)
+  const table = markdownTable(['', 'quiet p50 ms', 'quiet p99 ms', 'not 200', '/livez p50 ms', '/livez p99 ms', 'memory MiB'], rows)
+  await publish(`${values.model}, requests of ${ROWS} rows; the flood is ${(offered / capacity).toFixed(1)} times what the server can do ` +
+    `(${capacity.toFixed(0)} rows/s).\n\n${table}`)
 } finally {
   agent.destroy()
-  console.log(`SIGTERM: exit code ${await server.stop()}`)
+  console.error(`SIGTERM: exit code ${await server.stop()}`)
   await rm(folder, { recursive: true, force: true })
 }
 
@@ -71,7 +66,7 @@ async function withLoad (name: string, count: number): Promise<number> {
   await new Promise((resolve) => setTimeout(resolve, WARM_UP_MS))
   await observe(name)
   const { requestsPerSecond, refused, errors } = await load
-  console.log(`${name}: ${count} connections of ${ROWS}-row requests, ${refused} refused, ${errors} errors`)
+  console.error(`${name}: ${count} connections of ${ROWS}-row requests, ${refused} refused, ${errors} errors`)
   return requestsPerSecond * ROWS
 }
 

@@ -3,12 +3,11 @@
  * in this process, without HTTP, in turns. Both have the same workers; this process is also the client. Then, for the
  * small network, where the server's main thread spends its time.
  *
- *   npm run bench:http-cost [-- --chunks 6]
+ *   npm run bench -- http-cost [--chunks 6]
  */
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { markdownTable, quantile } from '#src/cli/measure.js'
 import { loadSettings } from '#src/config/load.js'
 import { createEngine, type Engine } from '#src/engine.js'
@@ -16,11 +15,11 @@ import { createLogger } from '#src/observability/logger.js'
 import { createMetrics } from '#src/observability/metrics.js'
 import { Client } from './client.js'
 import { profileByPlace } from './cpu-profile.js'
-import { writeSection } from './report.js'
+import { openBench } from './report.js'
 import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
 import { pictureRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({ options: { chunks: { type: 'string', default: '6' } } })
+const { values, publish } = openBench('http-cost', { chunks: '6' })
 const chunks = Number(values.chunks)
 
 const SIGNS = 'traffic-signs'
@@ -53,9 +52,7 @@ try {
   }
   const table = await compare()
   const profile = await profileServer(SUBJECTS[2]!)
-  const text = `${table}\n\n${profile}`
-  console.log(text)
-  await writeSection('http-cost', text)
+  await publish(`${table}\n\n${profile}`)
 } finally {
   await rm(folder, { recursive: true, force: true })
 }

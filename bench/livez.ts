@@ -3,15 +3,15 @@
  * `/livez` answers meanwhile, from this process: first with as much as the queue takes, then with a flood of which nearly
  * everything is refused and sent again at once.
  *
- *   npm run bench:livez [-- --seconds 10]
+ *   npm run bench -- livez [--seconds 10]
  */
-import { parseArgs } from 'node:util'
 import { ask } from './ask.js'
 import { makeLoad } from './load.js'
-import { quantile } from '#src/cli/measure.js'
+import { openBench } from './report.js'
+import { markdownTable, quantile } from '#src/cli/measure.js'
 import { signsRequest, startBenchServer } from './server.js'
 
-const { values: { seconds } } = parseArgs({ options: { seconds: { type: 'string', default: '10' } } })
+const { values: { seconds }, publish } = openBench('livez', { seconds: '10' })
 
 const ROWS = 32
 const SATURATING_CONNECTIONS = 16
@@ -21,14 +21,19 @@ const IDLE_SECONDS = 3
 
 const server = await startBenchServer()
 try {
-  report('idle', await livezLatencies(IDLE_SECONDS))
-  await underLoad('saturated', SATURATING_CONNECTIONS)
-  await underLoad('flooded', FLOODING_CONNECTIONS)
+  const rows = [
+    row('idle', await livezLatencies(IDLE_SECONDS)),
+    await underLoad('saturated', SATURATING_CONNECTIONS),
+    await underLoad('flooded, everything refused is sent again at once', FLOODING_CONNECTIONS)
+  ]
+  await publish(markdownTable([
+    '', 'connections', 'rows/s answered', 'requests refused', 'errors', '/livez median ms', '99 % ms', 'most ms'
+  ], rows))
 } finally {
   await server.stop()
 }
 
-async function underLoad (name: string, connections: number): Promise<void> {
+async function underLoad (name: string, connections: number): Promise<string[]> {
   const { body, headers } = signsRequest(ROWS)
   const load = makeLoad({
     url: `${server.address}/v2/models/traffic-signs/infer`,
@@ -40,14 +45,12 @@ async function underLoad (name: string, connections: number): Promise<void> {
   const latencies = await livezLatencies(Number(seconds) - 1)
   const { requestsPerSecond, errors, refused } = await load
   const answered = requestsPerSecond - refused / Number(seconds)
-  report(name, latencies)
-  console.log(`  meanwhile ${connections} connections of ${ROWS}-row requests: ${(answered * ROWS).toFixed(0)} rows/s ` +
-    `answered, ${refused} requests refused, ${errors} errors`)
+  return row(name, latencies, [connections, answered * ROWS, refused, errors].map((count) => count.toFixed(0)))
 }
 
-function report (name: string, latencies: number[]): void {
-  console.log(`/livez ${name}: p50 ${quantile(latencies, 0.5).toFixed(2)} ms, ` +
-    `p99 ${quantile(latencies, 0.99).toFixed(2)} ms, max ${Math.max(...latencies).toFixed(2)} ms, ${latencies.length} requests`)
+function row (name: string, latencies: number[], load = ['', '', '', '']): string[] {
+  const times = [quantile(latencies, 0.5), quantile(latencies, 0.99), Math.max(...latencies)]
+  return [name, ...load, ...times.map((ms) => ms.toFixed(1))]
 }
 
 async function livezLatencies (seconds: number): Promise<number[]> {

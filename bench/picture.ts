@@ -3,27 +3,21 @@
  * peak, how long small pictures of the same domain and `/livez` take meanwhile, and the largest difference from runs
  * without tiles, at places all over the picture.
  *
- *   npm run bench:picture [-- --width 6000 --height 4000 --type image/png]
+ *   npm run bench -- picture [--width 6000 --height 4000 --type image/png]
  */
 import { once } from 'node:events'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { request, type IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import sharp from 'sharp'
-import { quantile } from '#src/cli/measure.js'
+import { markdownTable, quantile } from '#src/cli/measure.js'
 import { seededUniform } from '../test/support/random.js'
+import { openBench } from './report.js'
 import { memoryOf, startBenchServer } from './server.js'
 import type { ImageToImageManifest } from '#src/models/manifest.js'
 
-const { values } = parseArgs({
-  options: {
-    width: { type: 'string', default: '6000' },
-    height: { type: 'string', default: '4000' },
-    type: { type: 'string', default: 'image/png' }
-  }
-})
+const { values, publish } = openBench('picture', { width: '6000', height: '4000', type: 'image/png' })
 const [width, height] = [Number(values.width), Number(values.height)]
 
 const NAME = 'sr-x2'
@@ -43,7 +37,6 @@ await cp(MODEL, join(folder, NAME), { recursive: true })
 const server = await startBenchServer({ BANKSWITCH_MODELS_DIR: folder })
 try {
   const jpeg = await photograph()
-  console.log(`${width} x ${height}, ${(jpeg.length / MIB).toFixed(1)} MiB as JPEG`)
   const small = await sharp(jpeg).resize(64, 64).png().toBuffer()
   await predict(small, 'image/png')
   const before = memoryOf(server)
@@ -54,24 +47,28 @@ try {
   const seconds = (performance.now() - begin) / 1000
   const { pictures, livez, progress } = await meanwhile.stop()
   const after = memoryOf(server)
-  console.log(`answered in ${seconds.toFixed(1)} s: ${(response.body.length / MIB).toFixed(1)} MiB of ${values.type}`)
-  console.log(`server-timing: ${response.timing}`)
-  console.log(`memory: ${before.rss.toFixed(0)} MiB before, ${after.peak.toFixed(0)} MiB at the peak; ` +
-    `${(width * height * 3 / MIB).toFixed(0)} MiB of pixels in, ${(4 * width * height * 3 / MIB).toFixed(0)} MiB out`)
-  report('a 64 x 64 picture of the same domain meanwhile', pictures)
-  report('/livez meanwhile', livez)
-  console.log(`progress was told ${progress} times`)
+  const mib = (bytes: number) => (bytes / MIB).toFixed(0)
+  const rows = [
+    ['all of it', `${seconds.toFixed(1)} s`],
+    ['server-timing', String(response.timing)],
+    ['memory before / at the peak', `${before.rss.toFixed(0)} MiB / ${after.peak.toFixed(0)} MiB, of which ${mib(width * height * 3)} MiB are pixels in, ` +
+      `${mib(4 * width * height * 3)} MiB pixels out, ${mib(response.body.length)} MiB the answer`],
+    ['`/livez` meanwhile', times(livez)],
+    ['a 64 x 64 picture of the same domain meanwhile', times(pictures)],
+    ['times that progress was told', String(progress)]
+  ]
   if (values.type === 'image/png') {
-    console.log(`${await seams(jpeg, response.body)}`)
+    rows.push([`largest difference from runs without tiles, at ${PLACES} places of ${PLACE_SIDE} x ${PLACE_SIDE} pixels`, await seams(jpeg, response.body)])
   }
+  await publish(`A JPEG of ${width} x ${height} pixels (${mib(jpeg.length)} MiB) doubled by \`${NAME}\`, answered as ${values.type}.\n\n` +
+    markdownTable(['', ''], rows))
 } finally {
   await server.stop()
   await rm(folder, { recursive: true })
 }
 
-function report (name: string, times: number[]): void {
-  console.log(`${name}: median ${quantile(times, 0.5).toFixed(1)} ms, 99th percentile ${quantile(times, 0.99).toFixed(1)} ms, ` +
-    `most ${Math.max(...times).toFixed(1)} ms, ${times.length} requests`)
+function times (all: number[]): string {
+  return `median ${quantile(all, 0.5).toFixed(1)} ms, 99th percentile ${quantile(all, 0.99).toFixed(1)} ms of ${all.length} requests`
 }
 
 /** Structure at every scale, and noise: neither flat nor worse than a camera's. */
@@ -149,8 +146,7 @@ async function seams (jpeg: Buffer, answer: Buffer): Promise<string> {
       }
     }
   }
-  return `largest difference from runs without tiles at ${PLACES} places: ${largest} of 255 ` +
-    `(${(100 * clamped / count).toFixed(0)} % of the values are clamped)`
+  return `${largest} of 255 (${(100 * clamped / count).toFixed(0)} % of the values are clamped)`
 }
 
 /** A part of the picture through the net at once, by the Open Inference Protocol. */

@@ -1,7 +1,9 @@
 /**
  * Where the time goes: ONNX Runtime's own profile of the fused session and of the compiled graph, by operator.
  *
- *   npm run bench:profile -- --model MODEL.onnx --shape 1x3x224x224 [--rounds 20 --fold-budget 0.05]
+ *   npm run bench -- profile [--model MODEL.onnx --shape 1x3x224x224 --rounds 20 --fold-budget 0.05]
+ *
+ * Without a model it is traffic-signs.
  */
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
@@ -10,11 +12,16 @@ import { markdownTable } from '#src/cli/measure.js'
 import { parseModelArguments } from '#src/cli/model-arguments.js'
 import { compileSource } from '#src/compiler/pipeline.js'
 import { openSession, type PlainTensor } from '#src/ort/session.js'
+import { publish } from './report.js'
 
 const WARM_UP_RUNS = 3
 
-const { source, options, values } = await parseModelArguments(process.argv.slice(2), 'see bench/profile.ts', {
-  rounds: { type: 'string', default: '20' }
+const MODEL = new URL('../../models/traffic-signs/model.onnx', import.meta.url).pathname
+
+const argv = process.argv.slice(2)
+const subject = argv.some((arg) => /^--model(=|$)/.test(arg)) ? argv : [...argv, '--model', MODEL, '--shape', '1x3x32x32']
+const { source, options, values } = await parseModelArguments(subject, 'see bench/profile.ts', {
+  rounds: { type: 'string', default: '20' }, write: { type: 'boolean', default: false }
 })
 const rounds = Number(values.rounds)
 
@@ -28,12 +35,13 @@ await withCompiled((folder) => compileSource(source, folder, options), async ({ 
     return [String(count), us.toFixed(0)]
   }
   const difference = (operator: string) => (switched.get(operator)?.us ?? 0) - (fused.get(operator)?.us ?? 0)
-  console.log(markdownTable(
+  const table = markdownTable(
     ['operator', 'fused, nodes', 'µs per run', 'switched, nodes', 'µs per run', 'difference'],
     operators.sort((a, b) => Math.abs(difference(b)) - Math.abs(difference(a))).map((operator) => [
       operator, ...cell(fused, operator), ...cell(switched, operator), difference(operator).toFixed(0)
     ])
-  ))
+  )
+  await publish('profile', `${basename(dirname(source.path))}/${basename(source.path)}, one row, one thread.\n\n${table}`, values.write === true)
 })
 
 interface Times {

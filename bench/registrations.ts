@@ -2,30 +2,24 @@
  * What registrations do to inference: latency of single rows at a steady pace, in turns without and with 100
  * registrations a second, each followed by an activation, while other domains are inferred.
  *
- *   npm run bench:registrations [-- --seconds 8 --rounds 4]
+ *   npm run bench -- registrations [--seconds 8 --rounds 4]
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { quantile } from '#src/cli/measure.js'
 import { Client } from './client.js'
-import { writeSection } from './report.js'
+import { openBench } from './report.js'
 import { signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '8' },
-    rounds: { type: 'string', default: '4' },
-    load: { type: 'string' }
-  }
-})
+/** `load` is for the process that it starts itself: the server to load, as JSON. */
+const { values, publish } = openBench('registrations', { seconds: '8', rounds: '4', load: '' })
 
 const PACE_MS = 10
 const REGISTRATIONS_PER_SECOND = 100
 const DOMAINS = ['day', 'lowlight', 'fog']
 
-if (values.load === undefined) await compare()
+if (values.load === '') await compare()
 else await register(JSON.parse(values.load) as Target, Number(values.seconds))
 
 interface Target {
@@ -62,8 +56,7 @@ async function compare (): Promise<void> {
       `${values.rounds} rounds of ${values.seconds} s.\n\n` +
       '| quantile | without, ms | with registrations, ms | ratio |\n| --- | --- | --- | --- |\n' +
       [0.5, 0.9, 0.99].map(row).join('\n')
-    console.log(text)
-    await writeSection('registrations', text)
+    await publish(text)
   } finally {
     client.close()
     await server.stop()

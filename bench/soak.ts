@@ -3,26 +3,19 @@
  * that the same domain gave before. Promised: no 5xx, no wrong answer, memory that no longer grows in the second half.
  * Exit code 1 when a promise is broken.
  *
- *   npm run bench:soak [-- --requests 100000 --connections 64 --domains 50]
+ *   npm run bench -- soak [--requests 100000 --connections 64 --domains 50 --seed 1]
  */
 import { Agent } from 'node:http'
-import { parseArgs } from 'node:util'
 import { quantile } from '#src/cli/measure.js'
 import { seededUniform } from '#src/compiler/sample-inputs.js'
 import { variantOf } from '../test/support/signs.js'
 import { ask } from './ask.js'
 import { Client } from './client.js'
 import { sendHostile } from './hostile.js'
+import { openBench } from './report.js'
 import { memoryOf, signsRequest, startBenchServer } from './server.js'
 
-const { values } = parseArgs({
-  options: {
-    requests: { type: 'string', default: '100000' },
-    connections: { type: 'string', default: '64' },
-    domains: { type: 'string', default: '50' },
-    seed: { type: 'string', default: '1' }
-  }
-})
+const { values, publish } = openBench('soak', { requests: '100000', connections: '64', domains: '50', seed: '1' })
 const requests = Number(values.requests)
 const random = seededUniform(Number(values.seed))
 
@@ -51,10 +44,10 @@ try {
   const seconds = (performance.now() - begin) / 1000
   over.abort()
   await watch
-  process.exitCode = report(seconds) ? 0 : 1
+  process.exitCode = await report(seconds) ? 0 : 1
 } finally {
   agent.destroy()
-  console.log(`SIGTERM: exit code ${await server.stop()}`)
+  console.error(`SIGTERM: exit code ${await server.stop()}`)
 }
 
 /** What each domain answers; the domains have banks that differ in their first mean. */
@@ -116,7 +109,8 @@ async function watchServer (): Promise<void> {
   own.destroy()
 }
 
-function report (seconds: number): boolean {
+/** Whether all promises were kept. */
+async function report (seconds: number): Promise<boolean> {
   const failures = [...statuses].filter(([status]) => status >= 500).reduce((sum, [, many]) => sum + many, 0)
   const half = memory.length >> 1
   const second = memory.slice(half)
@@ -126,12 +120,16 @@ function report (seconds: number): boolean {
   const p99 = quantile(livez, 0.99)
   const span = (all: number[]) => `${all[0]!.toFixed(0)} to ${all.at(-1)!.toFixed(0)}, most ${Math.max(...all).toFixed(0)}`
   const share = ([status, many]: [number, number]) => `${status === 0 ? 'no answer' : status} ${many}`
-  console.log(`${requests} requests in ${seconds.toFixed(0)} s, ${(requests / seconds).toFixed(0)} a second, ${hostile} of them hostile`)
-  console.log(`answers: ${[...statuses].toSorted(([a], [b]) => a - b).map(share).join(', ')}`)
-  console.log(`5xx: ${failures}; wrong answers: ${wrong}; good requests without an answer: ${lost}`)
-  console.log(`memory MiB: first half ${span(memory.slice(0, half))}; second half ${span(second)}; growth at the end ${(growth * 100).toFixed(1)} %`)
-  console.log(`/livez p50 ${quantile(livez, 0.5).toFixed(1)} ms, p99 ${p99.toFixed(1)} ms (wished below ${LIVEZ_P99_MS_MAX} ms), ${livez.length} requests`)
   const kept = { 'no 5xx': failures === 0, 'no wrong answer': wrong === 0, 'none lost': lost === 0, 'flat memory': growth < GROWTH_MAX }
-  for (const [promise, isKept] of Object.entries(kept)) console.log(`${isKept ? 'kept  ' : 'BROKEN'} ${promise}`)
+  const lines = [
+    `${requests.toLocaleString('en')} requests over ${values.connections} connections to ${values.domains} domains in ${seconds.toFixed(0)} s, ` +
+      `${(requests / seconds).toFixed(0)} a second, ${hostile} of them hostile`,
+    `answers: ${[...statuses].toSorted(([a], [b]) => a - b).map(share).join(', ')}`,
+    `5xx: ${failures}; wrong answers: ${wrong}; good requests without an answer: ${lost}`,
+    `memory, MiB: first half ${span(memory.slice(0, half))}; second half ${span(second)}; growth at the end ${(growth * 100).toFixed(1)} %`,
+    `\`/livez\` median ${quantile(livez, 0.5).toFixed(1)} ms, 99th percentile ${p99.toFixed(1)} ms (wished: below ${LIVEZ_P99_MS_MAX} ms)`,
+    `promises: ${Object.entries(kept).map(([promise, isKept]) => `${promise} ${isKept ? 'kept' : 'BROKEN'}`).join(', ')}`
+  ]
+  await publish(lines.map((line) => `- ${line}`).join('\n'))
   return Object.values(kept).every(Boolean)
 }

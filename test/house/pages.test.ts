@@ -4,17 +4,15 @@ import { existsSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { environmentName, flagName, SETTING_NAMES } from '#src/config/schema.js'
+import { BENCHES } from '../../bench/benches.js'
 import { readDocument as read } from '../support/documents.js'
 import { ROOT } from '../support/folders.js'
 import { anchorsOf, commandsOf, linksOf, pages } from '../support/markdown.js'
 
 const README_WORDS_MAX = 1000
+const SCRIPTS_MAX = 15
 
 const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> }
-/** Commands that have more than one verb. */
-const VERBS: Readonly<Record<string, readonly string[]>> = {
-  keys: ['add', 'list', 'revoke'], store: ['export', 'import'], bench: ['switch', 'folder']
-}
 
 /** What is wrong with the links of a page at `path`. */
 function faultsOfLinks (path: string, page: string): string[] {
@@ -30,6 +28,8 @@ function faultsOfLinks (path: string, page: string): string[] {
 /** What is wrong with one line for a shell. */
 async function faultsOfCommand (command: string): Promise<string[]> {
   const [, script] = /^npm run ([\w:-]+)/.exec(command) ?? []
+  const [, bench = 'NAME'] = /^npm run bench -- (\S+)/.exec(command) ?? []
+  if (bench !== 'NAME' && !BENCHES.some(({ name }) => name === bench)) return [`there is no benchmark ${bench}`]
   if (script !== undefined) return script in scripts ? [] : [`there is no script ${script}`]
   const [, line] = /^(?:npx bankswitch|node dist\/main\.js|bankswitch) (.+)$/.exec(command) ?? []
   if (line === undefined) return []
@@ -39,7 +39,8 @@ async function faultsOfCommand (command: string): Promise<string[]> {
   const { command: { help } } = await import(`#src/cli/${name}.js`) as { command: { help: string } }
   const known = new Set([...help.matchAll(/--[a-z-]+/g)].map(([flag]) => flag))
   if (name === 'serve') for (const setting of SETTING_NAMES) known.add(`--${flagName(setting)}`)
-  const isVerbWrong = VERBS[name!] !== undefined && verb !== undefined && !verb.startsWith('-') && !VERBS[name!]!.includes(verb)
+  const verbs = [...help.matchAll(/^bankswitch [a-z]+ ([a-z]+)\b/gm)].map(([, known]) => known)
+  const isVerbWrong = verbs.length > 0 && /^[a-z]/.test(verb ?? '') && !verbs.includes(verb)
   const flags = [verb ?? '', ...rest].filter((word) => word.startsWith('--')).map((word) => word.split('=')[0]!)
   return [
     ...isVerbWrong ? [`${name} has no ${verb}`] : [],
@@ -78,12 +79,19 @@ describe('every page', () => {
     assert.deepEqual(commandsOf('text `npm run a`\n```sh\nx && npx bankswitch keys \\\n  add\n```\n'), ['x', 'npx bankswitch keys    add', 'npm run a'])
     for (const [command, fault] of [
       ['npm run gone', 'there is no script gone'],
+      ['npm run bench -- gone --write', 'there is no benchmark gone'],
       ['npx bankswitch gone', 'there is no command gone'],
       ['node dist/main.js keys gone', 'keys has no gone'],
       ['npx bankswitch serve --queue-rows 2 --gone 1', 'serve has no --gone'],
       ['npx bankswitch calibrate --mode fixed --gone=1 x', 'calibrate has no --gone']
     ] as const) assert.deepEqual(await faultsOfCommand(command), [fault])
     assert.deepEqual(faultsOfSettings('`BANKSWITCH_PORT` `BANKSWITCH_GONE`'), ['BANKSWITCH_GONE'])
+  })
+})
+
+describe('package.json', () => {
+  it(`has no more than ${SCRIPTS_MAX} scripts`, () => {
+    assert.ok(Object.keys(scripts).length <= SCRIPTS_MAX, Object.keys(scripts).join())
   })
 })
 

@@ -5,14 +5,12 @@
  *   BN inputs  the same model with the parameters of its batch norms as graph inputs
  *   Mul + Add  the same model with a Mul and an Add by graph inputs for every batch norm
  *
- * One thread, interleaved, medians. Writes the table into bench/README.md when all networks ran.
+ * One thread, interleaved, medians.
  *
- *   npm run bench [-- --rounds 20 --batch 1,8 --budget 0.05 --only ResNet-18]
+ *   npm run bench -- switch [--rounds 20 --batch 1,8 --budget 0.05 --only ResNet-18,SR-x2]
  */
 import { readFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { markdownTable, measure, quantile, ratiosTo } from '#src/cli/measure.js'
 import { compareWithFastest, contender, withContenders } from '#src/cli/switch-bench.js'
 import { asPrepared } from '#src/compiler/compilation.js'
@@ -20,16 +18,9 @@ import { openSession } from '#src/ort/session.js'
 import { densenet121, efficientnetB0, shufflenetV2, superResolution } from '../test/support/more-networks.js'
 import { mobilenetV2, resnet18, resnet50, type Network } from '../test/support/networks.js'
 import { mulAndAdd, parametersAsInputs } from './alternatives.js'
-import { writeSection } from './report.js'
+import { openBench } from './report.js'
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: 'string', default: '20' },
-    batch: { type: 'string', default: '1,8' },
-    budget: { type: 'string', default: '0.05' },
-    only: { type: 'string' }
-  }
-})
+const { values, publish } = openBench('switch', { rounds: '20', batch: '1,8', budget: '0.05', only: '' })
 
 const ROOT = new URL('../../', import.meta.url).pathname
 
@@ -53,17 +44,14 @@ const SHORT_FACTOR = 8
 const budget = Number(values.budget)
 const rows: string[][] = []
 for (const [name, make] of Object.entries(NETWORKS)) {
-  if (values.only !== undefined && !values.only.split(',').includes(name)) continue
+  if (values.only !== '' && !values.only.split(',').includes(name)) continue
   rows.push(...await benchNetwork(name, await make(), values.batch.split(',').map(Number)))
 }
 const table = markdownTable([
   'model', 'batch', 'fused ms', 'switched / fused', 'quartiles', 'BN inputs / fused', 'Mul + Add / fused', 'bytes per domain',
   'share of weights', 'max relative error'
 ], rows)
-const text = `${cpus()[0]?.model}, Node ${process.version}, one thread, fold budget ${values.budget}, ` +
-  `${values.rounds} rounds (${SHORT_FACTOR} times as many below ${SHORT_MS} ms):\n\n${table}\n`
-console.log(text)
-if (values.only === undefined) await writeSection('switch', text)
+await publish(`One thread, fold budget ${values.budget}, ${values.rounds} rounds (${SHORT_FACTOR} times as many below ${SHORT_MS} ms):\n\n${table}`)
 
 async function benchNetwork (name: string, { bytes, inputDims }: Network, batches: number[]): Promise<string[][]> {
   const options = { foldBudget: budget, samples: [{ '': inputDims }] }

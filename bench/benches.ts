@@ -1,0 +1,34 @@
+/** All benchmarks: each is the file of its name, and has a section of its name in README.md. */
+export interface Listed {
+  name: string
+  /** What its figures tell. */
+  shows: string
+  /** Roughly, on two cores. */
+  minutes: number
+}
+
+export const BENCHES: readonly Listed[] = [
+  { name: 'switch', shows: 'what switching costs over the fastest that one could load per domain, for eight networks', minutes: 25 },
+  { name: 'profile', shows: 'where the time of a switched inference goes, by operator; takes --model and --shape', minutes: 1 },
+  { name: 'domains', shows: 'memory and throughput with up to a thousand domains', minutes: 10 },
+  { name: 'registrations', shows: 'what inference notices of a hundred registrations a second', minutes: 2 },
+  { name: 'alternate', shows: 'that switching leaves no trace, and how soon a new domain answers', minutes: 1 },
+  { name: 'http-cost', shows: 'what HTTP costs over the same inferences without it', minutes: 5 },
+  { name: 'livez', shows: 'how /livez answers while inference saturates the machine', minutes: 1 },
+  { name: 'flood', shows: 'what one domain\'s flood costs another; takes --model resnet50', minutes: 1 },
+  { name: 'soak', shows: 'many requests, one in twenty hostile: no wrong answer, no growth', minutes: 3 },
+  { name: 'cycles', shows: 'domains that come and go: no growth, nothing left behind', minutes: 10 },
+  { name: 'calibration', shows: 'what a calibration costs, and what inference notices of it', minutes: 10 },
+  { name: 'picture', shows: 'time and memory of a picture of 24 megapixels', minutes: 3 }
+]
+
+export function listing (): string {
+  const width = Math.max(...BENCHES.map(({ name }) => name.length))
+  const lines = BENCHES.map(({ name, shows, minutes }) => `  ${name.padEnd(width)}  ${shows} (${minutes} min)`)
+  return `npm run bench -- NAME [options] [--write]
+
+${lines.join('\n')}
+
+Options are told at the top of bench/NAME.ts. --write puts the figures into bench/README.md.
+`
+}
