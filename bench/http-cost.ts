@@ -13,6 +13,7 @@ import { loadSettings } from '#src/config/load.js'
 import { createEngine, type Engine } from '#src/engine.js'
 import { createLogger } from '#src/observability/logger.js'
 import { createMetrics } from '#src/observability/metrics.js'
+import { openStore } from '#src/store/open-store.js'
 import { Client } from './client.js'
 import { profileByPlace } from './cpu-profile.js'
 import { openBench } from './report.js'
@@ -59,10 +60,10 @@ try {
 
 async function compare (): Promise<string> {
   const server = await startBenchServer(settings('server'))
+  const logger = createLogger('error', process.stderr)
+  const own = loadSettings({ ...process.env, ...settings('engine') }, [])
   const engine = await createEngine({
-    settings: loadSettings({ ...process.env, ...settings('engine') }, []),
-    logger: createLogger('error', process.stderr),
-    metrics: createMetrics()
+    settings: own, logger, metrics: createMetrics(), store: await openStore(own, logger)
   })
   await engine.prepared
   const rows: string[][] = []

@@ -20,7 +20,6 @@ import { ModelStates, type ModelState, type ReadyModel } from './serving/model-s
 import {
   bringToWorkers, obtainFromCache, restoreArtefact, type PreparationNeeds
 } from './serving/preparing/preparation.js'
-import { openFileStore } from './store/file-store.js'
 import type { Jobs } from './calibration/jobs.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
@@ -31,19 +30,17 @@ export interface EngineOptions {
   settings: Settings
   logger: Logger
   metrics: Metrics
+  store: BankStore
   /** False for a short-lived engine beside a server, whose jobs are not its own. */
   recoversJobs?: boolean
 }
 
-/** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, STORE_UNWRITABLE, or the errno error of the jobs' folder. */
+/** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, or the errno error of the jobs' folder. */
 export async function createEngine (options: EngineOptions): Promise<Engine> {
-  const { settings, logger } = options
+  const { settings, logger, store } = options
   const entries = await readRepository(settings.modelsDir)
-  const { store, report } = await openFileStore(settings.domainsDir)
-  for (const path of report.removed) logger.info({ path }, 'removed what an interrupted change had left')
-  for (const { path, reason } of report.quarantined) logger.error({ path, reason }, 'a stored bank is in quarantine')
   const jobs = await openCalibrationJobs(store, settings.jobsDir, options.recoversJobs !== false, logger)
-  return new Engine(options, new ModelStates(entries), store, jobs)
+  return new Engine(options, new ModelStates(entries), jobs)
 }
 
 export class Engine {
@@ -62,8 +59,8 @@ export class Engine {
   readonly #preparation: PreparationNeeds
   readonly #closing = new AbortController()
 
-  constructor (options: EngineOptions, models: ModelStates, store: BankStore, jobs: Jobs) {
-    const { settings, logger, metrics } = options
+  constructor (options: EngineOptions, models: ModelStates, jobs: Jobs) {
+    const { settings, logger, metrics, store } = options
     const { workers, runRows } = settings
     this.#settings = settings
     this.#models = models

@@ -6,6 +6,7 @@ import { flagName, type Settings } from '../config/schema.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
+import { openStore } from '../store/open-store.js'
 import { calibrateRemotely } from './calibrate-remotely.js'
 import { parseCommandLine } from './command-line.js'
 import { loadCommandSettings } from './settings.js'
@@ -106,7 +107,8 @@ async function calibrateHere (
   onProgress: (share: number) => void
 ): Promise<CalibrationResult> {
   const logger = createLogger('error', process.stderr)
-  const engine = await createEngine({ settings, logger, metrics: createMetrics(), recoversJobs: false })
+  const store = await openStore(settings, logger)
+  const engine = await createEngine({ settings, logger, metrics: createMetrics(), store, recoversJobs: false })
   try {
     await engine.prepared
     const { file, result } = await engine.calibrations.run(model, domain, uploads, options, {

@@ -3,6 +3,7 @@ import { BANK_EXTENSIONS, formatOfFile } from '../bank/formats/table.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
+import { openStore } from '../store/open-store.js'
 import { parseCommandLine, readNamedFile } from './command-line.js'
 import { loadCommandSettings } from './settings.js'
 
@@ -28,7 +29,8 @@ async function register (argv: string[]): Promise<number> {
   const bytes = await readNamedFile(file)
   const settings = loadCommandSettings()
   const logger = createLogger('error', process.stderr)
-  const engine = await createEngine({ settings, logger, metrics: createMetrics(), recoversJobs: false })
+  const store = await openStore(settings, logger)
+  const engine = await createEngine({ settings, logger, metrics: createMetrics(), store, recoversJobs: false })
   try {
     await engine.prepared
     const { version, record, ignored } = await engine.admin.register(

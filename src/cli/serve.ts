@@ -7,6 +7,7 @@ import { startServer } from '../http/server.js'
 import { createLogger, type Logger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 import { openTracing } from '../observability/tracing.js'
+import { openStore } from '../store/open-store.js'
 import { packageVersion } from './package-version.js'
 
 const SERVE_HELP = `bankswitch serve [--host H] [--port P] [--models-dir D] [--domains-dir D] …
@@ -27,7 +28,8 @@ async function serve (flags: string[]): Promise<number> {
   const keys = await KeyRing.open({ adminKey: adminKey.key, path: settings.keysFile, logger })
   const metrics = createMetrics(version)
   const tracing = await openTracing({ ...settings, version, logger })
-  const engine = await createEngine({ settings, logger, metrics })
+  const store = await openStore(settings, logger)
+  const engine = await createEngine({ settings, logger, metrics, store })
   const server = await startServer({ engine, settings, logger, metrics, tracing, keys, version })
   const { address, adminAddress } = server
   logger.info({ address, adminAddress, documentation: `${address}/docs` }, 'listening')

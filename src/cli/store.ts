@@ -2,8 +2,8 @@
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { configErrors, loadSettings } from '../config/load.js'
-import { exportStore } from '../store/export-store.js'
-import { importStore } from '../store/import-store.js'
+import { exportStore } from '../store/file/export-store.js'
+import { importStore } from '../store/file/import-store.js'
 import { parseCommandLine, unreadable } from './command-line.js'
 
 const STORE_HELP = `bankswitch store export FILE

@@ -82,6 +82,12 @@ export interface DomainRecord {
   readonly gate?: GateRecord
 }
 
+/** All that a store knows of a domain besides the bytes: what every change makes a new one of. */
+export interface Pointer extends DomainRecord {
+  /** The highest number ever given out; numbers of removed versions do not come back. */
+  readonly lastVersion: number
+}
+
 export interface NewVersion {
   readonly file: Uint8Array
   readonly digest: string
@@ -89,6 +95,8 @@ export interface NewVersion {
   readonly source: VersionSource
   readonly preprocessing?: VersionPreprocessing
   readonly description?: string
+  /** Of a version that was made before it came here; now, when it is absent. */
+  readonly createdAt?: string
   readonly isActivated: boolean
   readonly passed?: PassedGate
 }
@@ -96,9 +104,26 @@ export interface NewVersion {
 /** The revision that a change expects to find: a number, 0 for "must not exist yet", undefined for any. */
 export type ExpectedRevision = number | undefined
 
+/** A domain with everything in it, for another store to take over as it is. */
+export interface WholeDomain {
+  readonly pointer: Pointer
+  readVersion (version: number): Promise<Uint8Array>
+  /** Asked for only where the pointer has a gate; undefined for one that is lost, which is then lost there too. */
+  readGate (): Promise<Uint8Array | undefined>
+}
+
+/** What a store remembers of the banks that a domain was shipped with; it outlives the domain. */
+export interface ShippedMemory {
+  /** SHA-256 of every shipped file that was seen. */
+  readonly files: readonly string[]
+  /** Of the domain after the last of them came into the store: while it is the same, nobody changed the domain. */
+  readonly revision: number
+}
+
 export interface BankStore {
+  /** Without those that cannot be served because a newer server wrote them. */
   domains (model: string): DomainRecord[]
-  /** Undefined when the model has no such domain. */
+  /** Undefined when the model has no such domain. Throws, like all that follow, STORE_FORMAT_UNKNOWN. */
   domain (model: string, domain: string): DomainRecord | undefined
   /** The file of a version, verified against its digest. Throws VERSION_NOT_FOUND, STORE_CORRUPT, STORE_UNREADABLE. */
   read (model: string, domain: string, version: number): Promise<Uint8Array>
@@ -130,4 +155,12 @@ export interface BankStore {
   /** Throws VERSION_ACTIVE for the active one, VERSION_MARKED for one with a label, the canary and the shadow. */
   removeVersion (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
   removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void>
+  /**
+   * Takes over a domain with its numbers, marks, gate and revision, whole or not at all. Throws DOMAIN_EXISTS,
+   * STORE_CORRUPT for a file that is not what its pointer says, and what reading it throws.
+   */
+  adopt (model: string, whole: WholeDomain): Promise<DomainRecord>
+  /** Undefined when no shipped bank of that domain was seen. Throws STORE_CORRUPT, STORE_FORMAT_UNKNOWN. */
+  shipped (model: string, domain: string): Promise<ShippedMemory | undefined>
+  rememberShipped (model: string, domain: string, memory: ShippedMemory): Promise<void>
 }

@@ -1,8 +1,8 @@
 /** Every change of a domain as a pure step from one pointer to the next. */
+import { sha256 } from '../base/digest.js'
 import { storeErrors } from './errors.js'
 import { requireUnmarked, requireVersion, withoutCandidate, withoutMarksOf } from './marks.js'
-import type { ExpectedRevision, VersionRecord } from './bank-store.js'
-import type { Pointer } from './pointer-file.js'
+import type { ExpectedRevision, GateRecord, NewGate, NewVersion, Pointer, VersionRecord } from './bank-store.js'
 
 /** How many steps back a rollback can go. */
 const PREVIOUS_KEPT = 32
@@ -18,6 +18,24 @@ export function checkRevision (domain: string, pointer: Pointer | undefined, exp
     received === 0 ? `domain "${domain}" does not exist` : `domain "${domain}" was changed meanwhile`,
     { expected, received }
   )
+}
+
+/** The record of a version to come, under the next number; `nowMs` is milliseconds since 1970. */
+export function nextRecord (pointer: Pointer | undefined, added: NewVersion, nowMs: number): VersionRecord {
+  return {
+    version: (pointer?.lastVersion ?? 0) + 1,
+    sha256: sha256(added.file),
+    bytes: added.file.length,
+    digest: added.digest,
+    fingerprint: added.fingerprint,
+    source: added.source,
+    ...(added.preprocessing === undefined ? {} : { preprocessing: added.preprocessing }),
+    createdAt: added.createdAt ?? new Date(nowMs).toISOString()
+  }
+}
+
+export function gateRecord ({ file, ...rules }: NewGate, nowMs: number): GateRecord {
+  return { sha256: sha256(file), bytes: file.length, ...rules, createdAt: new Date(nowMs).toISOString() }
 }
 
 export function withVersion (

@@ -12,6 +12,7 @@ export const storeErrors = defineErrors({
   STORE_CHANGED: 'conflict',
   PRECONDITION_FAILED: 'precondition',
   STORE_CORRUPT: 'corrupt',
+  STORE_FORMAT_UNKNOWN: 'unavailable',
   STORE_UNWRITABLE: 'unavailable',
   STORE_UNREADABLE: 'unavailable',
   STORE_LIMIT: 'exhausted',

@@ -7,8 +7,7 @@
  *  - a version that start-up loses takes its marks with it: none moves to another version by itself
  */
 import { storeErrors } from './errors.js'
-import type { GateRecord, Mark, PassedGate, VersionRecord } from './bank-store.js'
-import type { Pointer } from './pointer-file.js'
+import type { GateRecord, Mark, PassedGate, Pointer, VersionRecord } from './bank-store.js'
 
 /** A bound for the pointer file. */
 export const LABELS_MAX = 256

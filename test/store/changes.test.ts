@@ -6,8 +6,7 @@ import {
   checkRevision, VERSIONS_MAX, withActive, withoutActive, withoutVersion, withoutVersions, withRollback, withVersion
 } from '#src/store/changes.js'
 import { requireVersion } from '#src/store/marks.js'
-import type { Pointer } from '#src/store/pointer-file.js'
-import type { VersionRecord } from '#src/store/bank-store.js'
+import type { Pointer, VersionRecord } from '#src/store/bank-store.js'
 import { hasCode } from '../support/errors.js'
 import { runSeed } from '../support/run-seed.js'
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { openFileStore } from '#src/store/file-store.js'
+import { openFileStore } from '#src/store/file/file-store.js'
 import type { BankStore } from '#src/store/bank-store.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
@@ -84,6 +84,6 @@ test('both publish the same bytes in the same moment: refusing the second leaves
   assert.equal(isFirstDone, true)
   assert.deepEqual(Buffer.from(await first.read('signs', 'night', 4)), fileOf('same'))
   const { held, report } = await reopen(folder)
-  assert.deepEqual(report, { removed: [], quarantined: [] })
+  assert.deepEqual(report, { removed: [], quarantined: [], refused: [] })
   await assertTidy(folder, held)
 })

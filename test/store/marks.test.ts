@@ -3,8 +3,7 @@ import { test } from 'node:test'
 import { withActive, withoutActive, withoutVersion, withoutVersions, withRollback, withVersion } from '#src/store/changes.js'
 import { checkGate, LABELS_MAX, withGate, withMark } from '#src/store/marks.js'
 import { sha256 } from '#src/base/digest.js'
-import type { GateRecord, VersionRecord } from '#src/store/bank-store.js'
-import type { Pointer } from '#src/store/pointer-file.js'
+import type { GateRecord, Pointer, VersionRecord } from '#src/store/bank-store.js'
 import { hasCode } from '../support/errors.js'
 
 function recordOf (version: number): VersionRecord {

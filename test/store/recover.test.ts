@@ -3,15 +3,17 @@ import assert from 'node:assert/strict'
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { openFileStore } from '#src/store/file-store.js'
-import { parsePointer, serializePointer } from '#src/store/pointer-file.js'
+import { openFileStore } from '#src/store/file/file-store.js'
+import { parsePointer, serializePointer } from '#src/store/file/pointer-file.js'
 import { sha256 } from '#src/base/digest.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
+import { CHANGES } from './contract.js'
 import { cutInHalf, damage, flipBit, versionPath, writeIn } from './fixtures/damage.js'
 import { stallAt } from './fixtures/faults.js'
 import { fileOf, fillStore, newVersion } from './fixtures/operations.js'
 import { assertTidy, filesBelow, reopen, snapshot } from './fixtures/snapshot.js'
+import type { WholeDomain } from '#src/store/bank-store.js'
 
 async function filledStore (t: TestContext) {
   const folder = join(await temporaryFolder(t), 'domains')
@@ -23,7 +25,7 @@ async function filledStore (t: TestContext) {
 test('a folder that is missing is made, and an empty one is an empty store', async (t) => {
   const folder = join(await temporaryFolder(t), 'a/b/domains')
   const { store, report } = await openFileStore(folder)
-  assert.deepEqual(report, { removed: [], quarantined: [] })
+  assert.deepEqual(report, { removed: [], quarantined: [], refused: [] })
   assert.deepEqual(store.domains('signs'), [])
   assert.deepEqual(await readdir(folder), [])
 })
@@ -31,7 +33,7 @@ test('a folder that is missing is made, and an empty one is an empty store', asy
 test('an orderly store opens unchanged', async (t) => {
   const { folder, before } = await filledStore(t)
   const { report, held } = await reopen(folder)
-  assert.deepEqual(report, { removed: [], quarantined: [] })
+  assert.deepEqual(report, { removed: [], quarantined: [], refused: [] })
   assert.deepEqual(held, before)
   await assertTidy(folder, held)
 })
@@ -40,9 +42,15 @@ test('1: temporary files and folders go', async (t) => {
   const { folder, before } = await filledStore(t)
   await writeIn(folder, 'signs/night/.tmp-domain.json-0123456789ab')
   await writeIn(folder, 'signs/.tmp-rain-0123456789ab/deep/domain.json')
+  await writeIn(folder, '.shipped/signs/.tmp-night.json-0123456789ab')
   const { report, held } = await reopen(folder)
   assert.deepEqual(report, {
-    removed: ['signs/.tmp-rain-0123456789ab', 'signs/night/.tmp-domain.json-0123456789ab'], quarantined: []
+    removed: [
+      'signs/.tmp-rain-0123456789ab', 'signs/night/.tmp-domain.json-0123456789ab',
+      '.shipped/signs/.tmp-night.json-0123456789ab'
+    ],
+    quarantined: [],
+    refused: []
   })
   assert.deepEqual(held, before)
   await assertTidy(folder, held)
@@ -79,11 +87,6 @@ for (const [what, spoil, reason] of [
   ['cut off', cutInHalf, /not JSON/],
   ['that is empty', (path: string) => writeFile(path, ''), /not JSON/],
   ['of another domain', (path: string) => cp(path.replace('night', 'day'), path), /belongs to domain "day"/],
-  ['of a future format', async (path: string) => {
-    const { checksum: _checksum, ...body } = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>
-    const future = { ...body, format: 3 }
-    await writeFile(path, JSON.stringify({ ...future, checksum: sha256(JSON.stringify(future)) }))
-  }, /format/],
   ['that is a folder', async (path: string) => {
     await rm(path)
     await mkdir(path)
@@ -131,7 +134,7 @@ for (const [what, spoil] of [
     await spoil(join(folder, path))
     const spoilt = await readFile(join(folder, path))
     const { report, held, store: reopened } = await reopen(folder)
-    assert.deepEqual(report, { removed: [], quarantined: [{ path, reason: 'its digest is wrong' }] })
+    assert.deepEqual(report, { removed: [], quarantined: [{ path, reason: 'its digest is wrong' }], refused: [] })
     const old = before['signs/night']!.record
     assert.deepEqual(held['signs/night']!.record, {
       ...old, active: null, revision: old.revision + 1, versions: [old.versions[0], old.versions[2]]
@@ -150,7 +153,7 @@ test('5: a version that is missing is told, and one that is not active leaves th
   const path = versionPath(store, 'signs', 'night', 3)
   await rm(join(folder, path))
   const { report, held } = await reopen(folder)
-  assert.deepEqual(report, { removed: [], quarantined: [{ path, reason: 'it is missing' }] })
+  assert.deepEqual(report, { removed: [], quarantined: [{ path, reason: 'it is missing' }], refused: [] })
   const { record } = held['signs/night']!
   assert.deepEqual([record.active, record.previous], [2, [1]])
   assert.deepEqual(record.versions, before['signs/night']!.record.versions.slice(0, 2))
@@ -198,7 +201,58 @@ test('5: the same file can go to quarantine more than once', async (t) => {
   }
 })
 
-test('6: what is not ours stays', async (t) => {
+/** Writes a pointer file anew with other fields, under a right checksum. */
+async function forge (path: string, changes: Record<string, unknown>): Promise<void> {
+  const { checksum: _checksum, ...body } = JSON.parse(await readFile(path, 'utf8')) as Record<string, unknown>
+  const forged = { ...body, ...changes }
+  await writeFile(path, JSON.stringify({ ...forged, checksum: sha256(JSON.stringify(forged)) }))
+}
+
+for (const [what, changes, found] of [
+  ['of a format of the future', { format: 3 }, /has format 3, and this server knows formats up to 2/],
+  ['with a field of the future', { owner: 'x' }, /fields that this server does not know: owner/]
+] as const) {
+  test(`7: a pointer ${what} is refused by name, and nothing of its domain is touched`, async (t) => {
+    const { folder, before } = await filledStore(t)
+    await forge(join(folder, 'signs/night/domain.json'), changes)
+    // What an older server would take for remains of a crash is the newer one's business.
+    await writeIn(folder, 'signs/night/000009-0123456789abcdef.safetensors')
+    await writeIn(folder, 'signs/night/.tmp-domain.json-0123456789ab')
+    const bytes = async () => {
+      const paths = await filesBelow(folder)
+      return await Promise.all(paths.map(async (path) => [path, await readFile(join(folder, path), 'hex')]))
+    }
+    const untouched = await bytes()
+    const { report, held, store } = await reopen(folder, 1)
+    assert.deepEqual([report.removed, report.quarantined, report.refused.map(({ path }) => path)], [[], [], ['signs/night']])
+    assert.match(report.refused[0]!.reason, found)
+    assert.deepEqual(held, { 'signs/day': before['signs/day'] })
+
+    const refused = hasCode('STORE_FORMAT_UNKNOWN', { domain: 'night' })
+    assert.throws(() => store.domain('signs', 'night'), refused)
+    for (const change of [
+      ...Object.values(CHANGES), () => store.read('signs', 'night', 1), () => store.readGate('signs', 'night'),
+      () => store.adopt('signs', { pointer: { ...before['signs/day']!.record, domain: 'night', lastVersion: 1 } } as WholeDomain)
+    ]) await assert.rejects(async () => await change(store), refused)
+    assert.equal((await store.activate('signs', 'day', 1)).active, 1)
+    assert.deepEqual((await bytes()).filter(([path]) => path!.includes('night')), untouched.filter(([path]) => path!.includes('night')))
+  })
+}
+
+test('7: a pointer that a newer server wrote meanwhile stops the change and stays', async (t) => {
+  const { folder, store } = await filledStore(t)
+  const path = join(folder, 'signs/night/domain.json')
+  await forge(path, { format: 3 })
+  const before = await readFile(path)
+  const names = await readdir(join(folder, 'signs/night'))
+  for (const change of Object.values(CHANGES)) {
+    await assert.rejects(change(store), hasCode('STORE_FORMAT_UNKNOWN', { received: 3 }))
+  }
+  assert.deepEqual(await readFile(path), before)
+  assert.deepEqual(await readdir(join(folder, 'signs/night')), names)
+})
+
+test('8: what is not ours stays', async (t) => {
   const { folder, before } = await filledStore(t)
   const foreign = [
     'README', 'lost+found/x', '.git/config', 'signs/notes.txt', 'signs/.hidden/domain.json', 'signs/night/README',
@@ -208,7 +262,7 @@ test('6: what is not ours stays', async (t) => {
   for (const path of foreign) await writeIn(folder, path, `foreign ${path}`)
   const ours = (await filesBelow(folder)).filter((path) => !foreign.includes(path))
   const { report, held } = await reopen(folder)
-  assert.deepEqual(report, { removed: [], quarantined: [] })
+  assert.deepEqual(report, { removed: [], quarantined: [], refused: [] })
   assert.deepEqual(held, before)
   assert.deepEqual(await filesBelow(folder), [...ours, ...foreign].sort())
   for (const path of foreign) assert.equal(await readFile(join(folder, path), 'utf8'), `foreign ${path}`)

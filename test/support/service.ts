@@ -10,6 +10,7 @@ import { buildApp } from '#src/http/app.js'
 import { createLogger } from '#src/observability/logger.js'
 import { createMetrics } from '#src/observability/metrics.js'
 import { openTracing } from '#src/observability/tracing.js'
+import { openStore } from '#src/store/open-store.js'
 import { testCache } from './cache.js'
 import { shipSigns } from './folders.js'
 import type { App } from '#src/http/app-type.js'
@@ -53,7 +54,7 @@ export async function startService (environment: Record<string, string> = {}): P
   const logger = createLogger(settings.logLevel, sink)
   const metrics = createMetrics('0.0.0-test')
   const tracing = await openTracing({ ...settings, version: '0.0.0-test', logger })
-  const engine = await createEngine({ settings, logger, metrics })
+  const engine = await createEngine({ settings, logger, metrics, store: await openStore(settings, logger) })
   const keys = await KeyRing.open({ adminKey: ADMIN_KEY, path: settings.keysFile, logger })
   const app = await buildApp({ engine, settings, logger, metrics, tracing, keys, version: '0.0.0-test' })
   await engine.prepared

@@ -274,7 +274,7 @@ function findCommit (
   store: BankStore, { subject, commit, createdAt }: JobRecord
 ): Partial<CalibrationResult> | undefined {
   const { model, domain } = subject
-  const record = typeof model === 'string' && typeof domain === 'string' ? store.domain(model, domain) : undefined
+  const record = store.domains(String(model)).find((known) => known.domain === domain)
   const version = record?.versions.find((known) => {
     return known.source === 'calibration' && known.digest === commit?.digest && known.createdAt >= createdAt
   })

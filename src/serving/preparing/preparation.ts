@@ -1,5 +1,6 @@
 /** Brings a model from its folder to the workers: compile or fetch, load, make sure of a default domain, warm up. */
 import { isDeepStrictEqual } from 'node:util'
+import { BankswitchError } from '../../base/errors.js'
 import { FoldedRange } from '../../bank/folded-range.js'
 import { obtainArtefact, type ObtainedArtefact } from '../../compiler/obtain-artefact.js'
 import { sampleFeeds } from '../../compiler/sample-inputs.js'
@@ -115,9 +116,19 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
 /** A model without a default domain can still serve: the statistics that stand in it become version 1. */
 async function ensureDefaultDomain (needs: PreparationNeeds, model: ReadyModel, logger: Logger): Promise<void> {
   const { name, defaultDomain } = model.entry.manifest
-  if (needs.store.domain(name, defaultDomain) !== undefined) return
+  if (hasDomain(needs.store, name, defaultDomain)) return
   await needs.registerMade(model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true })
   logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
+}
+
+/** True also for a domain that a newer server wrote: its place is taken, though this one cannot serve it. */
+function hasDomain (store: Pick<BankStore, 'domain'>, model: string, domain: string): boolean {
+  try {
+    return store.domain(model, domain) !== undefined
+  } catch (error) {
+    if (error instanceof BankswitchError && error.code === 'STORE_FORMAT_UNKNOWN') return true
+    throw error
+  }
 }
 
 /** One run per idle thread and input size, so that the first request finds everything allocated. */

@@ -8,7 +8,7 @@
  * Equal stores give equal bytes.
  */
 import { gateFileName, versionFileName } from './pointer-file.js'
-import type { DomainRecord } from './bank-store.js'
+import type { DomainRecord } from '../bank-store.js'
 
 export const SUMMARY_FILE = 'snapshot.json'
 

@@ -4,6 +4,7 @@
  *   <folder>/<model>/<domain>/domain.json                    the pointer, replaced atomically
  *   <folder>/<model>/<domain>/000001-<digest>.safetensors    a version, never changed
  *   <folder>/<model>/<domain>/gate-<digest>.safetensors      what a version must give before it is activated
+ *   <folder>/.shipped/<model>/<domain>.json                  which shipped banks the domain has had
  *   <folder>/.quarantine/…                                   what failed its digest, kept for a look
  *
  * Always true, at every system call:
@@ -19,18 +20,24 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import { isDeepStrictEqual } from 'node:util'
-import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
-import { sha256 } from '../base/digest.js'
-import { checkRevision, withActive, withoutActive, withoutVersion, withRollback, withVersion } from './changes.js'
-import { storeErrors } from './errors.js'
-import { readPointer, readVerified, unwritable, writePointer } from './files.js'
-import { checkGate, requireGate, requireVersion, withGate, withMark } from './marks.js'
-import { gateFileName, versionFileName, type Pointer } from './pointer-file.js'
+import {
+  makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably
+} from '../../base/durable-file.js'
+import {
+  checkRevision, gateRecord, nextRecord, withActive, withoutActive, withoutVersion, withRollback, withVersion
+} from '../changes.js'
+import { storeErrors } from '../errors.js'
+import { checkGate, requireGate, requireVersion, withGate, withMark } from '../marks.js'
+import { adoptDomain } from './adopt.js'
+import { readVerified, unwritable } from './files.js'
+import { gateFileName, versionFileName } from './pointer-file.js'
+import { Pointers } from './pointers.js'
 import { recoverStore, type RecoveryReport } from './recover.js'
+import { readShipped, writeShipped } from './shipped-file.js'
 import type {
-  BankStore, DomainRecord, ExpectedRevision, Mark, NewGate, NewVersion, PassedGate, VersionRecord
-} from './bank-store.js'
+  BankStore, DomainRecord, ExpectedRevision, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
+  VersionRecord, WholeDomain
+} from '../bank-store.js'
 
 export interface FileStoreOptions {
   /** Gives the time of a version, as milliseconds since 1970. */
@@ -47,7 +54,7 @@ export async function openFileStore (
   try {
     await makeFolderDurably(folder)
     const { pointers, report } = await recoverStore(folder)
-    return { store: new FileStore(folder, pointers, options.now ?? Date.now), report }
+    return { store: new FileStore(folder, new Pointers(folder, pointers), options.now ?? Date.now), report }
   } catch (error) {
     throw unwritable(error)
   }
@@ -55,58 +62,48 @@ export async function openFileStore (
 
 class FileStore implements BankStore {
   readonly #folder: string
-  readonly #pointers: Map<string, Map<string, Pointer>>
+  readonly #pointers: Pointers
   readonly #now: () => number
   readonly #tails = new Map<string, Promise<unknown>>()
 
-  constructor (folder: string, pointers: Map<string, Map<string, Pointer>>, now: () => number) {
+  constructor (folder: string, pointers: Pointers, now: () => number) {
     this.#folder = folder
     this.#pointers = pointers
     this.#now = now
   }
 
   domains (model: string): DomainRecord[] {
-    const domains = [...this.#pointers.get(model)?.values() ?? []]
-    return domains.sort((a, b) => a.domain < b.domain ? -1 : 1)
+    return this.#pointers.domains(model)
   }
 
   domain (model: string, domain: string): DomainRecord | undefined {
-    return this.#pointers.get(model)?.get(domain)
+    return this.#pointers.get(model, domain)
   }
 
   async read (model: string, domain: string, version: number): Promise<Uint8Array> {
-    const record = requireVersion(this.#require(model, domain), version)
+    const record = requireVersion(this.#pointers.require(model, domain), version)
     const path = this.#versionPath(model, domain, record)
     return await readVerified(path, record.sha256, `version ${version} of domain "${domain}"`, { version })
   }
 
   async readGate (model: string, domain: string): Promise<Uint8Array> {
-    const gate = requireGate(this.#require(model, domain))
+    const gate = requireGate(this.#pointers.require(model, domain))
     const path = this.#path(model, domain, gateFileName(gate))
     return await readVerified(path, gate.sha256, `the gate of domain "${domain}"`, {})
   }
 
   publish (model: string, domain: string, added: NewVersion, expected?: ExpectedRevision): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
-      const pointer = this.#pointers.get(model)?.get(domain)
+      const pointer = this.#pointers.get(model, domain)
       checkRevision(domain, pointer, expected)
       if (added.isActivated) checkGate(domain, pointer?.gate, added.passed)
-      const record: VersionRecord = {
-        version: (pointer?.lastVersion ?? 0) + 1,
-        sha256: sha256(added.file),
-        bytes: added.file.length,
-        digest: added.digest,
-        fingerprint: added.fingerprint,
-        source: added.source,
-        ...(added.preprocessing === undefined ? {} : { preprocessing: added.preprocessing }),
-        createdAt: new Date(this.#now()).toISOString()
-      }
+      const record = nextRecord(pointer, added, this.#now())
       const next = withVersion(domain, pointer, record, added.isActivated, added.description)
-      await this.#requireUnchanged(model, domain, pointer)
+      await this.#pointers.requireUnchanged(model, domain, pointer)
       if (pointer === undefined) await this.#makeDomainFolder(model, domain)
       try {
         await writeDurably(this.#versionPath(model, domain, record), added.file)
-        return await this.#replacePointer(model, next, pointer)
+        return await this.#pointers.replace(model, next, pointer)
       } catch (error) {
         await this.#removeUnlisted(model, domain, versionFileName(record.version, record.sha256)).catch(() => {})
         throw error
@@ -137,18 +134,17 @@ class FileStore implements BankStore {
   }
 
   setGate (
-    model: string, domain: string, { file, ...rules }: NewGate, expected?: ExpectedRevision
+    model: string, domain: string, added: NewGate, expected?: ExpectedRevision
   ): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
-      const pointer = this.#require(model, domain)
+      const pointer = this.#pointers.require(model, domain)
       checkRevision(domain, pointer, expected)
-      const createdAt = new Date(this.#now()).toISOString()
-      const gate = { sha256: sha256(file), bytes: file.length, ...rules, createdAt }
+      const gate = gateRecord(added, this.#now())
       const name = gateFileName(gate)
-      await this.#requireUnchanged(model, domain, pointer)
+      await this.#pointers.requireUnchanged(model, domain, pointer)
       try {
-        await writeDurably(this.#path(model, domain, name), file)
-        const next = await this.#replacePointer(model, withGate(pointer, gate), pointer)
+        await writeDurably(this.#path(model, domain, name), added.file)
+        const next = await this.#pointers.replace(model, withGate(pointer, gate), pointer)
         if (pointer.gate !== undefined) await this.#removeUnlisted(model, domain, gateFileName(pointer.gate))
         return next
       } catch (error) {
@@ -160,10 +156,10 @@ class FileStore implements BankStore {
 
   removeGate (model: string, domain: string, expected?: ExpectedRevision): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
-      const pointer = this.#require(model, domain)
+      const pointer = this.#pointers.require(model, domain)
       checkRevision(domain, pointer, expected)
       const name = gateFileName(requireGate(pointer))
-      const next = await this.#replacePointer(model, withGate(pointer, undefined), pointer)
+      const next = await this.#pointers.replace(model, withGate(pointer, undefined), pointer)
       await removeDurably(this.#path(model, domain, name))
       return next
     })
@@ -171,10 +167,10 @@ class FileStore implements BankStore {
 
   removeVersion (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
-      const pointer = this.#require(model, domain)
+      const pointer = this.#pointers.require(model, domain)
       checkRevision(domain, pointer, expected)
       const record = requireVersion(pointer, version)
-      const next = await this.#replacePointer(model, withoutVersion(pointer, version), pointer)
+      const next = await this.#pointers.replace(model, withoutVersion(pointer, version), pointer)
       await removeDurably(this.#versionPath(model, domain, record))
       return next
     })
@@ -182,59 +178,48 @@ class FileStore implements BankStore {
 
   removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
     return this.#serially(model, domain, async () => {
-      const pointer = this.#require(model, domain)
+      const pointer = this.#pointers.require(model, domain)
       checkRevision(domain, pointer, expected)
-      await this.#requireUnchanged(model, domain, pointer)
+      await this.#pointers.requireUnchanged(model, domain, pointer)
       const doomed = this.#path(model, `${TEMPORARY_PREFIX}${domain}-${randomBytes(6).toString('hex')}`)
       await rename(this.#path(model, domain), doomed)
-      this.#remember(model, domain, undefined)
+      this.#pointers.remember(model, domain, undefined)
       await syncFolder(this.#path(model))
       await rm(doomed, { recursive: true, force: true })
     })
+  }
+
+  adopt (model: string, whole: WholeDomain): Promise<DomainRecord> {
+    const { pointer } = whole
+    const { domain } = pointer
+    return this.#serially(model, domain, async () => {
+      if (this.#pointers.get(model, domain) !== undefined) {
+        throw storeErrors.DOMAIN_EXISTS(`model "${model}" has a domain "${domain}" already`)
+      }
+      await this.#pointers.requireUnchanged(model, domain, undefined)
+      await adoptDomain(this.#folder, model, whole)
+      this.#pointers.remember(model, domain, pointer)
+      return pointer
+    })
+  }
+
+  shipped (model: string, domain: string): Promise<ShippedMemory | undefined> {
+    return readShipped(this.#folder, model, domain)
+  }
+
+  rememberShipped (model: string, domain: string, memory: ShippedMemory): Promise<void> {
+    return this.#serially(model, domain, () => writeShipped(this.#folder, model, domain, memory))
   }
 
   #change (
     model: string, domain: string, expected: ExpectedRevision, step: (pointer: Pointer) => Pointer, passed?: PassedGate
   ): Promise<DomainRecord> {
     return this.#serially(model, domain, async () => {
-      const pointer = this.#require(model, domain)
+      const pointer = this.#pointers.require(model, domain)
       checkRevision(domain, pointer, expected)
       checkGate(domain, pointer.gate, passed)
-      return await this.#replacePointer(model, step(pointer), pointer)
+      return await this.#pointers.replace(model, step(pointer), pointer)
     })
-  }
-
-  /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. */
-  async #replacePointer (model: string, next: Pointer, current: Pointer | undefined): Promise<Pointer> {
-    await this.#requireUnchanged(model, next.domain, current)
-    try {
-      await writePointer(this.#path(model, next.domain), next)
-    } catch (error) {
-      // The rename may have happened before the failure: the disk decides which state is true.
-      await this.#readAgain(model, next.domain).catch(() => {})
-      throw error
-    }
-    this.#remember(model, next.domain, next)
-    return next
-  }
-
-  async #requireUnchanged (model: string, domain: string, current: Pointer | undefined): Promise<void> {
-    const onDisk = await this.#readAgain(model, domain)
-    if (isDeepStrictEqual(onDisk, current)) return
-    throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed by another process; try again`, {
-      expected: current?.revision ?? 0, received: onDisk?.revision ?? 0
-    })
-  }
-
-  /** Brings memory to what the disk holds. */
-  async #readAgain (model: string, domain: string): Promise<Pointer | undefined> {
-    const pointer = await this.#pointerOnDisk(model, domain)
-    this.#remember(model, domain, pointer)
-    return pointer
-  }
-
-  #pointerOnDisk (model: string, domain: string): Promise<Pointer | undefined> {
-    return readPointer(this.#path(model, domain), domain, this.#pointers.get(model)?.get(domain))
   }
 
   /**
@@ -242,7 +227,7 @@ class FileStore implements BankStore {
    * the rename, or a second process have published the same bytes under the same number.
    */
   async #removeUnlisted (model: string, domain: string, name: string): Promise<void> {
-    const onDisk = await this.#pointerOnDisk(model, domain)
+    const onDisk = await this.#pointers.onDisk(model, domain)
     const listed = onDisk?.versions.map(({ version, sha256: digest }) => versionFileName(version, digest)) ?? []
     if (onDisk?.gate !== undefined) listed.push(gateFileName(onDisk.gate))
     if (!listed.includes(name)) await removeDurably(this.#path(model, domain, name))
@@ -253,19 +238,6 @@ class FileStore implements BankStore {
     await mkdir(this.#path(model, domain), { recursive: true })
     await syncFolder(this.#path(model))
     await syncFolder(this.#folder)
-  }
-
-  #remember (model: string, domain: string, pointer: Pointer | undefined): void {
-    let domains = this.#pointers.get(model)
-    if (domains === undefined) this.#pointers.set(model, domains = new Map())
-    if (pointer === undefined) domains.delete(domain)
-    else domains.set(domain, pointer)
-  }
-
-  #require (model: string, domain: string): Pointer {
-    const pointer = this.#pointers.get(model)?.get(domain)
-    if (pointer === undefined) throw storeErrors.DOMAIN_NOT_FOUND(`model "${model}" has no domain "${domain}"`)
-    return pointer
   }
 
   #versionPath (model: string, domain: string, { version, sha256: digest }: VersionRecord): string {

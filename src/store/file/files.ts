@@ -1,11 +1,12 @@
 /** Files of a store, read and checked. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { sha256 } from '../base/digest.js'
-import { writeDurably } from '../base/durable-file.js'
-import { hasErrno, type ErrorDetails } from '../base/errors.js'
-import { storeErrors } from './errors.js'
-import { parsePointer, POINTER_FILE, serializePointer, type Pointer } from './pointer-file.js'
+import { sha256 } from '../../base/digest.js'
+import { writeDurably } from '../../base/durable-file.js'
+import { hasErrno, type ErrorDetails } from '../../base/errors.js'
+import { storeErrors } from '../errors.js'
+import { parsePointer, POINTER_FILE, serializePointer } from './pointer-file.js'
+import type { Pointer } from '../bank-store.js'
 
 /** Of the file that a pointer was read from or written to. */
 const fileDigests = new WeakMap<Pointer, string>()

@@ -1,7 +1,8 @@
 /**
  * What start-up makes of the files it finds. Cases:
  *
- *  1. temporary names: left by a crash in the middle of a write or a removal, removed
+ *  1. temporary names: left by a crash in the middle of a write or a removal, removed; the same beside what is
+ *     remembered of shipped banks
  *  2. version files that no pointer lists: a publish that was never acknowledged, removed
  *  3. a folder with no pointer file and nothing but 1 and 2: a first publish that was never acknowledged, removed
  *  4. a pointer that cannot be read or fails its checksum, or is missing beside versions above the first: the whole
@@ -10,23 +11,27 @@
  *     version out of the pointer; a domain that loses its active version so has none, rather than silently an older one
  *  6. a gate that no pointer names: removed; a listed one that fails its digest: the file goes to quarantine and the
  *     pointer keeps naming it, so that nothing is activated unchecked until an admin sets a gate anew or removes it
- *  7. anything else (a README, a foreign folder): left alone
+ *  7. a pointer that a newer server wrote: told by name, and every file of its domain stays untouched
+ *  8. anything else (a README, a foreign folder): left alone
  */
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
-import { sha256File } from '../base/digest.js'
-import { BankswitchError, hasErrno } from '../base/errors.js'
-import { isName } from '../base/names.js'
-import { withoutVersions } from './changes.js'
-import {
-  gateFileName, parsePointer, POINTER_FILE, serializePointer, versionFileName, type Pointer
-} from './pointer-file.js'
+import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../../base/durable-file.js'
+import { sha256File } from '../../base/digest.js'
+import { BankswitchError, hasErrno } from '../../base/errors.js'
+import { isName } from '../../base/names.js'
+import { withoutVersions } from '../changes.js'
+import { gateFileName, parsePointer, POINTER_FILE, serializePointer, versionFileName } from './pointer-file.js'
+import type { Pointer } from '../bank-store.js'
+import { SHIPPED_FOLDER } from './shipped-file.js'
+import type { FoundPointers } from './pointers.js'
 
 export interface RecoveryReport {
   /** Paths below the store's folder. */
   removed: string[]
   quarantined: Array<{ path: string, reason: string }>
+  /** What a newer server wrote: not served, and left alone. */
+  refused: Array<{ path: string, reason: string }>
 }
 
 const QUARANTINE = '.quarantine'
@@ -40,13 +45,13 @@ const FILE_FAULTS = ['EIO', 'EISDIR']
 
 export async function recoverStore (
   folder: string
-): Promise<{ pointers: Map<string, Map<string, Pointer>>, report: RecoveryReport }> {
-  const report: RecoveryReport = { removed: [], quarantined: [] }
+): Promise<{ pointers: FoundPointers, report: RecoveryReport }> {
+  const report: RecoveryReport = { removed: [], quarantined: [], refused: [] }
   const recovery = new Recovery(folder, report)
-  const pointers = new Map<string, Map<string, Pointer>>()
+  const pointers: FoundPointers = new Map()
   for (const model of await foldersIn(folder)) {
     if (!isName(model)) continue
-    const domains = new Map<string, Pointer>()
+    const domains = new Map<string, Pointer | BankswitchError>()
     for (const domain of await foldersIn(join(folder, model))) {
       if (domain.startsWith(TEMPORARY_PREFIX)) {
         await recovery.remove(join(model, domain))
@@ -57,6 +62,7 @@ export async function recoverStore (
     }
     pointers.set(model, domains)
   }
+  await recovery.shipped()
   return { pointers, report }
 }
 
@@ -69,12 +75,16 @@ class Recovery {
     this.#report = report
   }
 
-  async domain (model: string, domain: string): Promise<Pointer | undefined> {
+  async domain (model: string, domain: string): Promise<Pointer | BankswitchError | undefined> {
     const place = join(model, domain)
     let pointer: Pointer | undefined
     try {
       pointer = parsePointer(await readFile(this.#path(place, POINTER_FILE), 'utf8'), domain)
     } catch (error) {
+      if (error instanceof BankswitchError && error.code === 'STORE_FORMAT_UNKNOWN') {
+        this.#report.refused.push({ path: place, reason: error.message })
+        return error
+      }
       if (error instanceof BankswitchError || hasErrno(error, ...FILE_FAULTS)) {
         const { message } = error as Error
         await this.quarantine(place, message)
@@ -102,6 +112,18 @@ class Recovery {
     if (pointer !== undefined) return await this.#verifyVersions(place, pointer)
     if ((await readdir(this.#path(place))).length === 0) await this.remove(place)
     return undefined
+  }
+
+  async shipped (): Promise<void> {
+    const models = await foldersIn(this.#path(SHIPPED_FOLDER)).catch((error: unknown) => {
+      if (hasErrno(error, 'ENOENT')) return []
+      throw error
+    })
+    for (const model of models) {
+      const place = join(SHIPPED_FOLDER, model)
+      const left = (await readdir(this.#path(place))).filter((name) => name.startsWith(TEMPORARY_PREFIX))
+      for (const name of left) await this.remove(join(place, name))
+    }
   }
 
   async #verifyVersions (place: string, pointer: Pointer): Promise<Pointer> {

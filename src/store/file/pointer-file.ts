@@ -3,13 +3,14 @@
  *
  * A version exists when the pointer lists it: a version file beside it that is not listed is the remains of a publish
  * that was never acknowledged. The checksum covers every other field, so a flipped bit is told from a valid change.
+ *
+ * A file whose format or fields only a newer server knows is not damaged: it is refused by name and stays as it is.
  */
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
-import { sha256 } from '../base/digest.js'
-import { LABEL_PATTERN, NAME_PATTERN } from '../base/names.js'
-import { storeErrors } from './errors.js'
-import type { DomainRecord, GateRecord, VersionPreprocessing } from './bank-store.js'
+import { Type } from 'typebox'
+import { LABEL_PATTERN, NAME_PATTERN } from '../../base/names.js'
+import { storeErrors } from '../errors.js'
+import { checkedFile, serializeChecked } from './checked-file.js'
+import type { GateRecord, Pointer, VersionPreprocessing } from '../bank-store.js'
 
 export const POINTER_FILE = 'domain.json'
 
@@ -19,9 +20,11 @@ const FORMATS = { plain: 1, marked: 2 } as const
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
 const Number_ = Type.Integer({ minimum: 1 })
 
-const Candidate = Type.Object({ version: Number_, percent: Type.Number({ minimum: 0, maximum: 100 }) })
+const STRICT = { additionalProperties: false }
 
-const PointerSchema = Type.Object({
+const Candidate = Type.Object({ version: Number_, percent: Type.Number({ minimum: 0, maximum: 100 }) }, STRICT)
+
+const pointerFile = checkedFile(Type.Object({
   format: Type.Union([Type.Literal(FORMATS.plain), Type.Literal(FORMATS.marked)]),
   domain: Type.String({ pattern: NAME_PATTERN }),
   description: Type.Optional(Type.String()),
@@ -38,8 +41,8 @@ const PointerSchema = Type.Object({
     source: Type.String({ pattern: NAME_PATTERN }),
     preprocessing: Type.Optional(Type.Unsafe<VersionPreprocessing>({ type: 'object' })),
     createdAt: Type.String()
-  })),
-  labels: Type.Optional(Type.Record(Type.String({ pattern: LABEL_PATTERN }), Number_, { additionalProperties: false })),
+  }, STRICT)),
+  labels: Type.Optional(Type.Record(Type.String({ pattern: LABEL_PATTERN }), Number_, STRICT)),
   canary: Type.Optional(Candidate),
   shadow: Type.Optional(Candidate),
   gate: Type.Optional(Type.Object({
@@ -49,16 +52,9 @@ const PointerSchema = Type.Object({
     absolute: Type.Number({ minimum: 0 }),
     relative: Type.Number({ minimum: 0 }),
     createdAt: Type.String()
-  })),
+  }, STRICT)),
   checksum: Digest
-})
-
-export interface Pointer extends DomainRecord {
-  /** The highest number ever given out; numbers of removed versions do not come back. */
-  readonly lastVersion: number
-}
-
-const validate = new Ajv().compile<Static<typeof PointerSchema>>(PointerSchema)
+}, STRICT), FORMATS.marked)
 
 export function serializePointer (pointer: Pointer): Uint8Array {
   const { domain, description, revision, lastVersion, active, previous, versions } = pointer
@@ -69,7 +65,7 @@ export function serializePointer (pointer: Pointer): Uint8Array {
     ...(shadow === undefined ? {} : { shadow }),
     ...(gate === undefined ? {} : { gate })
   }
-  const body = {
+  return serializeChecked({
     format: Object.keys(marks).length === 0 ? FORMATS.plain : FORMATS.marked,
     domain,
     ...(description === undefined ? {} : { description }),
@@ -79,26 +75,18 @@ export function serializePointer (pointer: Pointer): Uint8Array {
     previous,
     versions,
     ...marks
-  }
-  return Buffer.from(`${JSON.stringify({ ...body, checksum: sha256(JSON.stringify(body)) }, null, 2)}\n`)
+  })
 }
 
-/** Throws STORE_CORRUPT: not JSON, another form or format, a wrong checksum, another domain's pointer. */
+/**
+ * Throws STORE_FORMAT_UNKNOWN for what a newer server wrote, and STORE_CORRUPT: not JSON, another form, a wrong
+ * checksum, another domain's pointer.
+ */
 export function parsePointer (text: string, domain: string): Pointer {
-  const corrupt = (why: string, cause?: unknown) => {
-    return storeErrors.STORE_CORRUPT(`the pointer file of domain "${domain}" is unusable: ${why}`, { domain }, cause)
-  }
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(text)
-  } catch (cause) {
-    throw corrupt('it is not JSON', cause)
-  }
-  if (!validate(parsed)) throw corrupt(`${validate.errors?.[0]?.instancePath} ${validate.errors?.[0]?.message}`)
-  const { checksum, ...body } = parsed
-  if (sha256(JSON.stringify(body)) !== checksum) throw corrupt('its checksum is wrong')
-  if (body.domain !== domain) throw corrupt(`it belongs to domain "${body.domain}"`)
-  const { format: _format, ...pointer } = body
+  const what = `the pointer file of domain "${domain}"`
+  const corrupt = (why: string) => storeErrors.STORE_CORRUPT(`${what} is unusable: ${why}`, { domain })
+  const { format: _format, checksum: _checksum, ...pointer } = pointerFile(text, what, { domain })
+  if (pointer.domain !== domain) throw corrupt(`it belongs to domain "${pointer.domain}"`)
   const numbers = pointer.versions.map(({ version }) => version)
   if (pointer.active !== null && !numbers.includes(pointer.active)) throw corrupt('its active version is not listed')
   if (numbers.some((version) => version > pointer.lastVersion)) throw corrupt('it lists a version from the future')

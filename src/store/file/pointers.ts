@@ -1,0 +1,86 @@
+/**
+ * The pointers of a store's folder: what memory holds of them, and how it keeps up with the disk.
+ *
+ * Memory changes after the disk does. A domain that a newer server wrote is held by its refusal: whoever asks for it is
+ * told, and nothing of it is changed.
+ */
+import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { storeErrors } from '../errors.js'
+import { readPointer, writePointer } from './files.js'
+import type { Pointer } from '../bank-store.js'
+import type { BankswitchError } from '../../base/errors.js'
+
+/** Model -> domain -> its pointer, or why there is none to be had. */
+export type FoundPointers = Map<string, Map<string, Pointer | BankswitchError>>
+
+export class Pointers {
+  readonly #folder: string
+  readonly #found: FoundPointers
+
+  constructor (folder: string, found: FoundPointers) {
+    this.#folder = folder
+    this.#found = found
+  }
+
+  /** In the order of their names. */
+  domains (model: string): Pointer[] {
+    const all = [...this.#found.get(model)?.values() ?? []]
+    const pointers = all.flatMap((found) => found instanceof Error ? [] : [found])
+    return pointers.sort((a, b) => a.domain < b.domain ? -1 : 1)
+  }
+
+  /** Throws STORE_FORMAT_UNKNOWN. */
+  get (model: string, domain: string): Pointer | undefined {
+    const found = this.#found.get(model)?.get(domain)
+    if (found instanceof Error) throw found
+    return found
+  }
+
+  /** Throws DOMAIN_NOT_FOUND and STORE_FORMAT_UNKNOWN. */
+  require (model: string, domain: string): Pointer {
+    const pointer = this.get(model, domain)
+    if (pointer === undefined) throw storeErrors.DOMAIN_NOT_FOUND(`model "${model}" has no domain "${domain}"`)
+    return pointer
+  }
+
+  remember (model: string, domain: string, pointer: Pointer | undefined): void {
+    let domains = this.#found.get(model)
+    if (domains === undefined) this.#found.set(model, domains = new Map())
+    if (pointer === undefined) domains.delete(domain)
+    else domains.set(domain, pointer)
+  }
+
+  /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. Throws STORE_CHANGED. */
+  async replace (model: string, next: Pointer, current: Pointer | undefined): Promise<Pointer> {
+    await this.requireUnchanged(model, next.domain, current)
+    try {
+      await writePointer(join(this.#folder, model, next.domain), next)
+    } catch (error) {
+      // The rename may have happened before the failure: the disk decides which state is true.
+      await this.#readAgain(model, next.domain).catch(() => {})
+      throw error
+    }
+    this.remember(model, next.domain, next)
+    return next
+  }
+
+  /** Throws STORE_CHANGED when the disk holds another pointer than `current`; memory has it afterwards. */
+  async requireUnchanged (model: string, domain: string, current: Pointer | undefined): Promise<void> {
+    const onDisk = await this.#readAgain(model, domain)
+    if (isDeepStrictEqual(onDisk, current)) return
+    throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed by another process; try again`, {
+      expected: current?.revision ?? 0, received: onDisk?.revision ?? 0
+    })
+  }
+
+  onDisk (model: string, domain: string): Promise<Pointer | undefined> {
+    return readPointer(join(this.#folder, model, domain), domain, this.get(model, domain))
+  }
+
+  async #readAgain (model: string, domain: string): Promise<Pointer | undefined> {
+    const pointer = await this.onDisk(model, domain)
+    this.remember(model, domain, pointer)
+    return pointer
+  }
+}
