@@ -25,7 +25,8 @@ const bankBytesOf = ({ layout }: Artefact): number => layout.length * FLOAT_BYTE
 
 describe('well-known networks', () => {
   for (const [name, { bytes, inputDims }] of [
-    ['ResNet-18', resnet18({ size: 64 })], ['MobileNetV2', mobilenetV2({ size: 96 })]
+    ['ResNet-18, a quarter as wide', resnet18({ size: 64, width: 16, classes: 100 })],
+    ['MobileNetV2', mobilenetV2({ size: 64, classes: 100 })]
   ] as const) {
     const compile = (t: Parameters<typeof compileExactly>[0], foldBudget: number) => {
       return compileExactly(t, bytes, { foldBudget, samples: [{ x: inputDims }] }, { rows: [2] })
