@@ -106,8 +106,9 @@ describe('a preparing pass that does nothing', () => {
     }
   }
 
-  for (const { name, ensures: [promise] } of PREPARING) {
+  for (const { name, ensures: [promise] } of PREPARING.filter(({ ensures }) => ensures.length > 0)) {
     test(`is found out: ${name}`, async (t) => {
+      assert.ok(sources[name] !== undefined, 'a pass that promises something needs a source here on which it has work to do')
       const path = join(await temporaryFolder(t), 'model.onnx')
       const g = network()
       const source: ModelSource = { path, origin: 'graph', ...sources[name]!(g) }
