@@ -9,7 +9,9 @@ import swaggerUi from '@fastify/swagger-ui'
 import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import { guardRoutes, routeNotFound } from './access/guard.js'
-import { isServed, kindOf, type AccessSettings, type Part } from './access/route-access.js'
+import {
+  accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
+} from './access/route-access.js'
 import { addAudit } from './audit.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
@@ -49,8 +51,8 @@ export interface AppOptions {
   metrics: Metrics
   tracing?: Tracing | undefined
   version: string
-  /** The routes that it answers; all if not given. */
-  part?: Part
+  /** Whom it answers; everybody if not given. */
+  audience?: Audience
   /** Given when several applications share one. */
   bodies?: BodyBudget
   /** Given for HTTPS. */
@@ -76,7 +78,7 @@ const SAFETY_HEADERS = {
 }
 
 export async function buildApp (options: AppOptions): Promise<App> {
-  const { engine, settings, logger, metrics, keys, part = 'all' } = options
+  const { engine, settings, logger, metrics, keys, audience = 'all' } = options
   const slowness = { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS }
   const drainMs = () => engine.drainMs
   const app: App = Fastify({
@@ -94,7 +96,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   }) as unknown as App
   app.setValidatorCompiler(createValidator())
   addRecords(app, metrics, options.tracing)
-  const methodsAt = trackRoutes(app, part)
+  requireDeclarations(app)
+  const methodsAt = trackRoutes(app, audience)
   const { bodies = new BodyBudget(settings.bodiesBytes) } = options
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)
@@ -105,9 +108,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app)
-  const modelOfJob = (id: string) => engine.calibrations.job(id).subject.model?.toString()
-  await guardRoutes(app, { keys, settings, part, modelOfJob })
-  if (isServed(part, 'administration')) await addAudit(app, settings.auditFile)
+  await guardRoutes(app, { keys, settings, audience })
+  if (isServed(audience, 'administration')) await addAudit(app, settings.auditFile)
   await addDocuments(app, options.version)
   const readBody = createBodyReader(bodies, settings.bodyBytes)
   const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
@@ -196,18 +198,22 @@ async function addDocuments (app: App, version: string): Promise<void> {
   })
   // Browsers would ask for its scripts by https, which only a port with TLS speaks.
   const transformStaticCSP = (policy: string) => policy.replace(/ *upgrade-insecure-requests;?/, '')
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP })
-  app.get('/openapi.json', { schema: { hide: true }, logLevel: 'silent' }, async () => app.swagger())
+  await app.register(async (scope) => {
+    scope.decorate('accessOfPlugins', 'documents')
+    await scope.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, transformStaticCSP })
+  })
+  app.get('/openapi.json', {
+    config: { access: 'documents' }, schema: { hide: true }, logLevel: 'silent'
+  }, async () => app.swagger())
 }
 
 /** Which methods a path answers to, to tell a wrong method from a wrong path. */
-function trackRoutes (app: App, part: Part): (request: FastifyRequest) => string[] {
+function trackRoutes (app: App, audience: Audience): (request: FastifyRequest) => string[] {
   const routes: Array<{ pattern: RegExp, method: string }> = []
-  app.addHook('onRoute', ({ url, method }) => {
-    const pattern = new RegExp(`^${url.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(/:\w+/g, '[^/]+')}$`)
-    for (const one of [method].flat()) {
-      if (isServed(part, kindOf(one, url))) routes.push({ pattern, method: one })
-    }
+  app.addHook('onRoute', (route) => {
+    if (!isServed(audience, accessOf(route))) return
+    const pattern = new RegExp(`^${route.url.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&').replaceAll(/:\w+/g, '[^/]+')}$`)
+    for (const method of [route.method].flat()) routes.push({ pattern, method })
   })
   return ({ url }) => {
     const [path = ''] = url.split('?')

@@ -1,7 +1,7 @@
 /** Which domain a request asks for: header, else body parameter, else `model@domain` in the path. */
 import { parseDomainReference, type DomainReference } from '../serving/domain-reference.js'
 import { servingErrors } from '../serving/errors.js'
-import { recordOf } from './request-record.js'
+import { recordOf, type Subject } from './request-record.js'
 import type { Engine } from '../engine.js'
 import type { RowEstimates } from './limits/row-estimates.js'
 import type { FastifyRequest } from 'fastify'
@@ -17,6 +17,19 @@ export interface RequestedModel {
 /** The model of a path segment `model` or `model@domain`. */
 export function modelOf (path: string): string {
   return path.split('@')[0] ?? ''
+}
+
+/** What the parameters of a route's path say that a request is about. */
+export function subjectInPath (params: unknown): Subject {
+  const { model: path, domain, version } = params as { model?: string, domain?: string, version?: string }
+  if (path === undefined) return {}
+  const [inPath, pinned] = path.split('@')[1]?.split(':') ?? []
+  const named = { domain: domain ?? inPath, version: version ?? pinned }
+  return {
+    model: modelOf(path),
+    ...(named.domain === undefined ? {} : { domain: named.domain }),
+    ...(named.version === undefined ? {} : { version: named.version })
+  }
 }
 
 /**

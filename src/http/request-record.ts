@@ -8,15 +8,19 @@ import type { TracedStage, Tracing } from '../observability/tracing.js'
 import type { Run } from '../serving/answering/inference.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-export interface RequestRecord {
+/** What a request is about; what is not known, or not one, is left out. */
+export interface Subject {
+  model?: string
+  /** Several, where rows have domains of their own, separated by commas; so are their versions. */
+  domain?: string
+  version?: number | string
+}
+
+export interface RequestRecord extends Subject {
   /** By performance.now(). */
   readonly beganAt: number
   /** Of the caller, allowed or not; never the key itself. */
   keyId?: string
-  model?: string
-  /** Several, where rows have domains of their own, separated by commas; so are their versions. */
-  domain?: string
-  version?: string
   rows?: number
   /** Of the error that was answered. */
   code?: string
@@ -55,6 +59,11 @@ export function recordOf (request: FastifyRequest): RequestRecord {
   let record = records.get(request)
   if (record === undefined) records.set(request, record = { beganAt: performance.now(), ms: {}, stages: [] })
   return record
+}
+
+/** Adds to what is known of what a request is about: for the log, the audit log and the trace. */
+export function noteSubject (request: FastifyRequest, subject: Subject): void {
+  Object.assign(recordOf(request), subject)
 }
 
 /** To be called when the body is there. */

@@ -3,7 +3,7 @@ import { buildApp, type AppOptions } from './app.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { openTls, type TlsSettings } from './tls.js'
 import type { App } from './app-type.js'
-import type { Part } from './access/route-access.js'
+import type { Audience } from './access/route-access.js'
 import type { Settings } from '../config/schema.js'
 import type { Server as TlsServer } from 'node:tls'
 
@@ -16,7 +16,7 @@ export interface RunningServer {
   close (): Promise<void>
 }
 
-export type ServerOptions = Omit<AppOptions, 'settings' | 'part' | 'bodies' | 'tls'> & {
+export type ServerOptions = Omit<AppOptions, 'settings' | 'audience' | 'bodies' | 'tls'> & {
   settings: AppOptions['settings'] & TlsSettings & Pick<Settings, 'host' | 'port' | 'adminPort' | 'adminHost'>
 }
 
@@ -29,8 +29,8 @@ export async function startServer (options: ServerOptions): Promise<RunningServe
   const tls = await openTls(settings, logger)
   const bodies = new BodyBudget(settings.bodiesBytes)
   const apps: App[] = []
-  const listen = async (part: Part, host: string, port: number) => {
-    const app = await buildApp({ ...options, part, bodies, ...(tls === undefined ? {} : { tls: tls.files }) })
+  const listen = async (audience: Audience, host: string, port: number) => {
+    const app = await buildApp({ ...options, audience, bodies, ...(tls === undefined ? {} : { tls: tls.files }) })
     apps.push(app)
     tls?.watch((files) => (app.server as unknown as TlsServer).setSecureContext(files))
     return await app.listen({ host, port })

@@ -2,9 +2,132 @@ import assert from 'node:assert/strict'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { noReport } from '#src/serving/shadows.js'
+import { servingErrors } from '#src/serving/errors.js'
+import { bareApp, type BareApp } from '../support/bare-app.js'
+import { formOf } from '../support/form.js'
+import { registeredRoutes } from '../support/registered-routes.js'
 import { ADMIN, ADMIN_KEY, startService, type Service } from '../support/service.js'
+import type { Caller } from '#src/access/caller.js'
 
 const MODEL = '/admin/models/traffic-signs'
+
+const ADMINISTRATOR: Caller = { id: 'somebody', scopes: new Set(['read', 'admin']) }
+const TOLD = '/admin/models/m/domains/told'
+const JOB = { id: '00000000-0000-4000-8000-000000000000', state: 'queued', progress: 0, subject: { model: 'm', domain: 'told' }, createdAt: '' }
+
+/** An engine whose every change succeeds: version 5 is stored, and 3 is active afterwards. */
+function obligingEngine () {
+  const versions = [{ version: 3, digest: 'd', fingerprint: 'f', source: 'json', bytes: 1, createdAt: '' }]
+  const record = { domain: 'told', active: 3, revision: 9, previous: [], versions, shadow: { version: 2, percent: 1 } }
+  const stored = { record, version: { version: 5, digest: 'd' }, ignored: [], images: 8 }
+  const gives = (value?: unknown) => async () => value
+  return {
+    model: () => ({ entry: { manifest: { defaultDomain: 'day' } } }),
+    readyModel: () => ({}),
+    domain: () => record,
+    admin: {
+      register: gives(stored),
+      download: gives({ file: new Uint8Array(1), version: { digest: 'd' } }),
+      gate: gives(new Uint8Array(1)),
+      removeDomain: gives(),
+      shadow: () => noReport(2, 3),
+      ...Object.fromEntries(['activate', 'rollBack', 'mark', 'setGate', 'removeGate', 'deactivate', 'removeVersion'].map((verb) => [verb, gives(record)]))
+    },
+    calibrations: { requireRoom: () => {}, start: gives(JOB), contribute: gives(stored), jobs: () => [JOB], job: () => JOB, cancel: gives(JOB) }
+  }
+}
+
+describe('every admin route', () => {
+  const about = { model: 'm', domain: 'told' }
+  const file = { payload: Buffer.from('x'), headers: { 'content-type': 'application/octet-stream' } }
+  const tensor = (name: string) => [{ name, datatype: 'FP32', shape: [1], data: [1] }]
+  const goldens = Buffer.from(JSON.stringify({ inputs: tensor('x'), expected: tensor('y') }))
+  const calls: Record<string, [url: string, subject: object, body?: { payload: object, headers?: Record<string, string> }]> = {
+    'PUT /admin/models/:model/domains/:domain': [TOLD, { ...about, version: 5 }, file],
+    'GET /admin/models/:model/domains/:domain/versions': [`${TOLD}/versions`, about],
+    'GET /admin/models/:model/domains/:domain/versions/:version': [`${TOLD}/versions/4`, { ...about, version: 4 }],
+    'DELETE /admin/models/:model/domains/:domain/versions/:version': [`${TOLD}/versions/4`, { ...about, version: 4 }],
+    'POST /admin/models/:model/domains/:domain/activate': [`${TOLD}/activate`, { ...about, version: 2 }, { payload: { version: 2 } }],
+    'POST /admin/models/:model/domains/:domain/rollback': [`${TOLD}/rollback`, { ...about, version: 3 }],
+    'DELETE /admin/models/:model/domains/:domain': [TOLD, about],
+    'PUT /admin/models/:model/domains/:domain/labels/:label': [`${TOLD}/labels/good`, { ...about, version: 2 }, { payload: { version: 2 } }],
+    'DELETE /admin/models/:model/domains/:domain/labels/:label': [`${TOLD}/labels/good`, about],
+    'PUT /admin/models/:model/domains/:domain/canary': [`${TOLD}/canary`, { ...about, version: 2 }, { payload: { version: 2, percent: 5 } }],
+    'DELETE /admin/models/:model/domains/:domain/canary': [`${TOLD}/canary`, about],
+    'PUT /admin/models/:model/domains/:domain/shadow': [`${TOLD}/shadow`, { ...about, version: 2 }, { payload: { version: 2, percent: 5 } }],
+    'DELETE /admin/models/:model/domains/:domain/shadow': [`${TOLD}/shadow`, about],
+    'GET /admin/models/:model/domains/:domain/shadow': [`${TOLD}/shadow`, about],
+    'PUT /admin/models/:model/domains/:domain/gate': [`${TOLD}/gate`, about, { payload: goldens, headers: { 'content-type': 'application/json' } }],
+    'GET /admin/models/:model/domains/:domain/gate': [`${TOLD}/gate`, about],
+    'DELETE /admin/models/:model/domains/:domain/gate': [`${TOLD}/gate`, about],
+    'POST /admin/models/:model/domains/:domain/calibrations': [`${TOLD}/calibrations`, about, formOf({}, [{ field: 'images', name: 'a.png', bytes: Buffer.from('x') }])],
+    'POST /admin/models/:model/domains/:domain/contributions': [`${TOLD}/contributions`, { ...about, version: 5 }, file],
+    'GET /admin/jobs': ['/admin/jobs', {}],
+    'GET /admin/jobs/:id': [`/admin/jobs/${JOB.id}`, about],
+    'DELETE /admin/jobs/:id': [`/admin/jobs/${JOB.id}`, about],
+    'POST /v2/repository/models/:model/load': ['/v2/repository/models/m@told/load', { ...about, version: '3' }],
+    'POST /v2/repository/models/:model/unload': ['/v2/repository/models/m@told/unload', about]
+  }
+  const engine = obligingEngine()
+  let bare: BareApp
+  const lastLine = async () => JSON.parse((await readFile(bare.auditFile, 'utf8')).trim().split('\n').at(-1)!) as Record<string, unknown>
+  const call = async (route: string) => {
+    const [url, , body] = calls[route]!
+    return await bare.app.inject({ method: route.split(' ')[0] as 'GET', url, headers: { authorization: 'Bearer x', ...body?.headers }, ...(body === undefined ? {} : { payload: body.payload }) })
+  }
+  before(async () => { bare = await bareApp({}, { engine, caller: ADMINISTRATOR }) })
+  after(() => bare.close())
+
+  it('is known here', () => {
+    const routes = registeredRoutes(bare.app).filter((route) => / \/admin\/| \/v2\/repository\/models\//.test(route))
+    assert.deepEqual(Object.keys(calls).toSorted(), routes.toSorted())
+  })
+
+  for (const [route, [url, subject]] of Object.entries(calls)) {
+    it(`${route} names what it was about`, async () => {
+      const { statusCode, payload } = await call(route)
+      assert.ok(statusCode >= 200 && statusCode < 300, `${statusCode} ${payload}`)
+      const { time: _time, requestId: _id, ...line } = await lastLine()
+      assert.deepEqual(line, { keyId: 'somebody', method: route.split(' ')[0], path: url, ...subject, status: statusCode, outcome: 'ok' })
+    })
+  }
+
+  it('names a version that is stored, but that its gate keeps from being activated', async () => {
+    for (const [route, room, verb] of [
+      ['PUT /admin/models/:model/domains/:domain', engine.admin, 'register'],
+      ['POST /admin/models/:model/domains/:domain/contributions', engine.calibrations, 'contribute']
+    ] as const) {
+      const before = (room as Record<string, unknown>)[verb]
+      Object.assign(room, { [verb]: async () => { throw servingErrors.GATE_FAILED('it is off', { version: 6 }) } })
+      await call(route)
+      Object.assign(room, { [verb]: before })
+      const { model, domain, version, status, outcome } = await lastLine()
+      assert.deepEqual({ model, domain, version, status, outcome }, { ...about, version: 6, status: 409, outcome: 'GATE_FAILED' })
+    }
+  })
+
+  it('is told by its path and the error\'s code when no handler saw it, or one failed', async () => {
+    const refused = await bare.app.inject({ method: 'POST', url: `${TOLD}/activate`, headers: { authorization: 'Bearer x' }, payload: { version: 'x' } })
+    const told = async () => {
+      const { model, domain, version, status, outcome } = await lastLine()
+      return { model, domain, version, status, outcome }
+    }
+    assert.equal(refused.statusCode, 400)
+    assert.deepEqual(await told(), { ...about, version: undefined, status: 400, outcome: 'REQUEST_INVALID' })
+    Object.assign(engine.admin, { activate: async () => { throw new Error('unforeseen') } })
+    await call('POST /admin/models/:model/domains/:domain/activate')
+    assert.deepEqual(await told(), { ...about, version: 2, status: 500, outcome: 'INTERNAL' })
+    const onlyReads = await bareApp({}, { engine, caller: { id: 'reader', scopes: new Set(['read']) } })
+    try {
+      await onlyReads.app.inject({ method: 'POST', url: '/v2/repository/models/m@told:7/load', headers: { authorization: 'Bearer x' }, payload: {} })
+      const { keyId, model, domain, version, outcome } = JSON.parse(await readFile(onlyReads.auditFile, 'utf8')) as Record<string, unknown>
+      assert.deepEqual({ keyId, model, domain, version, outcome }, { keyId: 'reader', ...about, version: '7', outcome: 'SCOPE_MISSING' })
+    } finally {
+      await onlyReads.close()
+    }
+  })
+})
 
 describe('audit log', () => {
   let service: Service

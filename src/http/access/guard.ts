@@ -5,10 +5,10 @@
 import rateLimit, { normalizeIP } from '@fastify/rate-limit'
 import { requireCurrent, requireModel, requireScope, type Caller } from '../../access/caller.js'
 import { httpErrors } from '../errors.js'
-import { modelOf } from '../request-domain.js'
-import { recordOf } from '../request-record.js'
+import { modelOf, subjectInPath } from '../request-domain.js'
+import { noteSubject, recordOf } from '../request-record.js'
 import { errorsOf } from '../schemas.js'
-import { isServed, kindOf, scopesOf, type AccessSettings, type Part } from './route-access.js'
+import { accessOf, isServed, scopesOf, type AccessSettings, type Audience } from './route-access.js'
 import type { App } from '../app-type.js'
 import type { KeyRing } from '../../access/key-ring.js'
 import type { Settings } from '../../config/schema.js'
@@ -26,26 +26,21 @@ const MINUTE_MS = 60_000
 /** Callers whose requests are counted at once; beyond, the longest unseen starts afresh. */
 const COUNTED_MAX = 50_000
 
-/** Patterns without a model that keys for some models may use all the same: what they tell has no other key. */
-const CONCERNING_NOBODY = ['/v1/progress/:key']
-
 export interface GuardOptions {
   keys: KeyRing
   settings: AccessSettings & Pick<Settings, 'requestsPerMinute'>
-  part: Part
-  /** The model that a job is about, if any; throws for an unknown job. */
-  modelOfJob (id: string): string | undefined
+  audience: Audience
 }
 
 /** Adds the hooks; routes that are registered afterwards are guarded. */
 export async function guardRoutes (app: App, options: GuardOptions): Promise<void> {
-  const { keys, settings, part } = options
+  const { keys, settings, audience } = options
   app.decorateRequest('caller', undefined)
   app.addHook('onRoute', (route) => {
     const [method = ''] = [route.method].flat()
-    const kind = kindOf(method, route.url)
-    const isKeyed = scopesOf(kind, method, settings).length > 0
-    if (!isServed(part, kind)) route.schema = { ...route.schema, hide: true }
+    const access = accessOf(route)
+    const isKeyed = scopesOf(access, method, settings).length > 0
+    if (!isServed(audience, access)) route.schema = { ...route.schema, hide: true }
     else if (isKeyed) {
       const response = { ...errorsOf(401, 403), ...route.schema?.response as object | undefined }
       route.schema = { ...route.schema, security: [{ key: [] }], response }
@@ -73,7 +68,7 @@ async function limitRate (app: App, requestsPerMinute: number): Promise<void> {
     timeWindow: MINUTE_MS,
     cache: COUNTED_MAX,
     keyGenerator: ({ caller, ip }) => caller === undefined ? `address ${normalizeIP(ip ?? '')}` : `key ${caller.id}`,
-    allowList: ({ method, routeOptions: { url } }) => url !== undefined && kindOf(method, url) === 'health',
+    allowList: ({ routeOptions }) => routeOptions.url !== undefined && accessOf(routeOptions) === 'health',
     errorResponseBuilder: ({ caller }, { max }) => httpErrors.RATE_LIMITED('too many requests', {
       expected: `at most ${max} a minute of one ${caller === undefined ? 'address' : 'key'}`
     })
@@ -83,11 +78,12 @@ async function limitRate (app: App, requestsPerMinute: number): Promise<void> {
 
 /** Throws ROUTE_NOT_FOUND, AUTHENTICATION_REQUIRED, KEY_UNKNOWN, KEY_EXPIRED, SCOPE_MISSING and MODEL_DENIED. */
 function authorise (request: FastifyRequest, options: GuardOptions): void {
-  const { method, caller, routeOptions: { url: pattern } } = request
-  if (pattern === undefined) return
-  const kind = kindOf(method, pattern)
-  if (!isServed(options.part, kind)) throw routeNotFound(request)
-  const wanted = scopesOf(kind, method, options.settings)
+  const { method, caller, routeOptions } = request
+  if (routeOptions.url === undefined) return
+  const access = accessOf(routeOptions)
+  if (!isServed(options.audience, access)) throw routeNotFound(request)
+  if (access === 'administration') noteSubject(request, subjectInPath(request.params))
+  const wanted = scopesOf(access, method, options.settings)
   if (wanted.length === 0) return
   if (caller === undefined) {
     const expected = 'Authorization: Bearer <key>'
@@ -96,17 +92,15 @@ function authorise (request: FastifyRequest, options: GuardOptions): void {
   }
   requireCurrent(caller, Date.now())
   requireScope(caller, wanted)
-  if (caller.models === undefined || CONCERNING_NOBODY.includes(pattern)) return
-  requireModel(caller, modelOfRequest(request, pattern, options))
+  const { concerns = modelInPath } = routeOptions.config
+  if (caller.models === undefined || concerns === 'nobody') return
+  requireModel(caller, concerns(request))
 }
 
 /** Undefined for requests that are about no model in particular. */
-function modelOfRequest (
-  { params }: FastifyRequest, pattern: string, { modelOfJob }: GuardOptions
-): string | undefined {
-  const { model, id } = params as { model?: string, id?: string }
-  if (model !== undefined) return modelOf(model)
-  return pattern === '/admin/jobs/:id' && id !== undefined ? modelOfJob(id) : undefined
+function modelInPath ({ params }: FastifyRequest): string | undefined {
+  const { model } = params as { model?: string }
+  return model === undefined ? undefined : modelOf(model)
 }
 
 export function routeNotFound ({ url }: FastifyRequest): Error {

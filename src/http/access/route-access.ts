@@ -1,54 +1,67 @@
 /**
- * What a route asks of its caller, by method and pattern, in one place and denied by default: whatever stands below
- * /admin/ needs a key, and whatever is not named here counts as inference.
+ * What a route asks of its caller. Each route says so where it is defined, by `config.access`; the application does not
+ * start with a route that does not.
  */
+import assert from 'node:assert/strict'
 import type { Scope } from '../../access/caller.js'
 import type { Settings } from '../../config/schema.js'
+import type { App } from '../app-type.js'
+import type { FastifyInstance } from 'fastify'
 
-/** Which routes an application answers: all, or one part when the admin API has a port of its own. */
-export type Part = 'all' | 'public' | 'admin'
+export type RouteAccess = 'health' | 'documents' | 'metrics' | 'administration' | 'listing' | 'inference'
 
-export type RouteKind = 'health' | 'documents' | 'metrics' | 'administration' | 'listing' | 'inference'
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: RouteAccess
+    /**
+     * The model that a request is about, for keys that may use some models only; throws when what it is about is not
+     * there. Without it, the model in the path, and where there is none, all models. `nobody` opens the route to every
+     * such key: what it tells has no other key.
+     */
+    concerns?: 'nobody' | ((request: FastifyRequest) => string | undefined)
+  }
+  interface FastifyInstance {
+    /** Access of the routes that plugins register here, which cannot say it themselves. */
+    accessOfPlugins?: RouteAccess
+  }
+}
+
+/** Whom an application answers: everybody, or one of two audiences when the admin API has an address of its own. */
+export type Audience = 'all' | 'public' | 'admin'
 
 export type AccessSettings = Pick<Settings, 'inferenceKeyed' | 'metricsKeyed'>
 
 const READING = ['GET', 'HEAD']
 
-const KIND_OF: Readonly<Record<string, RouteKind>> = {
-  '/livez': 'health',
-  '/readyz': 'health',
-  '/v2/health/live': 'health',
-  '/v2/health/ready': 'health',
-  '/metrics': 'metrics',
-  '/openapi.json': 'documents',
-  '/v2': 'documents',
-  '/v2/': 'documents',
-  '/v2/repository/index': 'listing'
-}
-
-const KINDS_OF_PART: Readonly<Record<Part, readonly RouteKind[]>> = {
+const SERVED_TO: Readonly<Record<Audience, readonly RouteAccess[]>> = {
   all: ['health', 'documents', 'metrics', 'administration', 'listing', 'inference'],
   public: ['health', 'documents', 'listing', 'inference'],
   admin: ['health', 'documents', 'metrics', 'administration']
 }
 
-/** `pattern` is a route's, as `/v1/models/:model`. */
-export function kindOf (method: string, pattern: string): RouteKind {
-  const known = KIND_OF[pattern]
-  if (known !== undefined) return known
-  if (/^\/admin(\/|$)/.test(pattern) || pattern.startsWith('/v2/repository/')) return 'administration'
-  if (/^\/docs(\/|$)/.test(pattern)) return 'documents'
-  if (READING.includes(method) && /^\/v[12]\/models(\/|$)/.test(pattern)) return 'listing'
-  return 'inference'
+/** Refuses routes without access, by an assertion; to be called before any other hook on routes is added. */
+export function requireDeclarations (app: App): void {
+  app.addHook('onRoute', function (this: FastifyInstance, route) {
+    const access = route.config?.access ?? this.accessOfPlugins
+    assert.ok(access !== undefined, `the route ${String(route.method)} ${route.url} does not declare its access`)
+    route.config = { ...route.config, access }
+  })
 }
 
-export function isServed (part: Part, kind: RouteKind): boolean {
-  return KINDS_OF_PART[part].includes(kind)
+/** The access of a route that was registered, or of the route that a request has found. */
+export function accessOf (route: { config?: { access?: RouteAccess } }): RouteAccess {
+  const { access } = route.config ?? {}
+  assert.ok(access !== undefined)
+  return access
+}
+
+export function isServed (audience: Audience, access: RouteAccess): boolean {
+  return SERVED_TO[audience].includes(access)
 }
 
 /** Scopes of which any is enough; none for what is open to everybody. */
-export function scopesOf (kind: RouteKind, method: string, settings: AccessSettings): readonly Scope[] {
-  switch (kind) {
+export function scopesOf (access: RouteAccess, method: string, settings: AccessSettings): readonly Scope[] {
+  switch (access) {
     case 'health':
     case 'documents':
       return []

@@ -2,8 +2,10 @@
 import { Type } from 'typebox'
 import { parsePreprocessingText } from '../../bank/formats/format.js'
 import { BANK_FORMATS, BANK_MEDIA_TYPES, formatOfBody } from '../../bank/formats/table.js'
+import { BankswitchError } from '../../base/errors.js'
 import { parseStrictJson } from '../../base/strict-json.js'
 import { httpErrors } from '../errors.js'
+import { noteSubject, type Subject } from '../request-record.js'
 import {
   ActivateBody, BinaryBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery, VersionParameter,
   VersionSchema
@@ -37,6 +39,7 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
   app.removeAllContentTypeParsers()
   app.addContentTypeParser([...BANK_MEDIA_TYPES], readBody)
   app.put('/admin/models/:model/domains/:domain', {
+    config: { access: 'administration' },
     schema: {
       tags: ['admin'],
       summary: 'Register a new version of a domain, or a new domain',
@@ -55,10 +58,10 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a bank', received: 'nothing' })
     }
     const format = formatOfBody(request.headers['content-type'], request.body)
-    const { record, version, ignored } = await engine.admin.register(
+    const { record, version, ignored } = await named(request, { model, domain }, engine.admin.register(
       model, domain, format, request.body,
       { isActivated: request.query.activate, expected: expectedRevision(request), ...preprocessingOf(request.query) }
-    )
+    ))
     reply.code(201).header('etag', etagOf(record))
     reply.header('location', `/admin/models/${model}/domains/${domain}/versions/${version.version}`)
     return {
@@ -74,19 +77,23 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
 
 function registerVersionRoutes (app: App, engine: Engine): void {
   app.get('/admin/models/:model/domains/:domain/versions', {
+    config: { access: 'administration' },
     schema: {
       tags: ['admin'],
       summary: 'All versions of a domain',
       params: DomainParams,
       response: { 200: Type.Object({ versions: Type.Array(VersionSchema) }), ...errorsOf(400, 401, 404) }
     }
-  }, async ({ params: { model, domain } }, reply) => {
+  }, async (request, reply) => {
+    const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     const record = engine.domain(model, domain)
     reply.header('etag', etagOf(record))
     return { versions: describe(engine, model, record).versions }
   })
 
   app.get('/admin/models/:model/domains/:domain/versions/:version', {
+    config: { access: 'administration' },
     schema: {
       tags: ['admin'],
       summary: 'Download a version as safetensors',
@@ -94,7 +101,9 @@ function registerVersionRoutes (app: App, engine: Engine): void {
       params: VersionParams,
       response: { 200: BinaryBody, ...errorsOf(400, 401, 404, 500, 503) }
     }
-  }, async ({ params: { model, domain, version } }, reply) => {
+  }, async (request, reply) => {
+    const { model, domain, version } = request.params
+    noteSubject(request, { model, domain, version })
     const { file, version: record } = await engine.admin.download(model, domain, version)
     reply.header('content-type', 'application/octet-stream')
     reply.header('content-disposition', `attachment; filename="${model}-${domain}-${version}.safetensors"`)
@@ -103,6 +112,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
   })
 
   app.delete('/admin/models/:model/domains/:domain/versions/:version', {
+    config: { access: 'administration' },
     schema: {
       tags: ['admin'],
       summary: 'Remove a version that is not active',
@@ -112,6 +122,7 @@ function registerVersionRoutes (app: App, engine: Engine): void {
     }
   }, async (request, reply) => {
     const { model, domain, version } = request.params
+    noteSubject(request, { model, domain, version })
     const record = await engine.admin.removeVersion(model, domain, version, expectedRevision(request))
     return changed(engine, reply, model, record)
   })
@@ -134,21 +145,28 @@ function registerPointerRoutes (app: App, engine: Engine): void {
   const common = { tags: ['admin'], headers: PreconditionHeaders, params: DomainParams }
 
   app.post('/admin/models/:model/domains/:domain/activate', {
+    config: { access: 'administration' },
     schema: { ...common, summary: 'Make a version the active one', body: ActivateBody, response }
   }, async (request, reply) => {
     const { model, domain } = request.params
     const { version } = request.body
+    noteSubject(request, { model, domain, version })
     return changed(engine, reply, model, await engine.admin.activate(model, domain, version, expectedRevision(request)))
   })
 
   app.post('/admin/models/:model/domains/:domain/rollback', {
+    config: { access: 'administration' },
     schema: { ...common, summary: 'Return to the version that was active before', response }
   }, async (request, reply) => {
     const { model, domain } = request.params
-    return changed(engine, reply, model, await engine.admin.rollBack(model, domain, expectedRevision(request)))
+    noteSubject(request, { model, domain })
+    const record = await engine.admin.rollBack(model, domain, expectedRevision(request))
+    if (record.active !== null) noteSubject(request, { version: record.active })
+    return changed(engine, reply, model, record)
   })
 
   app.delete('/admin/models/:model/domains/:domain', {
+    config: { access: 'administration' },
     schema: {
       ...common,
       summary: 'Remove a domain with all its versions',
@@ -156,6 +174,7 @@ function registerPointerRoutes (app: App, engine: Engine): void {
     }
   }, async (request, reply) => {
     const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     await engine.admin.removeDomain(model, domain, expectedRevision(request))
     return reply.code(204).send(null)
   })
@@ -169,6 +188,25 @@ function describe (engine: Engine, model: string, record: DomainRecord) {
 export function changed (engine: Engine, reply: FastifyReply, model: string, record: DomainRecord) {
   reply.header('etag', etagOf(record))
   return describe(engine, model, record)
+}
+
+/**
+ * What `registering` gives, having named the version that it has stored. One that its gate keeps from being activated
+ * is named by the error alone.
+ */
+export async function named<Stored extends { version: { version: number } }> (
+  request: FastifyRequest, subject: Subject, registering: Promise<Stored>
+): Promise<Stored> {
+  noteSubject(request, subject)
+  try {
+    const stored = await registering
+    noteSubject(request, { version: stored.version.version })
+    return stored
+  } catch (error) {
+    const isStored = error instanceof BankswitchError && error.code === 'GATE_FAILED'
+    if (isStored) noteSubject(request, { version: error.details.version as number })
+    throw error
+  }
 }
 
 function preprocessingOf ({ preprocessing }: { preprocessing?: string }): { preprocessing?: unknown } {

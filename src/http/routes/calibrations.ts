@@ -5,7 +5,9 @@ import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
 import { httpErrors } from '../errors.js'
 import { readFormFile, readingForm } from '../limits/form-file.js'
+import { noteSubject, type Subject } from '../request-record.js'
 import { BinaryBody, errorsOf, NameParameter, rawBody, RegisteredSchema } from '../schemas.js'
+import { named } from './admin.js'
 import type { App } from '../app-type.js'
 import type { BodyShare } from '../limits/body-budget.js'
 import type { BodyLimits, BodyReader } from '../limits/request-body.js'
@@ -61,6 +63,7 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
     }
   })
   app.post('/admin/models/:model/domains/:domain/calibrations', {
+    config: { access: 'administration' },
     onRequest: async ({ params: { model } }) => engine.calibrations.requireRoom(model),
     schema: {
       tags: ['calibration'],
@@ -78,6 +81,7 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
     }
   }, async (request, reply) => {
     const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     const { uploads, fields } = await readingForm(() => {
       return readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
     })
@@ -129,6 +133,7 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/octet-stream', readBody)
   app.post('/admin/models/:model/domains/:domain/contributions', {
+    config: { access: 'administration' },
     schema: {
       tags: ['calibration'],
       summary: 'Merge the sums of a calibrated bank into a domain, or take them out again',
@@ -152,9 +157,9 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
     if (!(request.body instanceof Uint8Array) || request.body.length === 0) {
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a calibrated bank', received: 'nothing' })
     }
-    const { record, version, images } = await engine.calibrations.contribute(
+    const { record, version, images } = await named(request, { model, domain }, engine.calibrations.contribute(
       model, domain, operation, request.body, minimumImages, { isActivated: activate }
-    )
+    ))
     reply.code(201)
     const { version: number, digest } = version
     return { model, domain, version: number, digest, active: record.active === number, images }
@@ -163,7 +168,11 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
 
 function registerJobs (app: App, engine: Engine): void {
   const common = { tags: ['calibration'] }
+  const concerns = ({ params }: FastifyRequest) => {
+    return subjectOf(engine.calibrations.job((params as { id: string }).id)).model
+  }
   app.get('/admin/jobs', {
+    config: { access: 'administration' },
     schema: {
       ...common,
       summary: 'All jobs, newest first',
@@ -172,20 +181,38 @@ function registerJobs (app: App, engine: Engine): void {
   }, async () => ({ jobs: engine.calibrations.jobs().map(({ result: _result, ...job }) => job) }))
 
   app.get('/admin/jobs/:id', {
+    config: { access: 'administration', concerns },
     schema: {
       ...common,
       summary: 'How a job stands',
       params: JobParams,
       response: { 200: JobSchema, ...errorsOf(400, 401, 404) }
     }
-  }, async ({ params: { id } }) => engine.calibrations.job(id))
+  }, async (request) => {
+    const job = engine.calibrations.job(request.params.id)
+    noteSubject(request, subjectOf(job))
+    return job
+  })
 
   app.delete('/admin/jobs/:id', {
+    config: { access: 'administration', concerns },
     schema: {
       ...common,
       summary: 'Cancel a job; one that has ended stays what it is',
       params: JobParams,
       response: { 200: JobSchema, ...errorsOf(400, 401, 404, 413, 415) }
     }
-  }, async ({ params: { id } }) => await engine.calibrations.cancel(id))
+  }, async (request) => {
+    const { id } = request.params
+    noteSubject(request, subjectOf(engine.calibrations.job(id)))
+    return await engine.calibrations.cancel(id)
+  })
+}
+
+/** What a job is about, as far as it says. */
+function subjectOf ({ subject: { model, domain } }: JobRecord): Subject {
+  return {
+    ...(typeof model === 'string' ? { model } : {}),
+    ...(typeof domain === 'string' ? { domain } : {})
+  }
 }

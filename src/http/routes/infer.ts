@@ -50,12 +50,14 @@ export function registerInferRoutes (app: App, engine: Engine, compressBytes: nu
     response: { 200: InferAnswer, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 501, 503, 504) }
   }
   app.post(URL_INFER, {
+    config: { access: 'inference' },
     onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
     schema: { ...schema, params: Type.Object({ model: ModelParameter }) }
   }, async (request, reply) => {
     return await answer(parts, request, reply, request.params.model)
   })
   app.post(URL_INFER_VERSION, {
+    config: { access: 'inference' },
     onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
     schema: { ...schema, params: Type.Object({ model: ModelParameter, version: VersionText }) }
   }, async (request, reply) => {

@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { isLabel } from '../../base/names.js'
 import { parseGoldens } from '../../serving/changing/goldens.js'
 import { httpErrors } from '../errors.js'
+import { noteSubject } from '../request-record.js'
 import { GoldensSchema, parseGoldensJson } from '../open-inference/parse-goldens.js'
 import {
   ActivateBody, BinaryBody, CandidateSchema, DomainSchema, errorsOf, GateQuery, LabelParameter, NameParameter, rawBody,
@@ -33,6 +34,7 @@ export async function registerLifecycleRoutes (app: App, engine: Engine, readBod
 function registerLabels (app: App, engine: Engine): void {
   takeSmallJson(app)
   app.put(`${DOMAIN}/labels/:label`, {
+    config: { access: 'administration' },
     schema: { ...change, summary: 'Let a label point to a version', params: LabelParams, body: ActivateBody }
   }, async (request, reply) => {
     const { model, domain, label } = request.params
@@ -42,14 +44,17 @@ function registerLabels (app: App, engine: Engine): void {
       })
     }
     const { version } = request.body
+    noteSubject(request, { model, domain, version })
     const mark = { kind: 'label' as const, label, version }
     return changed(engine, reply, model, await engine.admin.mark(model, domain, mark, expectedRevision(request)))
   })
 
   app.delete(`${DOMAIN}/labels/:label`, {
+    config: { access: 'administration' },
     schema: { ...change, summary: 'Take a label away', params: LabelParams }
   }, async (request, reply) => {
     const { model, domain, label } = request.params
+    noteSubject(request, { model, domain })
     const mark = { kind: 'label' as const, label }
     return changed(engine, reply, model, await engine.admin.mark(model, domain, mark, expectedRevision(request)))
   })
@@ -62,17 +67,21 @@ function registerCandidates (app: App, engine: Engine): void {
     ['shadow', 'a version run a share of the requests once more, unseen']
   ] as const) {
     app.put(`${DOMAIN}/${kind}`, {
+      config: { access: 'administration' },
       schema: { ...change, summary: `Let ${what}`, params: DomainParams, body: CandidateSchema }
     }, async (request, reply) => {
       const { model, domain } = request.params
+      noteSubject(request, { model, domain, version: request.body.version })
       const mark = { kind, candidate: request.body }
       return changed(engine, reply, model, await engine.admin.mark(model, domain, mark, expectedRevision(request)))
     })
 
     app.delete(`${DOMAIN}/${kind}`, {
+      config: { access: 'administration' },
       schema: { ...change, summary: `End the ${kind}`, params: DomainParams }
     }, async (request, reply) => {
       const { model, domain } = request.params
+      noteSubject(request, { model, domain })
       return changed(engine, reply, model, await engine.admin.mark(model, domain, { kind }, expectedRevision(request)))
     })
   }
@@ -80,13 +89,16 @@ function registerCandidates (app: App, engine: Engine): void {
 
 function registerShadowReport (app: App, engine: Engine): void {
   app.get(`${DOMAIN}/shadow`, {
+    config: { access: 'administration' },
     schema: {
       ...common,
       summary: 'How the shadow compares with the active version',
       params: DomainParams,
       response: { 200: ShadowSchema, ...errorsOf(400, 401, 404, 409) }
     }
-  }, async ({ params: { model, domain } }) => {
+  }, async (request) => {
+    const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     const report = engine.admin.shadow(model, domain)
     return { ...report, percent: engine.domain(model, domain).shadow!.percent }
   })
@@ -96,6 +108,7 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader): vo
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(['application/json', 'application/octet-stream'], readBody)
   app.put(`${DOMAIN}/gate`, {
+    config: { access: 'administration' },
     schema: {
       ...change,
       summary: 'Set what versions of the domain must give for golden inputs before requests get them',
@@ -109,6 +122,7 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader): vo
     }
   }, async (request, reply) => {
     const { params: { model, domain }, query: rules } = request
+    noteSubject(request, { model, domain })
     const body: unknown = request.body
     if (!(body instanceof Uint8Array) || body.length === 0) {
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'golden inputs', received: 'nothing' })
@@ -122,6 +136,7 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader): vo
 
 function registerGate (app: App, engine: Engine): void {
   app.get(`${DOMAIN}/gate`, {
+    config: { access: 'administration' },
     schema: {
       ...common,
       summary: 'Download the gate as safetensors',
@@ -129,7 +144,9 @@ function registerGate (app: App, engine: Engine): void {
       params: DomainParams,
       response: { 200: BinaryBody, ...errorsOf(400, 401, 404, 500, 503) }
     }
-  }, async ({ params: { model, domain } }, reply) => {
+  }, async (request, reply) => {
+    const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     const file = await engine.admin.gate(model, domain)
     reply.header('content-type', 'application/octet-stream')
     reply.header('content-disposition', `attachment; filename="${model}-${domain}-gate.safetensors"`)
@@ -137,9 +154,11 @@ function registerGate (app: App, engine: Engine): void {
   })
 
   app.delete(`${DOMAIN}/gate`, {
+    config: { access: 'administration' },
     schema: { ...change, summary: 'Remove the gate', params: DomainParams }
   }, async (request, reply) => {
     const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     return changed(engine, reply, model, await engine.admin.removeGate(model, domain, expectedRevision(request)))
   })
 }

@@ -12,12 +12,14 @@ const ModelParams = Type.Object({ model: Type.String({ pattern: NAME_PATTERN }) 
 
 export function registerModelRoutes (app: App, engine: Engine): void {
   app.get('/v1/models', {
+    config: { access: 'listing' },
     schema: {
       tags: ['models'], summary: 'All models', response: { 200: Type.Object({ models: Type.Array(ModelSchema) }) }
     }
   }, async () => ({ models: engine.models().map((model) => describeModel(engine, model)) }))
 
   app.get('/v1/models/:model', {
+    config: { access: 'listing' },
     schema: {
       tags: ['models'],
       summary: 'One model',
@@ -27,6 +29,7 @@ export function registerModelRoutes (app: App, engine: Engine): void {
   }, async ({ params: { model } }) => describeModel(engine, engine.model(model)))
 
   app.get('/v1/models/:model/domains', {
+    config: { access: 'listing' },
     schema: {
       tags: ['domains'],
       summary: 'All domains of a model',
@@ -39,6 +42,7 @@ export function registerModelRoutes (app: App, engine: Engine): void {
   })
 
   app.get('/v1/models/:model/domains/:domain', {
+    config: { access: 'listing' },
     schema: {
       tags: ['domains'],
       summary: 'One domain with its versions',

@@ -31,15 +31,19 @@ export function registerOpenInferenceRoutes (app: App, engine: Engine, version: 
 
 function registerServerRoutes (app: App, engine: Engine, version: string): void {
   const metadata = async () => ({ name: 'bankswitch', version, extensions: EXTENSIONS })
-  app.get('/v2', { schema: { tags, summary: 'The server', response: { 200: ServerMetadataSchema } } }, metadata)
-  app.get('/v2/', { schema: { hide: true, response: { 200: ServerMetadataSchema } } }, metadata)
+  const response = { 200: ServerMetadataSchema }
+  const config = { access: 'documents' } as const
+  app.get('/v2', { config, schema: { tags, summary: 'The server', response } }, metadata)
+  app.get('/v2/', { config, schema: { hide: true, response } }, metadata)
 
   app.get('/v2/health/live', {
+    config: { access: 'health' },
     schema: { tags, summary: 'Is the process alive', response: { 200: Type.Object({ live: Type.Boolean() }) } },
     logLevel: 'silent'
   }, async () => ({ live: true }))
 
   app.get('/v2/health/ready', {
+    config: { access: 'health' },
     schema: {
       tags,
       summary: 'Is every model ready',
@@ -52,6 +56,7 @@ function registerServerRoutes (app: App, engine: Engine, version: string): void 
   })
 
   app.get('/v2/models', {
+    config: { access: 'listing' },
     schema: {
       tags, summary: 'Names of all models', response: { 200: Type.Object({ models: Type.Array(Type.String()) }) }
     }
@@ -80,8 +85,12 @@ function registerModelRoutes (app: App, engine: Engine): void {
   ] as const
   for (const [path, summary, schema, handler] of routes) {
     const response = { 200: schema, ...refusals }
-    app.get(`/v2/models/:model${path}`, { schema: { tags, summary, params: Params, response } }, handler)
+    app.get(`/v2/models/:model${path}`, {
+      config: { access: 'listing' },
+      schema: { tags, summary, params: Params, response }
+    }, handler)
     app.get(`/v2/models/:model/versions/:version${path}`, {
+      config: { access: 'listing' },
       schema: { tags, summary: `${summary}, of one version`, params: VersionParams, response }
     }, handler)
   }
@@ -90,6 +99,7 @@ function registerModelRoutes (app: App, engine: Engine): void {
 function registerStatisticsRoutes (app: App, engine: Engine): void {
   const response = { 200: StatisticsSchema, ...errorsOf(400, 404, 409) }
   app.get('/v2/models/stats', {
+    config: { access: 'listing' },
     schema: { tags, summary: 'Statistics of all models and domains', response }
   }, async () => ({
     model_stats: engine.models().flatMap(({ entry: { manifest: { name } } }) => [
@@ -99,6 +109,7 @@ function registerStatisticsRoutes (app: App, engine: Engine): void {
   }))
 
   app.get('/v2/models/:model/stats', {
+    config: { access: 'listing' },
     schema: { tags, summary: 'Statistics of a model, or of each version of model@domain', params: Params, response }
   }, async ({ params }) => {
     const model = modelOf(params.model)
@@ -111,6 +122,7 @@ function registerStatisticsRoutes (app: App, engine: Engine): void {
   })
 
   app.get('/v2/models/:model/versions/:version/stats', {
+    config: { access: 'listing' },
     schema: { tags, summary: 'Statistics of one version', params: VersionParams, response }
   }, async ({ params }) => {
     const { record, version } = resolvePath(engine, params)

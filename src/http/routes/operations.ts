@@ -10,6 +10,7 @@ import type { Metrics } from '../../observability/metrics.js'
 export function registerOperationRoutes (app: App, engine: Engine, { registry }: Metrics): void {
   const tags = ['operations']
   app.get('/livez', {
+    config: { access: 'health' },
     schema: {
       tags,
       summary: 'Is the process alive, and not beyond help but a restart',
@@ -22,6 +23,7 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
   })
 
   app.get('/readyz', {
+    config: { access: 'health' },
     schema: {
       tags,
       summary: 'Is every model compiled, proven and warm',
@@ -37,7 +39,9 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
   })
 
   app.get('/metrics', {
-    schema: { tags, summary: 'Metrics for Prometheus', produces: ['text/plain'] }, logLevel: 'silent'
+    config: { access: 'metrics' },
+    schema: { tags, summary: 'Metrics for Prometheus', produces: ['text/plain'] },
+    logLevel: 'silent'
   }, async (_request, reply) => {
     return reply.header('content-type', registry.contentType).send(await registry.metrics())
   })

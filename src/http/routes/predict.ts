@@ -40,6 +40,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
     limits: { files: 1, fields: 16, fieldSize: 1024, fileSize: bodyBytesMax, parts: 17, headerPairs: 64 }
   })
   app.post('/v1/models/:model/predict', {
+    config: { access: 'inference' },
     onRequest: async (request) => {
       refuseEarly(engine, request, request.params.model)
       answerType(engine, request, modelOf(request.params.model))
@@ -79,6 +80,7 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
   })
 
   app.get('/v1/progress/:key', {
+    config: { access: 'inference', concerns: 'nobody' },
     schema: {
       tags: ['inference'],
       summary: 'How far a picture has got',

@@ -8,6 +8,7 @@ import { resolveIn } from '../../serving/domain-reference.js'
 import { httpErrors } from '../errors.js'
 import { repositoryState } from '../open-inference/describe.js'
 import { modelOf, referenceInPath } from '../request-domain.js'
+import { noteSubject } from '../request-record.js'
 import { RepositoryBody, RepositoryIndexSchema } from '../open-inference/schemas.js'
 import { errorsOf, ModelParameter, rawBody } from '../schemas.js'
 import type { App } from '../app-type.js'
@@ -29,6 +30,7 @@ export async function registerRepositoryRoutes (app: App, engine: Engine): Promi
   ) => body.length === 0 ? {} : parseStrictJson(body, { depthMax: BODY_DEPTH_MAX }))
 
   app.post('/v2/repository/index', {
+    config: { access: 'listing' },
     schema: {
       tags,
       summary: 'Models, and the versions of each model@domain',
@@ -54,6 +56,7 @@ function registerLoading (app: App, engine: Engine): void {
     }
   }
   app.post('/v2/repository/models/:model/load', {
+    config: { access: 'administration' },
     schema: { ...common, summary: 'Activate model@domain:version, or the newest version of model@domain' }
   }, async (request, reply) => {
     const { parameters = {} } = bodyOf(request)
@@ -73,12 +76,14 @@ function registerLoading (app: App, engine: Engine): void {
       const isPinned = reference.version !== undefined || reference.label !== undefined
       const wanted = isPinned || newest === undefined ? reference : { ...reference, version: newest }
       const resolved = resolveIn(record, wanted)
+      noteSubject(request, { model, domain: reference.domain, version: String(resolved.version.version) })
       await engine.admin.activate(model, reference.domain, resolved.version.version)
     }
     return await reply.code(200).send('')
   })
 
   app.post('/v2/repository/models/:model/unload', {
+    config: { access: 'administration' },
     schema: { ...common, summary: 'Leave model@domain without an active version' }
   }, async (request, reply) => {
     bodyOf(request)
@@ -92,6 +97,7 @@ function registerLoading (app: App, engine: Engine): void {
       })
     }
     engine.domain(model, reference.domain)
+    noteSubject(request, { model, domain: reference.domain })
     await engine.admin.deactivate(model, reference.domain)
     return await reply.code(200).send('')
   })
