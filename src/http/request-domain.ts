@@ -84,5 +84,6 @@ function pin (reference: DomainReference, version: string): DomainReference {
  */
 export function refuseEarly (engine: Engine, request: FastifyRequest, path: string, estimates?: RowEstimates): void {
   const { model, reference } = requestedModel(engine, request, path)
-  engine.answering.requireRoom(model, reference, estimates?.rowsOf(model, Number(request.headers['content-length'])) ?? 1)
+  const rows = estimates?.rowsOf(model, Number(request.headers['content-length'])) ?? 1
+  engine.answering.requireRoom(model, reference, rows)
 }
