@@ -1,6 +1,7 @@
 /** A picture as the input tensor of a model, by the rules of its manifest. */
 import { decodeImage } from './decode.js'
 import { resizePixels, type Fit, type Kernel, type Resized, type Size } from './resize.js'
+import type { ImageTensor } from './raster.js'
 
 export interface PreprocessRules {
   size: Size
@@ -10,12 +11,6 @@ export interface PreprocessRules {
   mean: readonly number[]
   std: readonly number[]
   resize: { fit: Fit, kernel: Kernel }
-}
-
-export interface ImageTensor {
-  /** Batch axis 1. */
-  dims: number[]
-  data: Float32Array<ArrayBuffer>
 }
 
 /**

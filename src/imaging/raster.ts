@@ -1,6 +1,5 @@
 /** Pixels of a whole picture in 8 bits, cut into input tensors and assembled from output tensors. */
 import { imagingErrors } from './errors.js'
-import type { ImageTensor } from './preprocess.js'
 import type { Tile } from './tiles.js'
 
 export interface Raster {
@@ -9,6 +8,13 @@ export interface Raster {
   /** 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; interleaved, alpha last and not multiplied in. */
   channels: 1 | 2 | 3 | 4
   data: Uint8ClampedArray<ArrayBuffer>
+}
+
+/** A picture, or a tile of one, as a model takes it. */
+export interface ImageTensor {
+  /** Batch axis 1. */
+  dims: number[]
+  data: Float32Array<ArrayBuffer>
 }
 
 /** How pixel values become tensor values. */

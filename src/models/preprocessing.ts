@@ -9,7 +9,6 @@
 import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { modelErrors } from './errors.js'
-import type { Manifest } from './manifest.js'
 
 const strict = { additionalProperties: false }
 
@@ -61,11 +60,18 @@ export function channelFaults (where: string, { colour, mean, std }: ColourRules
   })
 }
 
+/** What of a manifest tells how pictures are prepared. */
+export interface PicturesOf {
+  task: 'classification' | 'image-to-image'
+  input: ColourRules
+  domains?: Readonly<Record<string, { description?: string, input?: PreprocessingOverrides }>>
+}
+
 /**
  * The preprocessing that a client registers with a bank, checked against the model's task and other rules.
  * Throws PREPROCESSING_INVALID listing every fault.
  */
-export function parsePreprocessing (manifest: Manifest, domain: string, given: unknown): PreprocessingOverrides {
+export function parsePreprocessing (manifest: PicturesOf, domain: string, given: unknown): PreprocessingOverrides {
   const validate = validateOf[manifest.task]
   const faults = validate(given)
     ? channelFaults('/preprocessing', rulesOf(manifest, domain, given as PreprocessingOverrides))
@@ -78,23 +84,23 @@ export function parsePreprocessing (manifest: Manifest, domain: string, given: u
   })
 }
 
-function fieldsOf ({ task }: Manifest): string[] {
+function fieldsOf ({ task }: PicturesOf): string[] {
   return Object.keys((task === 'classification' ? PreprocessingSchema : ColourRulesSchema).properties)
 }
 
-type RulesOf<Given extends Manifest> = Given extends { task: 'classification' } ? Preprocessing : ColourRules
+type RulesOf<Given extends PicturesOf> = Given extends { task: 'classification' } ? Preprocessing : ColourRules
 
 /** How pictures of a domain are prepared; `registered` comes with the version that answers. */
-export function rulesOf<Given extends Manifest> (
+export function rulesOf<Given extends PicturesOf> (
   manifest: Given, domain: string, registered: PreprocessingOverrides = {}
 ): RulesOf<Given> {
-  const { name: _name, ...rules } = manifest.input
+  const { name: _name, ...rules } = manifest.input as ColourRules & { name?: string }
   return { ...rules, ...entryOf(manifest, domain)?.input, ...registered } as unknown as RulesOf<Given>
 }
 
 /** What the manifest says of a domain, if anything. */
 export function entryOf (
-  { domains = {} }: Manifest, domain: string
+  { domains = {} }: PicturesOf, domain: string
 ): { description?: string, input?: PreprocessingOverrides } | undefined {
   return Object.hasOwn(domains, domain) ? domains[domain] : undefined
 }

@@ -100,7 +100,7 @@ describe('statistics graph', () => {
     const graph = graphOf(g, 'a', 'b')
     const { bytes, observed } = graph.whole('batch', graph.ownBank)
     const session = await openSession(bytes, { optimization: 'all' })
-    const data = Float32Array.from({ length: 3 * 100 }, (_, at) => 1000 + Math.floor(at / 100) * 50 + (at * 7) % 11)
+    const data = Float32Array.from({ length: 3 * 100 }, (_, at) => 12345.678 + Math.floor(at / 100) * 50 + (at * 7) % 11)
     const outputs = await session.run({ x: { type: 'float32', dims: [3, CHANNELS, 5, 5], data } })
     const behind = observed.find(({ layerKey }) => layerKey === 'b')!
     const [means, squares, residuals] = [behind.mean, behind.squares, behind.residual].map((name) => outputs[name]!.data as Float32Array)

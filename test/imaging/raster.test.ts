@@ -7,7 +7,7 @@ import { tilesOf } from '#src/imaging/tiles.js'
 import { hasCode } from '../support/errors.js'
 import { runSeed } from '../support/run-seed.js'
 import { pixelAt, raster } from './fixtures/pictures.js'
-import type { ImageTensor } from '#src/imaging/preprocess.js'
+import type { ImageTensor } from '#src/imaging/raster.js'
 
 const RULES: CutRules = { colour: 'rgb', layout: 'NCHW', mean: [0, 0, 0], std: [1, 1, 1] }
 
