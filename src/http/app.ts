@@ -24,6 +24,7 @@ import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerLifecycleRoutes } from './routes/lifecycle.js'
+import { registerFrontPage } from './routes/front-page.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
 import { registerOpenInferenceRoutes } from './routes/open-inference.js'
@@ -126,6 +127,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   registerOpenInferenceRoutes(app, engine, options.version)
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, metrics)
+  registerFrontPage(app, options.version, audience)
   return app
 }
 

@@ -1,6 +1,26 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { bareApp } from '../support/bare-app.js'
 import { startService, type Service } from '../support/service.js'
+
+it('a server whose every thread is stuck is not alive, by either name of that question', async () => {
+  const engine = { isLost: false }
+  const { app, close } = await bareApp({}, { engine })
+  try {
+    for (const url of ['/livez', '/v2/health/live']) {
+      engine.isLost = false
+      const alive = await app.inject(url)
+      assert.deepEqual([alive.statusCode, alive.json()], [200, { live: true }])
+    }
+    engine.isLost = true
+    for (const url of ['/livez', '/v2/health/live']) {
+      const lost = await app.inject(url)
+      assert.deepEqual([lost.statusCode, lost.json().code], [503, 'WORKERS_STUCK'], url)
+    }
+  } finally {
+    await close()
+  }
+})
 
 describe('operations', () => {
   let service: Service

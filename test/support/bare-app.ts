@@ -26,7 +26,7 @@ export async function bareApp (
   const auditFile = join(folder, 'audit.jsonl')
   const settings = loadSettings({ BANKSWITCH_AUDIT_FILE: auditFile, ...environment }, [])
   const app = await buildApp({
-    engine: { drainMs: 0, ...engine } as unknown as Engine,
+    engine: Object.assign(engine, { drainMs: 0 }) as unknown as Engine,
     settings,
     keys: { identify: () => caller } as unknown as KeyRing,
     logger: createLogger('silent', process.stderr),

@@ -10,6 +10,7 @@ import {
   MetadataSchema, ModelConfigurationSchema, ServerMetadataSchema, StatisticsSchema
 } from '../open-inference/schemas.js'
 import { errorsOf, ModelParameter, VersionText } from '../schemas.js'
+import { liveness } from './operations.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
 import type { DomainRecord } from '../../store/bank-store.js'
@@ -38,9 +39,13 @@ function registerServerRoutes (app: App, engine: Engine, version: string): void 
 
   app.get('/v2/health/live', {
     config: { access: 'health' },
-    schema: { tags, summary: 'Is the process alive', response: { 200: Type.Object({ live: Type.Boolean() }) } },
+    schema: {
+      tags,
+      summary: 'Is the process alive, and not beyond help but a restart',
+      response: { 200: Type.Object({ live: Type.Boolean() }), ...errorsOf(503) }
+    },
     logLevel: 'silent'
-  }, async () => ({ live: true }))
+  }, async () => liveness(engine))
 
   app.get('/v2/health/ready', {
     config: { access: 'health' },

@@ -17,10 +17,7 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
       response: { 200: Type.Object({ live: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => {
-    if (!engine.isLost) return { live: true }
-    throw runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
-  })
+  }, async () => liveness(engine))
 
   app.get('/readyz', {
     config: { access: 'health' },
@@ -45,4 +42,10 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
   }, async (_request, reply) => {
     return reply.header('content-type', registry.contentType).send(await registry.metrics())
   })
+}
+
+/** Throws WORKERS_STUCK when only a restart helps. */
+export function liveness ({ isLost }: Pick<Engine, 'isLost'>): { live: true } {
+  if (!isLost) return { live: true }
+  throw runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
 }
