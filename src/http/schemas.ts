@@ -116,8 +116,11 @@ export const ModelSchema = Type.Object({
   state: Type.Union([Type.Literal('loading'), Type.Literal('ready'), Type.Literal('failed')]),
   defaultDomain: Type.String(),
   domains: Type.Array(Type.String()),
-  input: Type.Record(Type.String(), Type.Unknown()),
-  output: Type.Record(Type.String(), Type.Unknown()),
+  input: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  output: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  inputs: Type.Optional(Type.Record(Type.String(), Type.Object({ shape: Type.Array(Type.Integer()) }), {
+    description: 'Of a model for tensors: one row of each input'
+  })),
   tiling: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   domainFrom: Type.Optional(Type.String({ description: 'How requests get a domain that name none' })),
   labels: Type.Optional(Type.Integer({ description: 'Number of classes' })),

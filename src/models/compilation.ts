@@ -1,6 +1,6 @@
 /** What the compiler is to make of a model folder. */
 import { join } from 'node:path'
-import { inputShapes } from './manifest.js'
+import { rowShapes } from './manifest.js'
 import type { CompileOptions } from '../compiler/compile-options.js'
 import type { ModelSource } from '../compiler/source/model-source.js'
 import type { ModelEntry } from './repository.js'
@@ -13,5 +13,5 @@ export function sourceOf ({ graphPath, folder, manifest: { batchNorms } }: Model
 
 /** Samples in every size that the model's domains are served with. */
 export function compileOptionsOf ({ manifest }: ModelEntry, foldBudget: number): CompileOptions {
-  return { foldBudget, samples: inputShapes(manifest).map((shape) => ({ [manifest.input.name]: shape })) }
+  return { foldBudget, samples: rowShapes(manifest, 'proven') }
 }

@@ -3,6 +3,7 @@
  *
  *   classification    pictures of a fixed size -> scores of labels
  *   image-to-image    pictures of any size, whole or in overlapping tiles -> pictures of `scale` times the size
+ *   tensors           detectors, segmenters and all others: the tensors of the graph, whatever they mean
  */
 import { readFile } from 'node:fs/promises'
 import { Ajv } from 'ajv'
@@ -86,16 +87,44 @@ export const ImageToImageSchema = Type.Object({
   domains: domainsWith(ColourRulesSchema)
 }, strict)
 
+const AXES_MAX = 8
+const SIDE_MAX = 65_536
+
+export const TensorsSchema = Type.Object({
+  ...common,
+  task: Type.Literal('tensors'),
+  inputs: Type.Record(ValueName, Type.Object({
+    shape: Type.Array(Type.Integer({ minimum: 1, maximum: SIDE_MAX }), {
+      minItems: 1, maxItems: AXES_MAX, description: 'of one row, its batch axis 1: what the model is proven with'
+    })
+  }, strict), { minProperties: 1, description: 'every input of the graph' }),
+  domains: Type.Optional(Type.Record(Type.String({ pattern: NAME_PATTERN }), Type.Object({
+    description: Type.Optional(Type.String({ maxLength: 2000 }))
+  }, strict), strict))
+}, strict)
+
 export type ClassificationManifest = Static<typeof ClassificationSchema>
 export type ImageToImageManifest = Static<typeof ImageToImageSchema>
-export type Manifest = ClassificationManifest | ImageToImageManifest
+export type TensorsManifest = Static<typeof TensorsSchema>
+/** Of models that `predict` knows what to do with. */
+export type PictureManifest = ClassificationManifest | ImageToImageManifest
+export type Manifest = PictureManifest | TensorsManifest
+
+/** Tasks whose models take pictures. */
+export const PICTURE_TASKS = ['classification', 'image-to-image'] as const
+
+export function takesPictures (manifest: Manifest): manifest is PictureManifest {
+  return manifest.task !== 'tensors'
+}
 
 const ajv = new Ajv({ allErrors: true })
 const validateTask = ajv.compile<{ task: Manifest['task'] }>(Type.Object({
-  task: Type.Unsafe<Manifest['task']>({ enum: ['classification', 'image-to-image'] })
+  task: Type.Unsafe<Manifest['task']>({ enum: [...PICTURE_TASKS, 'tensors'] })
 }))
 const validateOf = {
-  classification: ajv.compile(ClassificationSchema), 'image-to-image': ajv.compile(ImageToImageSchema)
+  classification: ajv.compile(ClassificationSchema),
+  'image-to-image': ajv.compile(ImageToImageSchema),
+  tensors: ajv.compile(TensorsSchema)
 }
 
 /** Throws MANIFEST_INVALID listing every fault. */
@@ -131,6 +160,7 @@ function formFaults (parsed: { task: Manifest['task'] }) {
 function relationFaults (manifest: Manifest, folderName: string): string[] {
   const faults: string[] = []
   if (manifest.name !== folderName) faults.push(`/name must be the folder's name "${folderName}"`)
+  if (!takesPictures(manifest)) return faults
   faults.push(...channelFaults('/input', manifest.input))
   for (const domain of Object.keys(manifest.domains ?? {})) {
     faults.push(...channelFaults(`/domains/${domain}`, rulesOf(manifest, domain)))
@@ -154,7 +184,7 @@ function tilingFaults ({ output: { black, white }, tiling }: ImageToImageManifes
  * first: each distinct size that domains use; for a task that takes any size, a square and a small oblong stand for
  * all.
  */
-export function inputShapes (manifest: Manifest): number[][] {
+export function inputShapes (manifest: PictureManifest): number[][] {
   const shapes = manifest.task === 'classification'
     ? [manifest.defaultDomain, ...Object.keys(manifest.domains ?? {})].map((domain) => usualShape(manifest, domain))
     : sampleShapes(manifest)
@@ -162,15 +192,28 @@ export function inputShapes (manifest: Manifest): number[][] {
 }
 
 /** The shapes that requests will mostly have: to have everything allocated for. */
-export function usualShapes (manifest: Manifest): number[][] {
+export function usualShapes (manifest: PictureManifest): number[][] {
   return manifest.task === 'classification' ? inputShapes(manifest) : [usualShape(manifest, manifest.defaultDomain)]
 }
 
-/** The shape that requests for a domain will mostly have; `registered` comes with the version that answers. */
+/**
+ * The shape that requests for a domain will mostly have, of the first input where there are several; `registered` comes
+ * with the version that answers.
+ */
 export function usualShape (manifest: Manifest, domain: string, registered?: PreprocessingOverrides): number[] {
+  if (!takesPictures(manifest)) return Object.values(manifest.inputs)[0]!.shape
   if (manifest.task === 'classification') return inputShape(rulesOf(manifest, domain, registered))
   const { tile } = manifest.tiling
   return inputShape({ ...rulesOf(manifest, domain, registered), size: { height: tile, width: tile } })
+}
+
+/** By input: one row in each of the sizes to compile and prove with, or that requests will mostly have. */
+export function rowShapes (manifest: Manifest, kind: 'proven' | 'usual'): Array<Record<string, number[]>> {
+  if (!takesPictures(manifest)) {
+    return [Object.fromEntries(Object.entries(manifest.inputs).map(([name, { shape }]) => [name, shape]))]
+  }
+  const shapes = kind === 'proven' ? inputShapes(manifest) : usualShapes(manifest)
+  return shapes.map((shape) => ({ [manifest.input.name]: shape }))
 }
 
 /** A proof costs several runs on one thread; a larger square would show no more. */

@@ -71,7 +71,14 @@ export interface PicturesOf {
  * The preprocessing that a client registers with a bank, checked against the model's task and other rules.
  * Throws PREPROCESSING_INVALID listing every fault.
  */
-export function parsePreprocessing (manifest: PicturesOf, domain: string, given: unknown): PreprocessingOverrides {
+export function parsePreprocessing (
+  manifest: PicturesOf | { task: 'tensors' }, domain: string, given: unknown
+): PreprocessingOverrides {
+  if (manifest.task === 'tensors') {
+    throw modelErrors.PREPROCESSING_INVALID('the model takes tensors, which nothing is done to', {
+      expected: 'no preprocessing', received: manifest.task
+    })
+  }
   const validate = validateOf[manifest.task]
   const faults = validate(given)
     ? channelFaults('/preprocessing', rulesOf(manifest, domain, given as PreprocessingOverrides))
@@ -100,7 +107,7 @@ export function rulesOf<Given extends PicturesOf> (
 
 /** What the manifest says of a domain, if anything. */
 export function entryOf (
-  { domains = {} }: PicturesOf, domain: string
+  { domains = {} }: Pick<PicturesOf, 'domains'>, domain: string
 ): { description?: string, input?: PreprocessingOverrides } | undefined {
   return Object.hasOwn(domains, domain) ? domains[domain] : undefined
 }

@@ -3,7 +3,9 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { BankswitchError } from '#src/base/errors.js'
-import { inputShapes, parseManifest, readLabels, usualShapes, type ClassificationManifest as Manifest } from '#src/models/manifest.js'
+import {
+  inputShapes, parseManifest, readLabels, rowShapes, usualShapes, type ClassificationManifest as Manifest, type PictureManifest
+} from '#src/models/manifest.js'
 import { entryOf, inputShape, parsePreprocessing, rulesOf } from '#src/models/preprocessing.js'
 import { hasCode } from '../support/errors.js'
 import { DOUBLER } from '../support/models-folder.js'
@@ -124,13 +126,13 @@ for (const [where, changes] of [
 }
 
 test('an image-to-image model is compiled for a square and a small oblong, and made warm for whole tiles', () => {
-  const shapes = (tiling: object) => inputShapes(parseManifest(JSON.stringify(image({ tiling })), 'signs'))
+  const shapes = (tiling: object) => inputShapes(parseManifest(JSON.stringify(image({ tiling })), 'signs') as PictureManifest)
   assert.deepEqual(shapes({ tile: 32, overlap: 5, multipleOf: 1 }), [[1, 3, 32, 32], [1, 3, 6, 7]])
   assert.deepEqual(shapes({ tile: 64, overlap: 5, multipleOf: 4 }), [[1, 3, 64, 64], [1, 3, 8, 12]])
   assert.deepEqual(shapes({ tile: 1, overlap: 0, multipleOf: 1 }), [[1, 3, 1, 1]])
   assert.deepEqual(shapes({ tile: 192, overlap: 19, multipleOf: 1 }), [[1, 3, 64, 64], [1, 3, 20, 21]])
   assert.deepEqual(shapes({ tile: 800, overlap: 90, multipleOf: 20 }), [[1, 3, 100, 100], [1, 3, 100, 120]])
-  const large = parseManifest(JSON.stringify(image({ tiling: { tile: 192, overlap: 19, multipleOf: 1 } })), 'signs')
+  const large = parseManifest(JSON.stringify(image({ tiling: { tile: 192, overlap: 19, multipleOf: 1 } })), 'signs') as PictureManifest
   assert.deepEqual(usualShapes(large), [[1, 3, 192, 192]])
   assert.deepEqual(usualShapes(MANIFEST), inputShapes(MANIFEST))
 })
@@ -240,4 +242,19 @@ test('labels are an array of strings', async (t) => {
   await assert.rejects(readLabels(join(folder, 'none.json')), hasCode('MANIFEST_INVALID'))
   await mkdir(join(folder, 'folder.json'))
   await assert.rejects(readLabels(join(folder, 'folder.json')), hasCode('MANIFEST_INVALID'))
+})
+
+test('a model for tensors says the shape of every input, and nothing of pictures', () => {
+  const { format, name, title, graph, defaultDomain } = MANIFEST
+  const inputs = { image: { shape: [1, 3, 32, 32] }, scale: { shape: [1, 2] } }
+  const given = { format, name, title, graph, defaultDomain, task: 'tensors', inputs }
+  const manifest = parseManifest(JSON.stringify(given), 'signs')
+  assert.deepEqual(manifest, given)
+  for (const kind of ['proven', 'usual'] as const) {
+    assert.deepEqual(rowShapes(manifest, kind), [{ image: [1, 3, 32, 32], scale: [1, 2] }])
+  }
+  assert.throws(() => parsePreprocessing(manifest, 'day', { colour: 'grey' }), hasCode('PREPROCESSING_INVALID'))
+  for (const wrong of [{ inputs: {} }, { inputs: { image: { shape: [0] } } }, { labels: 'l.json' }, { inputs: undefined }]) {
+    assert.throws(() => parseManifest(JSON.stringify({ ...given, ...wrong }), 'signs'), hasCode('MANIFEST_INVALID'))
+  }
 })

@@ -2,6 +2,7 @@
 import { Type } from 'typebox'
 import { NAME_PATTERN } from '../../base/names.js'
 import { DomainSchema, errorsOf, ModelSchema, NameParameter } from '../schemas.js'
+import { takesPictures } from '../../models/manifest.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
 import type { ModelState } from '../../serving/model-states.js'
@@ -81,7 +82,7 @@ export function describeDomain (record: DomainRecord, defaultDomain: string): St
 
 function describeModel (engine: Engine, model: ModelState): Static<typeof ModelSchema> {
   const { manifest } = model.entry
-  const { name, title, description, licence, task, defaultDomain, input, output } = manifest
+  const { name, title, description, licence, task, defaultDomain } = manifest
   return {
     name,
     title,
@@ -91,9 +92,9 @@ function describeModel (engine: Engine, model: ModelState): Static<typeof ModelS
     state: model.state,
     defaultDomain,
     domains: engine.domains(name).map(({ domain }) => domain),
-    input,
-    output,
-    ...(manifest.task === 'classification' ? { labels: model.entry.labels.length } : { tiling: manifest.tiling }),
+    ...(takesPictures(manifest) ? { input: manifest.input, output: manifest.output } : { inputs: manifest.inputs }),
+    ...(manifest.task === 'classification' ? { labels: model.entry.labels.length } : {}),
+    ...(manifest.task === 'image-to-image' ? { tiling: manifest.tiling } : {}),
     ...('domainFrom' in manifest ? { domainFrom: manifest.domainFrom } : {}),
     ...(model.state === 'ready' ? { compiled: describeCompiled(model.artefact) } : {})
   }

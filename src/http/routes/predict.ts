@@ -10,6 +10,8 @@ import { noteAnswer, noteRead } from '../request-record.js'
 import {
   BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
 } from '../schemas.js'
+import { modelErrors } from '../../models/errors.js'
+import { PICTURE_TASKS } from '../../models/manifest.js'
 import type { App } from '../app-type.js'
 import type { BodyShare } from '../limits/body-budget.js'
 import type { BodyLimits } from '../limits/request-body.js'
@@ -49,7 +51,8 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
       tags: ['inference'],
       summary: 'Classify a picture, or turn it into another',
       description: 'The picture is the body (image/jpeg, image/png, image/webp) or the one file of a multipart form. ' +
-        'Models for classification answer JSON; those for image-to-image a picture in the format that Accept names.',
+        'Models for classification answer JSON; those for image-to-image a picture in the format that Accept names; ' +
+        'those for tensors are asked through /v2.',
       consumes: [...IMAGE_TYPES, 'multipart/form-data'],
       produces: Object.values(ANSWER_TYPES).flat(),
       headers: PredictHeaders,
@@ -91,9 +94,16 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
   }, async ({ params: { key } }) => engine.answering.progress(key))
 }
 
-/** Throws NOT_ACCEPTABLE and what `readyModel` throws. */
+/** Throws TASK_MISMATCH, NOT_ACCEPTABLE and what `readyModel` throws. */
 function answerType (engine: Engine, request: FastifyRequest, model: string) {
   const { entry: { manifest: { task } } } = engine.readyModel(model)
+  if (task === 'tensors') {
+    throw modelErrors.TASK_MISMATCH(
+      `the task of model "${model}" is "tensors", and predict knows ${PICTURE_TASKS.join(', ')}; ` +
+      `ask it through /v2/models/${model}/infer`,
+      { expected: PICTURE_TASKS, received: task }
+    )
+  }
   return acceptedType(request, ANSWER_TYPES[task])
 }
 

@@ -1,5 +1,6 @@
 /** The door of answering: requests for tensors, classes and pictures, and what has become of them. */
 import { modelErrors } from '../../models/errors.js'
+import { PICTURE_TASKS } from '../../models/manifest.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
@@ -120,5 +121,7 @@ export class Answering {
 }
 
 function otherTask (name: string, task: string): Error {
-  return modelErrors.TASK_MISMATCH(`model "${name}" does something else: ${task}`, { received: task })
+  return modelErrors.TASK_MISMATCH(`model "${name}" does something else: ${task}`, {
+    expected: PICTURE_TASKS, received: task
+  })
 }

@@ -107,6 +107,11 @@ export class Calibrations {
         expected: 'tensors', received: 'pictures'
       })
     }
+    if (ready.artefact.inputs.length > 1) {
+      throw modelErrors.TASK_MISMATCH('models with several inputs are not calibrated here; register banks of theirs', {
+        expected: 1, received: ready.artefact.inputs.length
+      })
+    }
     selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
     return await this.#bank(ready, options.base)
   }
@@ -241,7 +246,7 @@ function calibrationRequest (
   { imagePixels, calibrationBytes }: Limits, preprocessing: PreprocessingOverrides | undefined
 ): CalibrationRequest {
   const { manifest } = entry
-  const input = artefact.inputs.find(({ name }) => name === manifest.input.name)!
+  const input = artefact.inputs[0]!
   // A model with a fixed batch axis takes batches of that size only.
   const [batchSize = options.batchSize] = input.dims.slice(0, 1).flatMap((size) => size ?? [])
   const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]

@@ -7,7 +7,7 @@
  */
 import { sha256 } from '../../base/digest.js'
 import { sampleFeeds } from '../../compiler/sample-inputs.js'
-import { inputShapes, usualShape } from '../../models/manifest.js'
+import { rowShapes, usualShape } from '../../models/manifest.js'
 import { concatenateRows, sliceRows, type Tensors } from '../../ort/rows.js'
 import { servingErrors } from '../errors.js'
 import { checkGoldens, invalid, parseGoldens, serializeGoldens, type Goldens } from './goldens.js'
@@ -102,10 +102,10 @@ export async function storeGate (
 function sampleOf (model: ReadyModel, domain: string, preprocessing?: PreprocessingOverrides): Tensors {
   const { entry: { manifest }, artefact } = model
   // A task without a size takes any: the smallest that the model was proven with stands for all.
-  const shape = manifest.task === 'classification'
-    ? usualShape(manifest, domain, preprocessing)
-    : inputShapes(manifest)[0]!
-  return sampleFeeds(artefact.inputs, { [manifest.input.name]: shape }, 1, SAMPLE_SEED)
+  const shapes = manifest.task === 'classification'
+    ? { [manifest.input.name]: usualShape(manifest, domain, preprocessing) }
+    : rowShapes(manifest, 'proven')[0]!
+  return sampleFeeds(artefact.inputs, shapes, 1, SAMPLE_SEED)
 }
 
 async function runRows (

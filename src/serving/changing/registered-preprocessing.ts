@@ -1,9 +1,10 @@
 /** Preprocessing that is registered with a bank: right in itself, right for the graph, and tried once. */
+import assert from 'node:assert'
 import { sampleFeeds } from '../../compiler/sample-inputs.js'
 import { modelErrors } from '../../models/errors.js'
 import { inputShape, parsePreprocessing, rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
 import { loneRow } from '../lone-row.js'
-import type { Manifest } from '../../models/manifest.js'
+import { takesPictures, type PictureManifest } from '../../models/manifest.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankToRun } from '../banks-to-run.js'
 import type { ReadyModel } from '../model-states.js'
@@ -20,6 +21,8 @@ export async function checkedPreprocessing (
 ): Promise<PreprocessingOverrides> {
   const { entry: { manifest }, artefact } = model
   const parsed = parsePreprocessing(manifest, domain, given)
+  // A model for tensors has refused by now.
+  assert(takesPictures(manifest))
   const [input] = artefact.inputs
   // A task without a size takes any: one that the graph takes stands for all.
   const { size, ...rules } = { size: sizeOf(manifest), ...rulesOf(manifest, domain, parsed) }
@@ -37,7 +40,7 @@ export async function checkedPreprocessing (
   return parsed
 }
 
-function sizeOf (manifest: Manifest): { height: number, width: number } {
+function sizeOf (manifest: PictureManifest): { height: number, width: number } {
   if (manifest.task === 'classification') return manifest.input.size
   return { height: manifest.tiling.multipleOf, width: manifest.tiling.multipleOf }
 }

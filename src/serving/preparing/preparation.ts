@@ -6,10 +6,13 @@ import { obtainArtefact, type ObtainedArtefact } from '../../compiler/obtain-art
 import { sampleFeeds } from '../../compiler/sample-inputs.js'
 import { compileOptionsOf, sourceOf } from '../../models/compilation.js'
 import { modelErrors } from '../../models/errors.js'
-import { usualShapes } from '../../models/manifest.js'
+import {
+  rowShapes, takesPictures, type Manifest, type PictureManifest, type TensorsManifest
+} from '../../models/manifest.js'
 import { ownBankOf } from '../banks-to-run.js'
 import { loneRow } from '../lone-row.js'
 import { proveTiling } from './prove-tiling.js'
+import type { Artefact } from '../../compiler/artefact.js'
 import type { Settings } from '../../config/schema.js'
 import type { ModelEntry } from '../../models/repository.js'
 import type { Logger } from '../../observability/logger.js'
@@ -48,7 +51,7 @@ export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry
       graphPath: artefact.graphPath,
       bankInputs: artefact.bankInputs,
       layout: artefact.layout,
-      takesAnySize: entry.manifest.task === 'image-to-image'
+      takesAnySize: takesAnySize(entry.manifest, artefact)
     }
   }
   checkManifest(model)
@@ -91,8 +94,29 @@ export async function restoreArtefact (
   throw modelErrors.MODEL_FAILED(`the files of model "${name}" are not those it was compiled from`)
 }
 
+function takesAnySize (manifest: Manifest, { inputs }: Artefact): boolean {
+  if (takesPictures(manifest)) return manifest.task === 'image-to-image'
+  return inputs.some(({ dims }) => dims.slice(1).includes(null))
+}
+
 /** What the manifest says of the graph must be true of it. */
 function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): void {
+  const faults = takesPictures(manifest)
+    ? pictureFaults(manifest, labels.length, artefact)
+    : tensorFaults(manifest, artefact)
+  if (faults.length === 0) return
+  const list = faults.join('; ')
+  throw modelErrors.MANIFEST_INVALID(`the graph of "${manifest.name}" is not what the manifest says: ${list}`, { faults })
+}
+
+function tensorFaults ({ inputs }: TensorsManifest, artefact: Artefact): string[] {
+  const known = new Set(artefact.inputs.map(({ name }) => name))
+  const unknown = Object.keys(inputs).filter((name) => !known.has(name)).map((name) => `it has no input "${name}"`)
+  const untold = [...known].filter((name) => !Object.hasOwn(inputs, name)).map((name) => `its input "${name}" is missing`)
+  return [...unknown, ...untold]
+}
+
+function pictureFaults (manifest: PictureManifest, labels: number, artefact: Artefact): string[] {
   const faults: string[] = []
   const input = artefact.inputs.find(({ name }) => name === manifest.input.name)
   if (input === undefined || artefact.inputs.length > 1) {
@@ -105,12 +129,10 @@ function checkManifest ({ entry: { manifest, labels }, artefact }: ReadyModel): 
   if (output === undefined) faults.push(`it has no output "${manifest.output.name}"`)
   else if (output.type !== 'float32') faults.push(`its output is ${output.type}, but scores and pixels are made from float32`)
   const classes = output?.dims.at(-1)
-  if (manifest.task === 'classification' && typeof classes === 'number' && classes !== labels.length) {
-    faults.push(`it has ${classes} classes, but there are ${labels.length} labels`)
+  if (manifest.task === 'classification' && typeof classes === 'number' && classes !== labels) {
+    faults.push(`it has ${classes} classes, but there are ${labels} labels`)
   }
-  if (faults.length === 0) return
-  const list = faults.join('; ')
-  throw modelErrors.MANIFEST_INVALID(`the graph of "${manifest.name}" is not what the manifest says: ${list}`, { faults })
+  return faults
 }
 
 /** A model without a default domain can still serve: the statistics that stand in it become version 1. */
@@ -135,8 +157,8 @@ function hasDomain (store: Pick<BankStore, 'domain'>, model: string, domain: str
 async function warmUp ({ pool }: Pick<PreparationNeeds, 'pool'>, model: ReadyModel): Promise<void> {
   const { artefact, entry } = model
   const bank = ownBankOf(model)
-  for (const shape of usualShapes(entry.manifest)) {
-    const feeds = sampleFeeds(artefact.inputs, { [entry.manifest.input.name]: shape }, 1, WARM_UP_SEED)
+  for (const shapes of rowShapes(entry.manifest, 'usual')) {
+    const feeds = sampleFeeds(artefact.inputs, shapes, 1, WARM_UP_SEED)
     const job = loneRow(model, '', bank, feeds, artefact.outputs.map(({ name }) => name))
     await pool.warmUp(job)
   }
