@@ -2,6 +2,7 @@
 import type { FoldedBank } from '../bank/fold.js'
 import type { PlainTensor } from '../ort/session.js'
 import type { ServedModel } from './messages.js'
+import type { DedicatedSession } from './dedicated-sessions.js'
 import type { Waiting } from './fair-queue.js'
 
 export interface Job {
@@ -34,18 +35,21 @@ export interface JobResult {
 export interface QueuedJob extends Waiting {
   readonly job: Job
   readonly enqueuedAt: number
+  /** Of its bank alone, when there was one as it came in: it runs there, and shares no run with what came before. */
+  readonly dedicated: DedicatedSession | undefined
   attempts: number
   resolve (result: JobResult): void
   reject (error: unknown): void
 }
 
 /** The job as the queue takes it, and the promise that it settles. */
-export function enqueue (job: Job): { item: QueuedJob, result: Promise<JobResult> } {
-  const { turnOf, runKey, rows } = job
+export function enqueue (job: Job, dedicated?: DedicatedSession): { item: QueuedJob, result: Promise<JobResult> } {
+  const { turnOf, rows } = job
+  const runKey = dedicated === undefined || job.runKey === undefined ? job.runKey : `${job.runKey}|${dedicated.id}`
   const enqueuedAt = performance.now()
   let item: QueuedJob | undefined
   const result = new Promise<JobResult>((resolve, reject) => {
-    item = { job, turnOf, runKey, rows, enqueuedAt, attempts: 0, resolve, reject }
+    item = { job, turnOf, runKey, rows, enqueuedAt, dedicated, attempts: 0, resolve, reject }
   })
   return { item: item!, result }
 }

@@ -32,7 +32,8 @@ export interface RunRequest {
   type: 'run'
   job: number
   modelId: string
-  bankKey: string
+  /** Absent for a session that takes none. */
+  bankKey?: string
   /** In shared memory; absent when the worker holds the packed bank already. */
   bank?: FoldedBank
   /** Keys of banks that the worker forgets before this run. */
@@ -41,7 +42,7 @@ export interface RunRequest {
   wanted: string[]
 }
 
-export type ToWorker = LoadRequest | RunRequest | { type: 'close' }
+export type ToWorker = LoadRequest | RunRequest | { type: 'unload', modelId: string } | { type: 'close' }
 
 export type FromWorker =
   | { type: 'loaded', modelId: string }

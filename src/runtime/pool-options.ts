@@ -14,6 +14,8 @@ export interface PoolOptions {
   /** Longest time of one run, in ms. */
   runMsMax: number
   observer?: PoolObserver
+  /** Told that a new thread cannot open the session of a single bank, and goes on without it. */
+  onDedicatedLost? (model: ServedModel, error: unknown): void
   /** Mends what a new thread could not load, which then tries once more; without it nothing is mended. */
   onUnloadable? (model: ServedModel, error: unknown): Promise<void>
   /** What the threads run, if not the inference worker. */
@@ -22,7 +24,7 @@ export interface PoolOptions {
 
 /** Told of what happens, for metrics and logs; must not throw. */
 export interface PoolObserver {
-  onRun? (run: { modelName: string, rows: number, requests: number, inferMs: number }): void
+  onRun? (run: { modelName: string, rows: number, requests: number, inferMs: number, isDedicated: boolean }): void
   onWorkerGone? (error: Error, restartMs: number): void
   /** `stuck` threads are set aside now. */
   onWorkerStuck? (stuck: number): void

@@ -5,12 +5,14 @@
  *  - while some domain floods the server, express threads take from those that have no more waiting than one run takes
  *    and nothing running: who asks little waits for no flood's run; the scheduler shares out the cores
  *  - a run is rows of one model, one bank and one shape
+ *  - a bank may have a session of its own besides its model's (dedicated-sessions.ts); express threads have none
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
  *  - a run that takes too long is given up with its thread, and not tried again
  *  - after `close` nothing new is let in, and everything let in before is answered
  */
 import { runtimeErrors } from './errors.js'
 import { concatenateRows, sliceRows } from '../ort/rows.js'
+import { DedicatedSessions } from './dedicated-sessions.js'
 import { FairQueue } from './fair-queue.js'
 import { enqueue, type Job, type JobResult, type QueuedJob } from './job.js'
 import { WorkerCrew } from './worker-crew.js'
@@ -35,6 +37,8 @@ const RATE_SMOOTHING = 0.1
 
 export class InferencePool {
   readonly #options: PoolOptions
+  /** Banks that have a session of their own on the workers. */
+  readonly dedicated: DedicatedSessions
   readonly #queue: FairQueue<QueuedJob>
   readonly #crew: WorkerCrew
   /** None or one. */
@@ -51,11 +55,12 @@ export class InferencePool {
     this.#queue = new FairQueue(options.queueRows)
     const { workers, expressThreads = 0 } = options
     this.#crew = this.#crewOf(workers, WORKER_NICENESS)
+    this.dedicated = new DedicatedSessions(this.#crew, (worker) => worker.isIdle && this.#queue.rows === 0)
     this.#express = expressThreads > 0 ? [this.#crewOf(expressThreads, EXPRESS_NICENESS)] : []
   }
 
   #crewOf (workers: number, niceness: number): WorkerCrew {
-    const { observer, onUnloadable, script, bankBytesMax, runMsMax } = this.#options
+    const { observer, onUnloadable, onDedicatedLost, script, bankBytesMax, runMsMax } = this.#options
     return new WorkerCrew({
       workers,
       niceness,
@@ -63,6 +68,8 @@ export class InferencePool {
       runMsMax,
       script,
       onChange: () => this.#dispatch(),
+      whenCalm: (worker) => this.dedicated.whenCalm(worker),
+      onDedicatedLost: (model, error) => onDedicatedLost?.(model, error),
       isNeeded: () => !this.#isClosed || this.#hasWork,
       onGone: (error, restartMs) => observer?.onWorkerGone?.(error, restartMs),
       onStuck: (stuck) => observer?.onWorkerStuck?.(stuck),
@@ -87,11 +94,12 @@ export class InferencePool {
   async submit (jobs: readonly Job[], signal?: AbortSignal, isLetIn = false): Promise<JobResult[]> {
     if (this.#isClosed && !isLetIn) throw runtimeErrors.POOL_CLOSED('the server is shutting down')
     signal?.throwIfAborted()
-    const all = jobs.map((job) => enqueue(job))
+    const all = jobs.map((job) => enqueue(job, this.dedicated.of(job.bankKey)))
     const queued = all.map(({ item }) => item)
     const results = all.map(({ result }) => result)
     if (isLetIn) for (const item of queued) this.#queue.putBack(item)
     else this.#queue.add(queued)
+    for (const { item: { dedicated }, result } of all) dedicated?.track(result)
     const drop = () => this.#drop(queued, signal?.reason)
     signal?.addEventListener('abort', drop, { once: true })
     this.#dispatch()
@@ -198,6 +206,7 @@ export class InferencePool {
   #dispatch (): void {
     if (this.#crew.isLost) return this.#refuseWaiting()
     this.#dispatchTo(this.#crew)
+    this.dedicated.lookForCalm()
     const { runRowsMax } = this.#options
     const asksLittle = (turnOf: string, rows: number) => rows <= runRowsMax && !this.#runningTurns.has(turnOf)
     if (!this.#queue.hasLineAbove(FLOOD_RUNS * runRowsMax)) return
@@ -221,7 +230,7 @@ export class InferencePool {
   }
 
   async #runOn (crew: WorkerCrew, worker: WorkerHandle, batch: QueuedJob[]): Promise<void> {
-    const [{ job }] = batch as [QueuedJob]
+    const [{ job, dedicated }] = batch as [QueuedJob]
     const startedAt = performance.now()
     this.#countRun(job.turnOf, 1)
     for (const queued of batch) queued.attempts++
@@ -230,6 +239,7 @@ export class InferencePool {
         model: job.model,
         bankKey: job.bankKey,
         bank: job.bank,
+        dedicatedId: dedicated?.id,
         feeds: concatenateRows(batch.map((queued) => queued.job.feeds)),
         wanted: job.wanted
       })
@@ -249,7 +259,7 @@ export class InferencePool {
     else this.#runningTurns.set(turnOf, count)
   }
 
-  #settle (batch: readonly QueuedJob[], { outputs, inferMs }: RunOutcome, startedAt: number): void {
+  #settle (batch: readonly QueuedJob[], { outputs, inferMs, isDedicated }: RunOutcome, startedAt: number): void {
     const total = batch.reduce((sum, { rows }) => sum + rows, 0)
     let first = 0
     for (const { resolve, enqueuedAt, rows } of batch) {
@@ -259,7 +269,7 @@ export class InferencePool {
     }
     this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
     const modelName = batch[0]!.job.model.name
-    this.#options.observer?.onRun?.({ modelName, rows: total, requests: batch.length, inferMs })
+    this.#options.observer?.onRun?.({ modelName, rows: total, requests: batch.length, inferMs, isDedicated })
   }
 
   /** A job whose run failed by itself or was stuck is answered; one whose thread ended gets another run. */

@@ -25,6 +25,10 @@ export interface CrewOptions {
   isNeeded (): boolean
   onGone (error: Error, restartMs: number): void
   onStuck (stuck: number): void
+  /** Resolves when it is a good moment to keep a thread busy. */
+  whenCalm (worker: WorkerHandle): Promise<void>
+  /** A new thread cannot open the session of a single bank, and goes on without it. */
+  onDedicatedLost (model: ServedModel, error: unknown): void
   /** Mends what a new thread could not load, which then tries once more. */
   onUnloadable (model: ServedModel, error: unknown): Promise<void>
 }
@@ -41,6 +45,8 @@ export class WorkerCrew {
   readonly #ready = new Set<WorkerHandle>()
   readonly #stuck = new Set<WorkerHandle>()
   readonly #models: ServedModel[] = []
+  /** Single banks that have a session, by its id. */
+  readonly #dedicated = new Map<string, ServedModel>()
   readonly #restarts = new Set<NodeJS.Timeout>()
   #isStarted = false
   #restartDelayMs = RESTART_DELAY_FIRST_MS
@@ -65,6 +71,35 @@ export class WorkerCrew {
     } finally {
       for (const worker of started.filter((one) => this.has(one))) this.#ready.add(worker)
       this.#options.onChange()
+    }
+  }
+
+  /**
+   * Opens the session of a single bank on every worker, one after another, so that the others go on meanwhile. A worker
+   * that ends meanwhile has it from its replacement on. Throws ORT_LOAD_FAILED; no worker holds it then.
+   */
+  async loadDedicated (model: ServedModel): Promise<void> {
+    this.#dedicated.set(model.id, model)
+    for (const worker of [...this.#workers]) {
+      await this.#options.whenCalm(worker)
+      try {
+        if (this.has(worker) && this.#dedicated.has(model.id)) await worker.loadDedicated(model)
+      } catch (error) {
+        if (!this.has(worker)) continue
+        await this.unloadDedicated(model.id)
+        throw error
+      } finally {
+        this.#options.onChange()
+      }
+    }
+  }
+
+  /** Releases the session of a single bank on every worker, one after another. */
+  async unloadDedicated (id: string): Promise<void> {
+    this.#dedicated.delete(id)
+    for (const worker of [...this.#workers]) {
+      await this.#options.whenCalm(worker)
+      worker.unloadDedicated(id)
     }
   }
 
@@ -151,12 +186,24 @@ export class WorkerCrew {
     const timer = setTimeout(() => {
       this.#restarts.delete(timer)
       const worker = this.#start()
-      Promise.all(this.#models.map((model) => this.#reload(worker, model))).then(() => {
+      this.#reloadAll(worker).then(() => {
         this.#ready.add(worker)
         this.#options.onChange()
       }, () => worker.terminate())
     }, delayMs)
     this.#restarts.add(timer)
+  }
+
+  async #reloadAll (worker: WorkerHandle): Promise<void> {
+    await Promise.all(this.#models.map((model) => this.#reload(worker, model)))
+    for (const model of this.#dedicated.values()) {
+      try {
+        await worker.loadDedicated(model)
+      } catch (error) {
+        if (!this.has(worker)) throw error
+        this.#options.onDedicatedLost(model, error)
+      }
+    }
   }
 
   async #reload (worker: WorkerHandle, model: ServedModel): Promise<void> {

@@ -37,6 +37,8 @@ export interface WorkerHandleOptions {
 export interface RunOutcome {
   outputs: Record<string, PlainTensor>
   inferMs: number
+  /** True when the session of the bank alone ran it. */
+  isDedicated: boolean
 }
 
 export interface WorkerRun {
@@ -44,6 +46,8 @@ export interface WorkerRun {
   bankKey: string
   /** In shared memory. */
   bank: FoldedBank
+  /** A session that takes no bank and computes the same; used where the thread holds it. */
+  dedicatedId?: string | undefined
   feeds: Record<string, PlainTensor>
   wanted: string[]
 }
@@ -54,8 +58,10 @@ export class WorkerHandle {
   readonly #worker: Worker
   readonly #loads = new Map<string, Settle<void>>()
   readonly #ledger: LRUCache<string, number>
+  /** Sessions of single banks, by id, and whether they are open yet. */
+  readonly #dedicated = new Map<string, { opened: Promise<void>, isOpen: boolean }>()
   #evicted: string[] = []
-  #run: (Settle<RunOutcome> & { job: number }) | undefined
+  #run: (Settle<RunOutcome> & { job: number, isDedicated: boolean }) | undefined
   #jobs = 0
   #isGone = false
   #isStuck = false
@@ -110,21 +116,43 @@ export class WorkerHandle {
     })
   }
 
+  /** Opens the session of a single bank, whose model takes no bank; once, however often it is asked. */
+  loadDedicated (model: ServedModel): Promise<void> {
+    const known = this.#dedicated.get(model.id)
+    if (known !== undefined) return known.opened
+    const session = { opened: this.load(model), isOpen: false }
+    this.#dedicated.set(model.id, session)
+    session.opened.then(() => { session.isOpen = true }, () => this.#dedicated.delete(model.id))
+    return session.opened
+  }
+
+  /** Lets the thread release the session of a single bank; runs that name it use the model's own from now on. */
+  unloadDedicated (id: string): void {
+    if (this.#dedicated.delete(id) && !this.#isGone) this.#post({ type: 'unload', modelId: id })
+  }
+
   /** Only while idle. Rejects with the run's own error, RUN_STUCK, or with the thread's when it ended. */
-  run ({ model, bank, bankKey, ...rest }: WorkerRun): Promise<RunOutcome> {
+  run ({ model, bank, bankKey, dedicatedId = '', ...rest }: WorkerRun): Promise<RunOutcome> {
     return new Promise((resolve, reject) => {
       const job = ++this.#jobs
-      this.#run = { job, resolve, reject }
+      const isDedicated = this.#dedicated.get(dedicatedId)?.isOpen === true
+      this.#run = { job, isDedicated, resolve, reject }
       this.#watchdog = setTimeout(() => this.#setAside(), this.#runMsMax)
-      const isHeld = this.#ledger.get(bankKey) !== undefined
-      if (!isHeld) this.#ledger.set(bankKey, Math.min(packedBytes(model), this.#ledger.maxSize))
+      const session = isDedicated
+        ? { modelId: dedicatedId }
+        : { modelId: model.id, bankKey, ...(this.#enter(model, bankKey) ? { bank } : {}) }
       const evicted = this.#evicted
       this.#evicted = []
-      const request: ToWorker = {
-        type: 'run', job, modelId: model.id, bankKey, evicted, ...(isHeld ? {} : { bank }), ...rest
-      }
+      const request: ToWorker = { type: 'run', job, evicted, ...session, ...rest }
       this.#post(request, Object.values(rest.feeds).flatMap(({ data }) => Array.isArray(data) ? [] : [data.buffer]))
     })
+  }
+
+  /** Notes that the bank is used; true when the thread does not hold it yet. */
+  #enter (model: ServedModel, bankKey: string): boolean {
+    if (this.#ledger.get(bankKey) !== undefined) return false
+    this.#ledger.set(bankKey, Math.min(packedBytes(model), this.#ledger.maxSize))
+    return true
   }
 
   /** Frees a bank's place; its memory goes with the thread's next run. */
@@ -175,7 +203,8 @@ export class WorkerHandle {
     if (run?.job !== message.job) return
     clearTimeout(this.#watchdog)
     this.#run = undefined
-    if (message.type === 'done') run.resolve({ outputs: message.outputs, inferMs: message.inferMs })
+    const { isDedicated } = run
+    if (message.type === 'done') run.resolve({ outputs: message.outputs, inferMs: message.inferMs, isDedicated })
     else run.reject(fromErrorRecord(message.error))
   }
 

@@ -1,5 +1,6 @@
 /**
- * One inference thread: a session per model, the banks it was told to keep, one run at a time. A bank arrives as folded
+ * One inference thread: a session per model, further ones for single banks, the banks it was told to keep, one run at a
+ * time. A bank arrives as folded
  * pairs, a tenth of its size, and is packed here, where nobody else waits for it.
  *
  * It decides nothing. Which bank stays and which goes is the pool's ledger; a run either brings its bank or uses one
@@ -41,6 +42,7 @@ interface HeldBank {
 port.on('message', (message: ToWorker) => {
   if (message.type === 'load') void load(message)
   else if (message.type === 'run') void run(message)
+  else if (message.type === 'unload') void unload(message.modelId)
   else void close()
 })
 
@@ -63,20 +65,27 @@ async function run (request: RunRequest): Promise<void> {
     const model = models.get(modelId)
     assert(model !== undefined, `model ${modelId} is not loaded`)
     for (const key of request.evicted) forget(key)
-    if (request.bank !== undefined) {
+    if (request.bank !== undefined && bankKey !== undefined) {
       const held = roomFor(model)
       model.packer.pack(request.bank, held.flat)
       banks.set(bankKey, held)
     }
-    const bank = banks.get(bankKey)
-    assert(bank !== undefined, `bank ${bankKey} is not here`)
+    const bank = bankKey === undefined ? undefined : banks.get(bankKey)
+    assert((bank === undefined) === (bankKey === undefined), `bank ${bankKey} is not here`)
     const begin = performance.now()
-    const outputs = await model.session.run({ ...request.feeds, ...bank.tensors }, wanted)
+    const outputs = await model.session.run({ ...request.feeds, ...bank?.tensors }, wanted)
     const inferMs = performance.now() - begin
     send({ type: 'done', job, outputs, inferMs }, Object.values(outputs).map(({ data }) => (data as Uint8Array).buffer))
   } catch (thrown) {
     send({ type: 'failed', job, error: toErrorRecord(thrown) })
   }
+}
+
+/** Of a session besides those of the models, for which nothing runs any more. */
+async function unload (modelId: string): Promise<void> {
+  const model = models.get(modelId)
+  models.delete(modelId)
+  await model?.session.release()
 }
 
 function roomFor ({ served: { id, bankInputs }, memory }: LoadedModel): HeldBank {
