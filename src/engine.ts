@@ -4,6 +4,7 @@
  * `createEngine` returns with models still on their way; `isReady` tells when all can serve, `prepared` when nothing is
  * on its way any more. `close` answers what was let in and gives everything back.
  */
+import { dedicateInProcess } from './compiler/compile-process.js'
 import { readRepository } from './models/repository.js'
 import { TrafficBook } from './observability/traffic.js'
 import { BankCache } from './runtime/bank-cache.js'
@@ -15,6 +16,7 @@ import { Shadows } from './serving/answering/shadows.js'
 import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibrations.js'
 import { Administration } from './serving/changing/administration.js'
 import { resolveDomain } from './serving/domain-reference.js'
+import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
 import { ModelStates, type ModelState, type ReadyModel } from './serving/model-states.js'
 import {
@@ -55,6 +57,7 @@ export class Engine {
   readonly #models: ModelStates
   readonly #store: BankStore
   readonly #pool: InferencePool
+  readonly #hot: HotDomains
   readonly #settings: Settings
   readonly #preparation: PreparationNeeds
   readonly #closing = new AbortController()
@@ -72,7 +75,12 @@ export class Engine {
     })
     const pool = this.#pool = this.#poolOf(options, () => shadows.pump())
     const shadows = new Shadows({ store, pool, banks, metrics, runRows })
-    const shared = { store, pool, banks, leases: new Leases(), metrics, traffic: new TrafficBook(), shadows, runRows }
+    const leases = new Leases()
+    const { dedicated } = pool
+    const hot = this.#hot = new HotDomains({
+      dedicated, store, leases, metrics, logger, dedicate: dedicateInProcess, now: () => performance.now()
+    }, settings)
+    const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows }
     this.answering = new Answering({
       ...shared,
       room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
@@ -84,7 +92,8 @@ export class Engine {
     const registerMade = this.admin.registerMade.bind(this.admin)
     this.calibrations = new Calibrations({ store, registerMade }, models, settings, jobs)
     this.#preparation = { obtain: obtainFromCache(settings, this.#closing.signal), pool, store, registerMade, logger }
-    showGauges(metrics, settings, models, pool, banks)
+    showGauges(metrics, settings, models, pool, banks, hot)
+    hot.start()
     this.prepared = this.#prepareAll(logger)
   }
 
@@ -101,9 +110,11 @@ export class Engine {
         logger.warn({ err: error, model: name }, 'a new inference thread cannot load the compiled model')
         await restoreArtefact(this.#preparation, this.#models.ready(name))
       },
+      onDedicatedLost: (bank, error) => this.#hot.lose(bank, error),
       observer: {
-        onRun: ({ modelName, rows }) => {
+        onRun: ({ modelName, rows, isDedicated }) => {
           metrics.observeRun(modelName, rows)
+          if (isDedicated) metrics.countHotRows(modelName, rows)
           // The worker is idle only after this.
           setImmediate(onIdle)
         },
@@ -158,6 +169,11 @@ export class Engine {
     return this.#store.domain(model, domain) ?? resolveDomain(this.#store, model, { domain }).record
   }
 
+  /** Versions of a model that get most of its traffic and run on a network of their own. */
+  hotVersions (model: string): HotVersion[] {
+    return this.#hot.versionsOf(model)
+  }
+
   /** Milliseconds until what waits now will have run, at the pace of the last runs. */
   get drainMs (): number {
     return this.#pool.backlog.drainMs
@@ -172,7 +188,7 @@ export class Engine {
     this.#closing.abort(new Error('the server is shutting down'))
     await this.calibrations.close()
     await this.prepared
-    await this.#pool.close()
+    await Promise.all([this.#hot.close(), this.#pool.close()])
   }
 
   /** One model after another: each compilation and warm-up would slow the others down. */
@@ -192,7 +208,7 @@ export class Engine {
 
 function showGauges (
   metrics: Metrics, { queueRows, workers, expressThreads }: Settings, models: ModelStates, pool: InferencePool,
-  banks: BankCache
+  banks: BankCache, hot: HotDomains
 ): void {
   metrics.setGauges({
     queueRows: () => pool.backlog.rows,
@@ -206,6 +222,8 @@ function showGauges (
     cachedBankBytes: () => banks.size.bytes,
     workerBanks: () => pool.workers.banks,
     workerBankBytes: () => pool.workers.bankBytes,
+    hotBanks: () => hot.size.count,
+    hotBytes: () => hot.size.bytes,
     models: () => models.all()
   })
 }

@@ -102,6 +102,12 @@ export const settingsShape = {
     default: 256 * MIB,
     description: 'Folded banks kept ready, in bytes, and as much again, packed, in all workers together'
   }),
+  hotBytes: Type.Integer({
+    minimum: 0,
+    maximum: 2 ** 40,
+    default: 0,
+    description: 'Memory for networks of single domains that get most of the traffic, in bytes; 0 for none'
+  }),
   bodyBytes: Type.Integer({
     minimum: 1024, maximum: 2 ** 31 - 1, default: 64 * MIB, description: 'Largest request body, in bytes'
   }),

@@ -131,7 +131,13 @@ export const ModelSchema = Type.Object({
     bytesPerDomain: Type.Integer(),
     weightBytes: Type.Integer(),
     maxRelativeError: Type.Number()
-  }))
+  })),
+  hot: Type.Optional(Type.Array(Type.Object({
+    domain: Type.String(),
+    version: Type.Integer(),
+    digest: Type.String(),
+    bytes: Type.Integer({ description: 'Weights and sessions; versions of one digest share them' })
+  }), { description: 'Versions that get most of the traffic and run on a network of their own' }))
 }, { title: 'Model' })
 
 export const RegisteredSchema = Type.Object({

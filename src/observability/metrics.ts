@@ -34,6 +34,8 @@ export interface Gauges {
   cachedBankBytes (): number
   workerBanks (): number
   workerBankBytes (): number
+  hotBanks (): number
+  hotBytes (): number
   models (): ReadonlyArray<{ state: typeof MODEL_STATES[number] }>
 }
 
@@ -58,6 +60,8 @@ export interface Metrics {
   countDropped (): void
   countRegistration (model: string): void
   countShadow (model: string, domain: string, counts: ShadowCounts): void
+  countHotBuild (model: string, outcome: 'ok' | 'error'): void
+  countHotRows (model: string, rows: number): void
   setGauges (gauges: Gauges): void
 }
 
@@ -101,6 +105,10 @@ export function createMetrics (version = 'unknown'): Metrics {
     'bankswitch_dropped_requests_total', 'Requests dropped while they waited: client gone or deadline passed'
   )
   const registrations = counter('bankswitch_bank_registrations_total', 'Bank versions registered', 'model')
+  const hotBuilds = counter(
+    'bankswitch_hot_builds_total', 'Networks of single domains made, proven and opened', 'model', 'outcome'
+  )
+  const hotRows = counter('bankswitch_hot_rows_total', 'Rows run by networks of single domains', 'model')
   const domainLabel = createBoundedLabels(DOMAIN_LABELS_MAX)
   const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel(`${model}@${domain}`, domain) })
   return {
@@ -122,6 +130,8 @@ export function createMetrics (version = 'unknown'): Metrics {
     countDropped: () => dropped.inc(),
     countRegistration: (model) => registrations.inc({ model }),
     countShadow: createShadowCounter(registry, labelsOf),
+    countHotBuild: (model, outcome) => hotBuilds.inc({ model, outcome }),
+    countHotRows: (model, count) => hotRows.inc({ model }, count),
     setGauges: (gauges) => registerGauges(registry, gauges)
   }
 }
@@ -174,6 +184,8 @@ function registerGauges (registry: Registry, gauges: Gauges): void {
   gauge('bankswitch_cached_bank_bytes', 'Bytes of folded banks in the cache', gauges.cachedBankBytes)
   gauge('bankswitch_worker_banks', 'Packed banks in all inference threads together', gauges.workerBanks)
   gauge('bankswitch_worker_bank_bytes', 'Bytes of packed banks in all inference threads', gauges.workerBankBytes)
+  gauge('bankswitch_hot_banks', 'Banks that have a network of their own', gauges.hotBanks)
+  gauge('bankswitch_hot_bytes', 'Bytes of networks of single banks and their sessions', gauges.hotBytes)
   registry.registerMetric(new Gauge({
     name: 'bankswitch_models',
     help: 'Models by state: loading, ready or failed',

@@ -59,7 +59,7 @@ export class DedicatedSessions {
   readonly #waiters = new Set<CalmWaiter>()
   #opened = 0
 
-  /** `isCalm` tells whether a thread is idle and would stay so. */
+  /** `isCalm` tells whether a thread is idle and would stay so, or is gone. */
   constructor (crew: SessionHolders, isCalm: (worker: WorkerHandle) => boolean) {
     this.#crew = crew
     this.#isCalm = isCalm
@@ -89,12 +89,17 @@ export class DedicatedSessions {
     return this.#open.get(bankKey)
   }
 
+  /** The bank of a session. */
+  bankKeyOf (id: string): string {
+    return id.slice(0, id.lastIndexOf('#'))
+  }
+
   /** Resolves when the thread is idle and nothing waits, at the latest after CALM_MS_MAX. */
   async whenCalm (worker: WorkerHandle): Promise<void> {
     if (this.#isCalm(worker)) return
     await new Promise<void>((resolve) => {
       const waiter = { worker, resolve: () => { clearTimeout(timer); this.#waiters.delete(waiter); resolve() } }
-      const timer = setTimeout(waiter.resolve, CALM_MS_MAX).unref()
+      const timer = setTimeout(waiter.resolve, CALM_MS_MAX)
       this.#waiters.add(waiter)
     })
   }

@@ -15,7 +15,7 @@ export interface PoolOptions {
   runMsMax: number
   observer?: PoolObserver
   /** Told that a new thread cannot open the session of a single bank, and goes on without it. */
-  onDedicatedLost? (model: ServedModel, error: unknown): void
+  onDedicatedLost? (bankKey: string, error: unknown): void
   /** Mends what a new thread could not load, which then tries once more; without it nothing is mended. */
   onUnloadable? (model: ServedModel, error: unknown): Promise<void>
   /** What the threads run, if not the inference worker. */

@@ -55,7 +55,9 @@ export class InferencePool {
     this.#queue = new FairQueue(options.queueRows)
     const { workers, expressThreads = 0 } = options
     this.#crew = this.#crewOf(workers, WORKER_NICENESS)
-    this.dedicated = new DedicatedSessions(this.#crew, (worker) => worker.isIdle && this.#queue.rows === 0)
+    this.dedicated = new DedicatedSessions(this.#crew, (worker) => {
+      return !this.#crew.has(worker) || (worker.isIdle && this.#queue.rows === 0)
+    })
     this.#express = expressThreads > 0 ? [this.#crewOf(expressThreads, EXPRESS_NICENESS)] : []
   }
 
@@ -69,7 +71,7 @@ export class InferencePool {
       script,
       onChange: () => this.#dispatch(),
       whenCalm: (worker) => this.dedicated.whenCalm(worker),
-      onDedicatedLost: (model, error) => onDedicatedLost?.(model, error),
+      onDedicatedLost: (model, error) => onDedicatedLost?.(this.dedicated.bankKeyOf(model.id), error),
       isNeeded: () => !this.#isClosed || this.#hasWork,
       onGone: (error, restartMs) => observer?.onWorkerGone?.(error, restartMs),
       onStuck: (stuck) => observer?.onWorkerStuck?.(stuck),

@@ -70,7 +70,7 @@ describe('docs/metrics.md', () => {
       '  all runs), `encode` (the answer is written), `total`. Only answered requests count; `bankswitch_http_request_seconds` has all.',
       `- \`domain\`: the first 200 domains asked for have a label of their own until the service restarts, all others share \`${OVERFLOW_LABEL}\`, which`,
       '  no domain can be called.',
-      '- `outcome`: of an inference `ok` or `error`, of a lookup `hit` or `miss`. `state`: of a model `loading`, `ready` or `failed`.',
+      '- `outcome`: of an inference or a build `ok` or `error`, of a lookup `hit` or `miss`. `state`: of a model `loading`, `ready` or `failed`.',
       '- `route` is the pattern, `/v2/models/:model/infer`, or `(none)`.',
       '',
       '## The process',

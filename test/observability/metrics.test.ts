@@ -32,6 +32,10 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_cached_bank_bytes: 'gauge',
   bankswitch_worker_banks: 'gauge',
   bankswitch_worker_bank_bytes: 'gauge',
+  bankswitch_hot_builds_total: 'counter',
+  bankswitch_hot_rows_total: 'counter',
+  bankswitch_hot_banks: 'gauge',
+  bankswitch_hot_bytes: 'gauge',
   bankswitch_models: 'gauge'
 }
 
@@ -47,6 +51,8 @@ const gauges = {
   workers: () => 8,
   workerBanks: () => 9,
   workerBankBytes: () => 10,
+  hotBanks: () => 11,
+  hotBytes: () => 12,
   models: () => [{ state: 'ready' as const }, { state: 'failed' as const }, { state: 'ready' as const }]
 }
 
@@ -117,6 +123,8 @@ describe('counting', () => {
     metrics.countBankLookup('miss')
     metrics.countBankLookup('hit')
     metrics.countBankEviction()
+    metrics.countHotBuild('signs', 'ok')
+    metrics.countHotRows('signs', 5)
     metrics.countDropped()
     metrics.countRegistration('signs')
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_inference_rows_total'), {
@@ -132,6 +140,8 @@ describe('counting', () => {
       '{outcome="hit"}': 2, '{outcome="miss"}': 1
     })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_bank_evictions_total'), { '': 1 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_hot_builds_total'), { '{model="signs",outcome="ok"}': 1 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_hot_rows_total'), { '{model="signs"}': 5 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_dropped_requests_total'), { '': 1 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_bank_registrations_total'), { '{model="signs"}': 1 })
   })
@@ -152,6 +162,8 @@ describe('counting', () => {
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_workers'), { '': 8 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_worker_banks'), { '': 9 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_worker_bank_bytes'), { '': 10 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_hot_banks'), { '': 11 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_hot_bytes'), { '': 12 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_models'), {
       '{state="loading"}': 0, '{state="ready"}': 2, '{state="failed"}': 1
     })

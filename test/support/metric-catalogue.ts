@@ -24,6 +24,8 @@ export function metricCatalogue (): CataloguedMetric[] {
     cachedBankBytes: none,
     workerBanks: none,
     workerBankBytes: none,
+    hotBanks: none,
+    hotBytes: none,
     models: () => []
   })
   return metrics.registry.getMetricsAsArray().map((metric) => {

@@ -96,7 +96,7 @@ function describeModel (engine: Engine, model: ModelState): Static<typeof ModelS
     ...(manifest.task === 'classification' ? { labels: model.entry.labels.length } : {}),
     ...(manifest.task === 'image-to-image' ? { tiling: manifest.tiling } : {}),
     ...('domainFrom' in manifest ? { domainFrom: manifest.domainFrom } : {}),
-    ...(model.state === 'ready' ? { compiled: describeCompiled(model.artefact) } : {})
+    ...(model.state === 'ready' ? { compiled: describeCompiled(model.artefact), hot: engine.hotVersions(name) } : {})
   }
 }
 

@@ -16,6 +16,7 @@ import type { Metrics } from '../../observability/metrics.js'
 import type { Job, JobResult } from '../../runtime/job.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
+import type { HotDomains } from '../heating/hot-domains.js'
 import type { ReadyModel } from '../model-states.js'
 
 export interface InferenceRequest {
@@ -54,6 +55,8 @@ export interface InferenceNeeds extends BankSources {
   leases: Pick<Leases, 'holdAll'>
   metrics: Pick<Metrics, 'countInference'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countFailed'>
+  /** Gives a network of its own to who asks most. */
+  hot: Pick<HotDomains, 'count'>
   /** Rows that may share a run. */
   runRows: number
   /** Runs once more, unseen, what the active version has answered. */
@@ -94,6 +97,7 @@ export async function inferGroups (
         const { rows, resolved: { record } } = group
         needs.metrics.countInference(name, record.domain, rows, 'ok')
         needs.traffic.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+        needs.hot.count(model, group.resolved, rows)
         needs.shadows.offer(model, group, results[at]!.outputs)
       }
       return results

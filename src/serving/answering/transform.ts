@@ -21,6 +21,7 @@ import { loneRow, turnOf } from '../lone-row.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { InferencePool } from '../../runtime/pool.js'
+import type { HotDomains } from '../heating/hot-domains.js'
 import type { PictureNeeds, PictureRequest } from './classify.js'
 import type { Run } from './inference.js'
 import type { Progress, ProgressBoard } from './progress.js'
@@ -31,6 +32,7 @@ export interface TransformNeeds extends Pick<PictureNeeds, 'store' | 'banks' | '
   pool: Pick<InferencePool, 'submit' | 'requireRoom' | 'keepOpen'>
   leases: Pick<Leases, 'hold'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed'>
+  hot: Pick<HotDomains, 'count'>
   progress: Pick<ProgressBoard, 'show'>
   workers: number
 }
@@ -103,6 +105,7 @@ export async function transform (
     metrics.countInference(name, domain, result.tiles, 'ok')
     traffic.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
     traffic.countOutput(key, result.encodeMs)
+    needs.hot.count(model, resolved, result.tiles)
     return result
   } catch (error) {
     metrics.countInference(name, domain, progress.tilesDone, 'error')

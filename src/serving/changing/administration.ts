@@ -16,6 +16,7 @@ import type { InferencePool } from '../../runtime/pool.js'
 import type {
   BankStore, DomainRecord, ExpectedRevision, Mark, PassedGate, VersionRecord, VersionSource
 } from '../../store/bank-store.js'
+import type { HotDomains } from '../heating/hot-domains.js'
 import type { ModelStates, ReadyModel } from '../model-states.js'
 import type { Goldens } from './goldens.js'
 
@@ -26,6 +27,7 @@ export interface AdministrationNeeds extends RegistrationNeeds {
   banks: Pick<BankCache, 'get' | 'put' | 'forget'>
   leases: Pick<Leases, 'remove'>
   traffic: Pick<TrafficBook, 'forget'>
+  hot: Pick<HotDomains, 'forget'>
   shadows: Pick<Shadows, 'report' | 'forget'>
 }
 
@@ -154,13 +156,14 @@ export class Administration {
 
   /** Frees what memory holds of versions that are gone; a bank that another version shares is folded again. */
   #forget (model: string, domain: string, versions: readonly VersionRecord[] = []): void {
-    const { banks, pool, traffic } = this.#needs
+    const { banks, pool, hot, traffic } = this.#needs
     const state = this.#models.get(model)
     for (const { version, digest } of versions) {
       traffic.forget(leaseKey(model, domain, version))
       if (state.state !== 'ready') continue
       banks.forget(bankKey(state, digest))
       pool.forget(bankKey(state, digest))
+      hot.forget(bankKey(state, digest))
     }
   }
 
