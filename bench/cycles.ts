@@ -18,15 +18,15 @@ const cycles = Number(values.cycles)
 const REPORTS = 10
 const GROWTH_MAX = 0.05
 
-const domainsDir = await mkdtemp(join(tmpdir(), 'bankswitch-cycles-'))
-const server = await startBenchServer({ BANKSWITCH_DOMAINS_DIR: domainsDir })
+const storeDir = await mkdtemp(join(tmpdir(), 'bankswitch-cycles-'))
+const server = await startBenchServer({ BANKSWITCH_STORE: storeDir })
 const client = new Client(server)
 const octets = { 'content-type': 'application/octet-stream' }
 try {
   const bank = await client.call('GET', '/admin/models/traffic-signs/domains/day/versions/1')
-  const before = await readdir(domainsDir, { recursive: true })
+  const before = await readdir(storeDir, { recursive: true })
   const memory = await run(bank)
-  const left = (await readdir(domainsDir, { recursive: true })).filter((path) => !before.includes(path))
+  const left = (await readdir(storeDir, { recursive: true })).filter((path) => !before.includes(path))
   const half = memory.slice(memory.length >> 1)
   const growth = half.at(-1)! / half[0]! - 1
   await publish(`${cycles.toLocaleString('en')} times two versions registered, one activated, asked and the domain deleted: ${half[0]!.toFixed(0)} MiB ` +
@@ -35,7 +35,7 @@ try {
 } finally {
   client.close()
   await server.stop()
-  await rm(domainsDir, { recursive: true, force: true })
+  await rm(storeDir, { recursive: true, force: true })
 }
 
 /** Memory in MiB after each tenth. */

@@ -38,7 +38,7 @@ async function compare (): Promise<void> {
     await writeResnetModel(join(folder, 'models'))
     const server = await startBenchServer({
       BANKSWITCH_MODELS_DIR: join(folder, 'models'),
-      BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
+      BANKSWITCH_STORE: join(folder, 'store'),
       BANKSWITCH_WORKERS: String(WORKERS),
       BANKSWITCH_BANK_CACHE_BYTES: String(Number(values['cache-mib']) * 2 ** 20)
     })

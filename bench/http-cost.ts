@@ -40,7 +40,8 @@ const PLACES_SHOWN = 16
 const folder = await mkdtemp(join(tmpdir(), 'bankswitch-http-cost-'))
 const settings = (name: string) => ({
   BANKSWITCH_MODELS_DIR: join(folder, 'models'),
-  BANKSWITCH_DOMAINS_DIR: join(folder, name, 'domains'),
+  BANKSWITCH_DOMAINS_DIR: join(ROOT, 'domains'),
+  BANKSWITCH_STORE: join(folder, name, 'store'),
   BANKSWITCH_JOBS_DIR: join(folder, name, 'jobs'),
   BANKSWITCH_CACHE_DIR: join(folder, 'cache'),
   BANKSWITCH_AUDIT_FILE: join(folder, name, 'audit.jsonl')
@@ -48,9 +49,6 @@ const settings = (name: string) => ({
 try {
   await writeResnetModel(join(folder, 'models'))
   await cp(join(ROOT, 'models', SIGNS), join(folder, 'models', SIGNS), { recursive: true })
-  for (const name of ['server', 'engine', 'profiled']) {
-    await cp(join(ROOT, 'domains', SIGNS), join(folder, name, 'domains', SIGNS), { recursive: true })
-  }
   const table = await compare()
   const profile = await profileServer(SUBJECTS[2]!)
   await publish(`${table}\n\n${profile}`)

@@ -1,8 +1,8 @@
-/** A server in a process of its own, over a copy of the shipped domains, for benchmarks that measure from outside. */
+/** A server in a process of its own, with a store of its own, for benchmarks that measure from outside. */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -21,7 +21,6 @@ export async function startBenchServer (
   settings: Record<string, string> = {}, execArgv: readonly string[] = []
 ): Promise<BenchServer> {
   const folder = await mkdtemp(join(tmpdir(), 'bankswitch-bench-'))
-  await cp(join(ROOT, 'domains'), join(folder, 'domains'), { recursive: true })
   const adminKey = 'a-key-for-the-benchmarks'
   const server = fork(join(ROOT, 'dist/main.js'), ['serve', '--port', '0'], {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
@@ -29,7 +28,8 @@ export async function startBenchServer (
     env: {
       ...process.env,
       BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
-      BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
+      BANKSWITCH_DOMAINS_DIR: join(ROOT, 'domains'),
+      BANKSWITCH_STORE: join(folder, 'store'),
       BANKSWITCH_CACHE_DIR: join(folder, 'cache'),
       BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
       BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),

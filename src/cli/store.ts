@@ -4,13 +4,14 @@ import { rename, rm } from 'node:fs/promises'
 import { configErrors, loadSettings } from '../config/load.js'
 import { exportStore } from '../store/file/export-store.js'
 import { importStore } from '../store/file/import-store.js'
+import { storeFolder } from '../store/open-store.js'
 import { parseCommandLine, unreadable } from './command-line.js'
 
 const STORE_HELP = `bankswitch store export FILE
 bankswitch store import FILE [--replace]
 
-All domains with all their versions, marks and gates, of the store that BANKSWITCH_DOMAINS_DIR names, as one tar
-archive. FILE may be - for standard output or input.
+All domains with all their versions, marks and gates, of the store that BANKSWITCH_STORE names, as one tar archive.
+FILE may be - for standard output or input.
 
 export may run beside a server. import may not: stop the server first. It checks the whole archive before it changes
 anything, and leaves domains alone that the archive does not hold.
@@ -30,7 +31,7 @@ async function store (argv: string[]): Promise<number> {
     throw wrong('export or import and one file are needed')
   }
   if (verb === 'export' && values.replace) throw wrong('--replace belongs to import')
-  const folder = loadSettings(process.env, []).domainsDir
+  const folder = storeFolder(loadSettings(process.env, []))
   if (verb === 'import') return await read(folder, file, values.replace)
   return await write(folder, file)
 }

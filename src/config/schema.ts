@@ -21,7 +21,10 @@ export const settingsShape = {
   }),
   modelsDir: Type.String({ minLength: 1, default: 'models', description: 'Folder of models, read at start' }),
   domainsDir: Type.String({
-    minLength: 1, default: 'domains', description: 'Folder of stored banks, written at run time'
+    minLength: 1, default: 'domains', description: 'Folder of shipped domains, never written'
+  }),
+  store: Type.String({
+    minLength: 1, default: '.bankswitch/store', description: 'Folder of stored banks, written at run time'
   }),
   cacheDir: Type.String({
     minLength: 1, default: '.bankswitch/cache', description: 'Folder of compiled models; may be deleted at any time'

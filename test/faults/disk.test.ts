@@ -39,7 +39,7 @@ describe('a disk that', { skip: process.platform === 'linux' ? false : 'prlimit 
       const fresh = `mist-${at}`
       const bank = await shippedBank('fog')
       const before = await inferSigns(server.address, 'day')
-      const files = await readdir(server.domainsDir, { recursive: true })
+      const files = await readdir(server.storeDir, { recursive: true })
       await begin(server)
       for (const domain of ['day', fresh]) {
         const refused = await registerSigns(server.address, domain, bank)
@@ -54,7 +54,7 @@ describe('a disk that', { skip: process.platform === 'linux' ? false : 'prlimit 
       assert.equal(mended.status, 201)
       assert.equal((JSON.parse(mended.bytes.toString()) as { version: number }).version, 1)
       assert.equal((await inferSigns(server.address, fresh)).status, 200)
-      const left = (await readdir(server.domainsDir, { recursive: true })).filter((path) => !files.includes(path))
+      const left = (await readdir(server.storeDir, { recursive: true })).filter((path) => !files.includes(path))
       assert.deepEqual(left.filter((path) => !path.startsWith(`traffic-signs/${fresh}`)), [])
       assert.equal(left.length, 3, left.join())
     })
@@ -64,7 +64,7 @@ describe('a disk that', { skip: process.platform === 'linux' ? false : 'prlimit 
 describe('a bank that is corrupt on disk', () => {
   it('is told by its code and costs nobody else; the next start puts it into quarantine', async (t) => {
     const server = await startFaulty(t)
-    const path = await versionFile(server.domainsDir, 'fog')
+    const path = await versionFile(server.storeDir, 'fog')
     const bytes = await readFile(path)
     bytes[bytes.length >> 1]! ^= 1
     await writeFile(path, bytes)

@@ -46,7 +46,7 @@ describe('admin API', () => {
     change(copy)
     return { layers: copy }
   }
-  const files = (domain: string) => readdir(join(service.domainsDir, 'traffic-signs', domain)).catch(() => [])
+  const files = (domain: string) => readdir(join(service.storeDir, 'traffic-signs', domain)).catch(() => [])
 
   before(async () => {
     service = await startService()

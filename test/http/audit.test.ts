@@ -141,7 +141,7 @@ describe('audit log', () => {
 
   before(async () => {
     service = await startService()
-    path = join(service.domainsDir, '..', 'audit.jsonl')
+    path = join(service.storeDir, '..', 'audit.jsonl')
   })
   after(() => service.close())
 

@@ -204,7 +204,7 @@ describe('calibrations over HTTP', () => {
       assert.equal(response.json().error.code, 'JOB_CANCELLED')
     }
     for (const domain of ['one', 'two', 'three']) {
-      assert.deepEqual(await readdir(join(service.domainsDir, 'traffic-signs', domain)).catch(() => []), [])
+      assert.deepEqual(await readdir(join(service.storeDir, 'traffic-signs', domain)).catch(() => []), [])
     }
     const listed = (await service.app.inject({ url: '/admin/jobs', headers: ADMIN })).json().jobs
     assert.ok(ids.every((id) => listed.some((record: Job) => record.id === id && record.state === 'cancelled')))

@@ -54,7 +54,7 @@ const refusal = async (service: Service, what: What, name?: Name) => {
 
 const start = async (environment: Record<string, string> = {}) => {
   const service = await startService(environment)
-  await writeKeys(join(service.domainsDir, '../keys.json'), ...Object.values(keys))
+  await writeKeys(join(service.storeDir, '../keys.json'), ...Object.values(keys))
   await service.keys.refresh()
   return service
 }
@@ -220,7 +220,7 @@ describe('a server with keys whose inference is open', () => {
 
   it('follows a rotation between two requests', async () => {
     const [first, second] = [testKey(['read']), testKey(['read'])]
-    const path = join(service.domainsDir, '../keys.json')
+    const path = join(service.storeDir, '../keys.json')
     const status = async ({ headers }: typeof first) => (await service.app.inject({ ...calls.versions, headers })).statusCode
     for (const [file, expected] of [[[first], [200, 401]], [[first, second], [200, 200]], [[second], [401, 200]]] as const) {
       await writeKeys(path, ...file)

@@ -269,7 +269,7 @@ describe('life of a domain', () => {
       assert.equal((await call('DELETE', 'back/gate')).json().code, 'GATE_NOT_FOUND')
       assert.equal((await call('GET', 'back/gate')).json().code, 'GATE_NOT_FOUND')
       assert.equal((await call('POST', 'back/rollback')).json().active, 1)
-      assert.deepEqual((await readdir(join(service.domainsDir, 'traffic-signs', 'back'))).filter((name) => name.startsWith('gate')), [])
+      assert.deepEqual((await readdir(join(service.storeDir, 'traffic-signs', 'back'))).filter((name) => name.startsWith('gate')), [])
     })
 
     it('is as tolerant as it is told', async () => {
@@ -280,7 +280,7 @@ describe('life of a domain', () => {
       await putGate('tolerant', goldens, '?absolute=0&relative=0')
       assert.equal((await call('POST', 'tolerant/activate', { version: 2 })).json().code, 'GATE_FAILED')
       assert.equal((await call('POST', 'tolerant/activate', { version: 1 })).statusCode, 200)
-      const files = await readdir(join(service.domainsDir, 'traffic-signs', 'tolerant'))
+      const files = await readdir(join(service.storeDir, 'traffic-signs', 'tolerant'))
       assert.equal(files.filter((name) => name.startsWith('gate')).length, 1)
     })
 

@@ -124,11 +124,11 @@ describe('preprocessing registered with a domain, and domains told by size', () 
   })
 
   it('is there after a restart', async () => {
-    const { domainsDir } = service
+    const { storeDir } = service
     const shown = (await service.app.inject('/v1/models/switch/domains/from-json')).json()
-    assert.ok((await readFile(join(domainsDir, 'switch/from-json/domain.json'), 'utf8')).includes('"preprocessing"'))
+    assert.ok((await readFile(join(storeDir, 'switch/from-json/domain.json'), 'utf8')).includes('"preprocessing"'))
     const { openFileStore } = await import('#src/store/file/file-store.js')
-    const { store, report } = await openFileStore(domainsDir)
+    const { store, report } = await openFileStore(storeDir)
     assert.deepEqual(report.quarantined, [])
     assert.deepEqual(store.domain('switch', 'from-json')!.versions[0]!.preprocessing, shown.versions[0].preprocessing)
   })

@@ -19,7 +19,7 @@ describe('a limit of requests a minute', () => {
   }
   before(async () => {
     service = await startService({ BANKSWITCH_REQUESTS_PER_MINUTE: String(PER_MINUTE) })
-    await writeKeys(join(service.domainsDir, '../keys.json'), first, second)
+    await writeKeys(join(service.storeDir, '../keys.json'), first, second)
     await service.keys.refresh()
   })
   after(() => service.close())

@@ -150,7 +150,7 @@ describe('with a collector', () => {
   it('a request that fails says how; only the server\'s own failures are errors', async () => {
     const { spans } = await spansOf(async (service) => {
       assert.equal((await post(service, { 'x-domain': 'dusk' })).statusCode, 404)
-      const folder = join(service.domainsDir, 'traffic-signs/fog')
+      const folder = join(service.storeDir, 'traffic-signs/fog')
       for (const name of await readdir(folder)) if (name.endsWith('.safetensors')) await rm(join(folder, name))
       assert.equal((await post(service, { 'x-domain': 'fog' })).statusCode, 500)
     })

@@ -1,34 +1,40 @@
 /** `bankswitch store`, as a script for backups would call it. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ROOT, temporaryFolder } from '../support/folders.js'
 import { cleanEnvironment, MAIN } from '../support/process.js'
 
-/** Runs the command on the domains in a folder. */
-function run (domains: string, argv: string[], input?: Uint8Array) {
-  const env = cleanEnvironment({ BANKSWITCH_DOMAINS_DIR: domains })
+/** Runs the command on the store in a folder. */
+function run (folder: string, argv: string[], input?: Uint8Array) {
+  const env = cleanEnvironment({ BANKSWITCH_STORE: folder })
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, 'store', ...argv], {
     env, input, maxBuffer: 2 ** 26
   })
   return { status, stdout, stderr: stderr.toString() }
 }
 
-const SHIPPED = join(ROOT, 'domains')
+/** What is shipped, as a store: the layout is the same, and the original is only read. */
+async function shippedStore (folder: string): Promise<string> {
+  const store = join(folder, 'shipped')
+  await cp(join(ROOT, 'domains'), store, { recursive: true })
+  return store
+}
 
 describe('bankswitch store', () => {
   it('takes the shipped domains through a file and a pipe', async (t) => {
     const folder = await temporaryFolder(t)
+    const shipped = await shippedStore(folder)
     const file = join(folder, 'all.tar')
-    const exported = run(SHIPPED, ['export', file])
+    const exported = run(shipped, ['export', file])
     assert.equal(exported.status, 0, exported.stderr)
     const { domains, versions, file: named } = JSON.parse(exported.stdout.toString())
     assert.deepEqual([named, domains > 8, versions >= domains], [file, true, true])
-    assert.deepEqual(await readdir(folder), ['all.tar'])
+    assert.deepEqual((await readdir(folder)).sort(), ['all.tar', 'shipped'])
 
-    const piped = run(SHIPPED, ['export', '-'])
+    const piped = run(shipped, ['export', '-'])
     assert.deepEqual(JSON.parse(piped.stderr), { domains, versions })
     assert.deepEqual(piped.stdout, await readFile(file))
 
@@ -38,12 +44,12 @@ describe('bankswitch store', () => {
     assert.deepEqual(JSON.parse(read.stdout.toString()), { domains, versions, unchanged: 0 })
     assert.deepEqual(JSON.parse(run(restored, ['import', file]).stdout.toString()), { domains, versions, unchanged: domains })
     const below = async (path: string) => (await readdir(path, { recursive: true })).sort()
-    assert.deepEqual(await below(restored), await below(SHIPPED))
+    assert.deepEqual(await below(restored), await below(shipped))
   })
 
   it('refuses with a reason and an exit code, and keeps the archive that is there', async (t) => {
     const folder = await temporaryFolder(t)
-    const store = join(folder, 'domains')
+    const store = join(folder, 'store')
     const torn = join(folder, 'torn.tar')
     await writeFile(torn, 'no archive')
     const cases: Array<[code: number, pattern: RegExp, ...argv: string[]]> = [
@@ -61,9 +67,13 @@ describe('bankswitch store', () => {
       assert.match(stderr, pattern)
       assert.equal(stdout.toString(), '')
     }
+    const database = run('postgres://host/banks', ['export', torn])
+    assert.equal(database.status, 65)
+    assert.match(database.stderr, /no stores of the kind "postgres:.*the path of a folder/)
+    assert.match(run('domains/', ['export', torn]).stderr, /the folder of shipped domains, which is never written/)
     await writeFile(store + '-file', '')
     assert.equal(run(`${store}-file`, ['export', torn]).status, 69)
     assert.equal(await readFile(torn, 'utf8'), 'no archive')
-    assert.deepEqual((await readdir(folder)).sort(), ['domains', 'domains-file', 'torn.tar'])
+    assert.deepEqual((await readdir(folder)).sort(), ['store', 'store-file', 'torn.tar'])
   })
 })

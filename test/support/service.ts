@@ -1,4 +1,4 @@
-/** The whole service in this process, over one shipped model and a copy of its domains; no port is opened. */
+/** The whole service in this process, over one shipped model and its domains, with a store of its own; no port is opened. */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -22,7 +22,7 @@ export interface Service {
   app: App
   engine: Engine
   keys: KeyRing
-  domainsDir: string
+  storeDir: string
   /** Lines of the log so far, parsed. */
   log: Array<Record<string, unknown>>
   close (): Promise<void>
@@ -32,9 +32,11 @@ export interface Service {
 export async function startService (environment: Record<string, string> = {}): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), 'bankswitch-service-'))
   const { modelsDir, domainsDir } = await shipSigns(folder)
+  const storeDir = join(folder, 'store')
   const settings = loadSettings({
     BANKSWITCH_MODELS_DIR: modelsDir,
     BANKSWITCH_DOMAINS_DIR: domainsDir,
+    BANKSWITCH_STORE: storeDir,
     BANKSWITCH_JOBS_DIR: join(folder, 'jobs'),
     BANKSWITCH_KEYS_FILE: join(folder, 'keys.json'),
     BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
@@ -72,7 +74,7 @@ export async function startService (environment: Record<string, string> = {}): P
     app,
     engine,
     keys,
-    domainsDir,
+    storeDir,
     log,
     close
   }

@@ -33,8 +33,8 @@ export async function shippedBank (domain: string): Promise<Uint8Array> {
 }
 
 /** Where the only version of a domain stands. */
-export async function versionFile (domainsDir: string, domain: string): Promise<string> {
-  const folder = join(domainsDir, 'traffic-signs', domain)
+export async function versionFile (storeDir: string, domain: string): Promise<string> {
+  const folder = join(storeDir, 'traffic-signs', domain)
   const name = (await readdir(folder)).find((entry) => entry.endsWith('.safetensors'))!
   return join(folder, name)
 }

@@ -61,7 +61,7 @@ async function foldersIn (folder: string): Promise<string[]> {
     return entries.filter((entry) => entry.isDirectory() && isName(entry.name)).map(({ name }) => name).sort()
   } catch (cause) {
     if (hasErrno(cause, 'ENOENT')) return []
-    throw storeErrors.STORE_UNREADABLE(`the domains folder cannot be read: ${(cause as Error).message}`, {}, cause)
+    throw storeErrors.STORE_UNREADABLE(`the store cannot be read: ${(cause as Error).message}`, {}, cause)
   }
 }
 

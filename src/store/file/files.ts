@@ -49,7 +49,7 @@ export async function readVerified (
     bytes = await readFile(path)
   } catch (cause) {
     if (hasErrno(cause, ...PASSING)) {
-      throw storeErrors.STORE_UNREADABLE('the domains folder cannot be read now', details, cause)
+      throw storeErrors.STORE_UNREADABLE('the store cannot be read now', details, cause)
     }
     throw storeErrors.STORE_CORRUPT(`${what} cannot be read`, details, cause)
   }
@@ -60,5 +60,5 @@ export async function readVerified (
 /** A failure of the file system as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
 export function unwritable (thrown: unknown): unknown {
   if (!(thrown instanceof Error && 'syscall' in thrown)) return thrown
-  return storeErrors.STORE_UNWRITABLE(`the domains folder cannot be written: ${thrown.message}`, {}, thrown)
+  return storeErrors.STORE_UNWRITABLE(`the store cannot be written: ${thrown.message}`, {}, thrown)
 }

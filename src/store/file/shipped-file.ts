@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Type } from 'typebox'
 import { makeFolderDurably, writeDurably } from '../../base/durable-file.js'
-import { hasErrno } from '../../base/errors.js'
+import { BankswitchError, hasErrno } from '../../base/errors.js'
 import { NAME_PATTERN } from '../../base/names.js'
 import { checkedFile, serializeChecked } from './checked-file.js'
 import { storeErrors } from '../errors.js'
@@ -41,13 +41,14 @@ export function parseShipped (text: string, model: string, domain: string): Ship
   throw storeErrors.STORE_CORRUPT(`${what} belongs to domain "${parsed.domain}" of model "${parsed.model}"`, { domain })
 }
 
-/** Undefined when there is none. Throws what `parseShipped` throws. */
+/** Undefined when there is none. Throws what `parseShipped` throws, and STORE_UNREADABLE. */
 export async function readShipped (folder: string, model: string, domain: string): Promise<ShippedMemory | undefined> {
   try {
     return parseShipped(await readFile(shippedPath(folder, model, domain), 'utf8'), model, domain)
   } catch (error) {
     if (hasErrno(error, 'ENOENT')) return undefined
-    throw error
+    if (error instanceof BankswitchError) throw error
+    throw storeErrors.STORE_UNREADABLE(`the store cannot be read: ${(error as Error).message}`, { model, domain }, error)
   }
 }
 
