@@ -15,21 +15,21 @@ RUN apt-get update \
 WORKDIR /app
 ENV NODE_ENV=production \
   BANKSWITCH_HOST=0.0.0.0 \
-  BANKSWITCH_DOMAINS_DIR=/app/domains \
-  BANKSWITCH_CACHE_DIR=/var/cache/bankswitch \
-  BANKSWITCH_JOBS_DIR=/app/domains/.jobs \
-  BANKSWITCH_ADMIN_KEY_FILE=/app/domains/.admin.key \
-  BANKSWITCH_KEYS_FILE=/app/domains/.keys.json \
-  BANKSWITCH_AUDIT_FILE=/app/domains/.audit.jsonl
+  BANKSWITCH_STORE=/var/lib/bankswitch/store \
+  BANKSWITCH_CACHE_DIR=/var/lib/bankswitch/cache \
+  BANKSWITCH_JOBS_DIR=/var/lib/bankswitch/jobs \
+  BANKSWITCH_ADMIN_KEY_FILE=/var/lib/bankswitch/admin.key \
+  BANKSWITCH_KEYS_FILE=/var/lib/bankswitch/keys.json \
+  BANKSWITCH_AUDIT_FILE=/var/lib/bankswitch/audit.jsonl
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json ./
-# Models are read-only to the service; domains are what it writes.
+# Models and shipped domains are read-only to the service; all that it writes is in the one volume.
 COPY models models
-COPY --chown=node:node domains domains
-RUN install -d -o node -g node /var/cache/bankswitch
+COPY domains domains
+RUN install -d -o node -g node /var/lib/bankswitch
 USER node
-VOLUME ["/app/domains", "/var/cache/bankswitch"]
+VOLUME /var/lib/bankswitch
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8080/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]

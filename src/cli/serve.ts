@@ -2,6 +2,7 @@
 import { loadSettings } from '../config/load.js'
 import { KeyRing } from '../access/key-ring.js'
 import { obtainAdminKey } from '../config/admin-key.js'
+import { takeOverFormerFiles } from '../config/former-files.js'
 import { createEngine } from '../engine.js'
 import { startServer } from '../http/server.js'
 import { createLogger, type Logger } from '../observability/logger.js'
@@ -20,6 +21,7 @@ docs/settings.md lists them.
 async function serve (flags: string[]): Promise<number> {
   const settings = loadSettings(process.env, flags)
   const logger = createLogger(settings.logLevel)
+  for (const path of await takeOverFormerFiles(settings)) logger.info({ path }, 'taken over from beside the domains')
   const adminKey = await obtainAdminKey(settings)
   if (adminKey.path !== undefined) {
     logger.info({ path: adminKey.path, isNew: adminKey.isNew }, 'the admin key stands in this file')
