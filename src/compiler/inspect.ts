@@ -1,7 +1,7 @@
 /** What a model is to this service, without compiling it: its batch norms, their keys, and what a domain would cost. */
 import { BankswitchError } from '../base/errors.js'
 import { describeNode } from '../onnx/graph.js'
-import { opsetOf, parseModel } from '../onnx/model.js'
+import { isOnnxDomain, opsetOf, parseModel, type OnnxModel } from '../onnx/model.js'
 import { shapeOf } from '../onnx/node.js'
 import { Compilation, type PreparedModel } from './compilation.js'
 import { runPasses } from './pass.js'
@@ -74,7 +74,7 @@ export async function inspectModel (source: ModelSource, options: CompileOptions
       weightBytes: 0,
       bytesPerDomain: 0,
       layers: [],
-      advice: FOLDED_ADVICE
+      advice: [...FOLDED_ADVICE, ...otherNorms(model)]
     }
   }
   const { reading: { batchNorms, fingerprint, weightBytes }, probe, plan } = analysis
@@ -98,7 +98,7 @@ export async function inspectModel (source: ModelSource, options: CompileOptions
         activationBytesSaved: savedBytes
       }
     }),
-    advice: [...advice, ...adviceOn(analysis, source)]
+    advice: [...advice, ...adviceOn(analysis, source), ...otherNorms(model)]
   }
 }
 
@@ -135,6 +135,17 @@ function guessShape (dims: ReadonlyArray<number | null>): number[] {
 
 function hasErrorCode (error: unknown, code: string): boolean {
   return error instanceof BankswitchError && error.code === code
+}
+
+const OTHER_NORMS = ['InstanceNormalization', 'GroupNormalization', 'LayerNormalization']
+
+/** Normalisations that have no statistics of a domain. */
+function otherNorms ({ graph }: OnnxModel): string[] {
+  return OTHER_NORMS.flatMap((opType) => {
+    const count = graph.node.filter((node) => node.opType === opType && isOnnxDomain(node.domain)).length
+    const why = 'take their statistics from each row and are left alone: no bank has any for them'
+    return count === 0 ? [] : [`${count} ${opType} nodes ${why}`]
+  })
 }
 
 /** PyTorch's keys hold no slashes and are no bare operator names. */

@@ -25,6 +25,7 @@ import { inlineFunctions } from './source/inline-functions.js'
 import { insertBatchNorms } from './source/insert-batch-norms.js'
 import { openReshapes } from './source/open-reshapes.js'
 import { restoreBatchNorms } from './source/restore-batch-norms.js'
+import { splitSequences } from './source/split-sequences.js'
 import { verifyPrepared } from './source/verify-prepared.js'
 import { widenFloat16 } from './source/widen-float16.js'
 import { withBank } from './with-bank.js'
@@ -92,6 +93,15 @@ export const PREPARING: readonly PreparingPass[] = [
     ensures: [],
     tolerance: TOLERANCE,
     run: ({ model }) => openReshapes(model)
+  },
+  {
+    name: 'split',
+    file: 'source/split-sequences.ts',
+    does: 'a list that is only taken apart again becomes a Split',
+    requires: [invariant.holdsItsData, invariant.namesItsNumbers],
+    ensures: [],
+    tolerance: TOLERANCE,
+    run: ({ model }) => splitSequences(model)
   },
   {
     name: 'restore',
