@@ -129,7 +129,8 @@ function throughHttp (client: Client, { model, domain, body, headers }: Subject)
 function withoutHttp (engine: Engine, { model, domain, input, rows, size, body, headers }: Subject): Promise<unknown> {
   const bytes = Uint8Array.from(body.subarray(Number(headers['inference-header-content-length'])))
   const data = new Float32Array(bytes.buffer)
-  return engine.answering.infer(model, { domain }, { [input]: { type: 'float32', dims: [rows, 3, size, size], data } })
+  const feeds = { [input]: { type: 'float32' as const, dims: [rows, 3, size, size], data } }
+  return engine.answering.infer(model, { wish: { header: domain }, feeds })
 }
 
 /** Of all threads of this process. */

@@ -1,8 +1,8 @@
-/** Which domain a request asks for: header, else body parameter, else `model@domain` in the path. */
-import { parseDomainReference, type DomainReference } from '../serving/domain-reference.js'
-import { servingErrors } from '../serving/errors.js'
+/** What a request says of the version it wants: header, body parameter, `model@domain` and version in the path. */
 import { recordOf, type Subject } from './request-record.js'
 import type { Engine } from '../engine.js'
+import type { DomainReference } from '../serving/domain-reference.js'
+import type { VersionWish } from '../serving/version-wish.js'
 import type { RowEstimates } from './limits/row-estimates.js'
 import type { FastifyRequest } from 'fastify'
 
@@ -10,8 +10,9 @@ export const DOMAIN_HEADER = 'x-domain'
 
 export interface RequestedModel {
   model: string
-  /** Undefined for the model's default domain. */
-  reference?: DomainReference
+  wish: VersionWish
+  /** What the wish names; undefined where it leaves the choice to the model. */
+  named: DomainReference | undefined
 }
 
 /** The model of a path segment `model` or `model@domain`. */
@@ -32,50 +33,33 @@ export function subjectInPath (params: unknown): Subject {
   }
 }
 
-/**
- * The domain that stands in the path itself: `path` is the model segment, `pathVersion` the version segment where there
- * is one, which pins the version, of `defaultDomain` if no domain is named. Throws DOMAIN_REFERENCE_INVALID.
- */
-export function referenceInPath (
-  path: string, pathVersion?: string, defaultDomain?: string
-): DomainReference | undefined {
+/** What stands in the path itself: `path` is the model segment, `pathVersion` the version segment if there is one. */
+export function wishInPath (path: string, pathVersion?: string): VersionWish {
   const at = path.indexOf('@')
-  const named = at < 0 ? undefined : parseDomainReference(path.slice(at + 1))
-  if (pathVersion === undefined) return named
-  return pin(named ?? { domain: defaultDomain ?? '' }, pathVersion)
+  return { path: at < 0 ? undefined : path.slice(at + 1), pathVersion }
 }
 
 /**
- * The domain of a request, header before body parameter before path; a version segment of the path pins its version.
- * Throws MODEL_NOT_FOUND, and DOMAIN_REFERENCE_INVALID, also when two places pin different versions.
+ * The model that a request asks for, and what it says of the version. Throws MODEL_NOT_FOUND, and
+ * DOMAIN_REFERENCE_INVALID, also when two places pin different versions.
  */
 export function requestedModel (
   engine: Engine, request: FastifyRequest, path: string, pathVersion?: string, parameter?: string | number | boolean
 ): RequestedModel {
   const model = modelOf(path)
   const header = request.headers[DOMAIN_HEADER]
-  const text = typeof header === 'string' ? header : parameter === undefined ? undefined : String(parameter)
-  const reference = text === undefined ? referenceInPath(path) : parseDomainReference(text)
-  noteRequested(request, model, reference)
-  if (pathVersion === undefined) return reference === undefined ? { model } : { model, reference }
-  const { entry: { manifest: { defaultDomain } } } = engine.model(model)
-  return { model, reference: pin(reference ?? { domain: defaultDomain }, pathVersion) }
-}
-
-/** For the log, should the request fail before anyone answers. */
-function noteRequested (request: FastifyRequest, model: string, reference: DomainReference | undefined): void {
+  const wish = {
+    ...wishInPath(path, pathVersion),
+    header: typeof header === 'string' ? header : undefined,
+    parameter: parameter === undefined ? undefined : String(parameter),
+    canaryKey: request.id
+  }
+  // For the log, should the request fail before anyone answers.
   const record = recordOf(request)
   record.model = model
-  if (reference !== undefined) record.domain = reference.domain
-}
-
-function pin (reference: DomainReference, version: string): DomainReference {
-  const pinned = parseDomainReference(`${reference.domain}:${version}`)
-  const pinOf = (one: DomainReference) => one.version ?? one.label
-  if (pinOf(reference) === undefined || pinOf(reference) === pinOf(pinned)) return pinned
-  throw servingErrors.DOMAIN_REFERENCE_INVALID('path and domain pin different versions', {
-    expected: pinOf(pinned), received: pinOf(reference)
-  })
+  const named = engine.answering.named(model, wish)
+  if (named !== undefined) record.domain = named.domain
+  return { model, wish, named }
 }
 
 /**
@@ -83,7 +67,7 @@ function pin (reference: DomainReference, version: string): DomainReference {
  * Throws QUEUE_FULL, MODEL_NOT_FOUND, MODEL_NOT_READY, MODEL_FAILED and DOMAIN_REFERENCE_INVALID.
  */
 export function refuseEarly (engine: Engine, request: FastifyRequest, path: string, estimates?: RowEstimates): void {
-  const { model, reference } = requestedModel(engine, request, path)
+  const { model, named } = requestedModel(engine, request, path)
   const rows = estimates?.rowsOf(model, Number(request.headers['content-length'])) ?? 1
-  engine.answering.requireRoom(model, reference, rows)
+  engine.answering.requireRoom(model, named, rows)
 }

@@ -1,4 +1,5 @@
 /** Who uses which version right now, so that none is removed under a request. */
+import assert from 'node:assert/strict'
 import { servingErrors } from './errors.js'
 
 /** Names a version of a domain; with '' for the version, the domain and all its versions. */
@@ -10,24 +11,24 @@ export class Leases {
   readonly #counts = new Map<string, number>()
   readonly #closing = new Set<string>()
 
-  /** Runs `work` while the version is held. Rejects with VERSION_LEAVING when the version is being removed. */
-  async hold<T> (key: string, work: () => Promise<T>): Promise<T> {
-    if ([...this.#closing].some((closing) => covers(closing, key))) {
+  /**
+   * Holds the version until what is returned is called, which must happen exactly once. Throws VERSION_LEAVING when the
+   * version is being removed.
+   */
+  take (key: string): () => void {
+    for (const closing of this.#closing) {
+      if (!covers(closing, key)) continue
       throw servingErrors.VERSION_LEAVING('the version is being removed', { received: key })
     }
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
-    try {
-      return await work()
-    } finally {
+    let isHeld = true
+    return () => {
+      assert.ok(isHeld, 'a lease is given back once')
+      isHeld = false
       const left = this.#counts.get(key)! - 1
       if (left === 0) this.#counts.delete(key)
       else this.#counts.set(key, left)
     }
-  }
-
-  /** Like `hold`, for several at once; the same one may stand in it more than once. */
-  holdAll<T> (keys: readonly string[], work: () => Promise<T>): Promise<T> {
-    return keys.reduceRight<() => Promise<T>>((inner, key) => () => this.hold(key, inner), work)()
   }
 
   /** Runs `work`, which removes what the key names, while nobody can take hold of it. Rejects with VERSION_LEASED. */

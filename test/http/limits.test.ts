@@ -262,7 +262,7 @@ describe('load', () => {
 
   it('takes a deadline from the header or the parameter, the earlier counts, and refuses what is none', async (t) => {
     const infer = t.mock.method(service.engine.answering, 'infer', async (...given: unknown[]) => {
-      const { signal } = given[3] as { signal: AbortSignal }
+      const { signal } = given[1] as { signal: AbortSignal }
       signal.throwIfAborted()
       await once(signal, 'abort')
       throw signal.reason

@@ -118,7 +118,7 @@ describe('parseInferenceRequest', () => {
 describe('parseRawRequest', () => {
   const input = (dims: Array<number | null>, type: TensorType = 'float32'): ValueDescription => ({ name: 'x', type, dims })
   const parse = (bytes: number, inputs: ValueDescription[], usual: number[] = []) => {
-    return parseRawRequest(Buffer.alloc(bytes), inputs, usual, true).feeds.x?.dims
+    return parseRawRequest(Buffer.alloc(bytes), inputs, usual).x?.dims
   }
 
   it('deduces one row of the model, or the size that varies', () => {
@@ -129,7 +129,7 @@ describe('parseRawRequest', () => {
   })
 
   it('takes a body as one element of BYTES', () => {
-    const { feeds } = parseRawRequest(Buffer.from('hello'), [input([null], 'string')], [], true)
+    const feeds = parseRawRequest(Buffer.from('hello'), [input([null], 'string')], [])
     assert.deepEqual(feeds.x, { type: 'string', dims: [1], data: ['hello'] })
   })
 

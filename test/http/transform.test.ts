@@ -234,7 +234,7 @@ describe('POST /v1/models/{model}/predict of an image-to-image model', () => {
     const controller = new AbortController()
     const image = await painted(500, 400, 3, waves).png().toBuffer()
     const work = service.engine.answering.transform('doubler', {
-      reference: undefined, image, format: 'png', quality: 92, progressKey: 'leaving', signal: controller.signal
+      wish: {}, image, format: 'png', quality: 92, progressKey: 'leaving', signal: controller.signal
     })
     const rejected = assert.rejects(work, /gone/)
     const state = { done: 0, total: 0 }

@@ -4,16 +4,16 @@
  */
 import { httpErrors } from '../errors.js'
 import { datatypeName, tensorFromBytes, wireBytes } from './datatypes.js'
+import type { Tensors } from '../../ort/rows.js'
 import type { ValueDescription } from '../../ort/session.js'
-import type { InferenceMessage } from './parse-request.js'
 
 /**
  * `usual` is the shape that pictures of the domain have, batch axis 1. Throws PROTOCOL_INVALID when the model has
  * several inputs or the body does not fit.
  */
 export function parseRawRequest (
-  body: Uint8Array, inputs: readonly ValueDescription[], usual: readonly number[], isBinaryWanted: boolean
-): InferenceMessage {
+  body: Uint8Array, inputs: readonly ValueDescription[], usual: readonly number[]
+): Tensors {
   const [input] = inputs
   if (input === undefined || inputs.length > 1) {
     throw httpErrors.PROTOCOL_INVALID('a raw request is for models with one input', {
@@ -24,11 +24,7 @@ export function parseRawRequest (
   const isBytes = datatype === 'BYTES'
   const dims = isBytes ? [1] : shapeOf(input, datatype, body.length, usual)
   const bytes = isBytes ? withLength(body) : body
-  return {
-    parameters: {},
-    feeds: { [input.name]: tensorFromBytes(input.name, datatype, dims, bytes) },
-    isBinaryByDefault: isBinaryWanted
-  }
+  return { [input.name]: tensorFromBytes(input.name, datatype, dims, bytes) }
 }
 
 function shapeOf (

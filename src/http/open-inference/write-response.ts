@@ -14,7 +14,7 @@ export interface WireResponse {
 
 /** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for outputs that JSON cannot carry. */
 export function writeInferenceResponse (
-  model: string, message: InferenceMessage, result: MixedResult, labels: readonly string[]
+  model: string, message: Omit<InferenceMessage, 'feeds'>, result: MixedResult, labels: readonly string[]
 ): WireResponse {
   const binary: Uint8Array[] = []
   const outputs = wantedOutputs(message, result).map(({ name, isBinary, classification }) => {
@@ -47,7 +47,7 @@ export function writeInferenceResponse (
   }
 }
 
-function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceMessage, result: MixedResult): WantedOutput[] {
+function wantedOutputs ({ outputs, isBinaryByDefault }: Omit<InferenceMessage, 'feeds'>, result: MixedResult): WantedOutput[] {
   const known = Object.keys(result.outputs)
   if (outputs === undefined) return known.map((name) => ({ name, isBinary: isBinaryByDefault }))
   for (const { name } of outputs) {

@@ -1,7 +1,6 @@
 /** Open Inference Protocol v2: inference. */
 import { Type } from 'typebox'
 import { usualShape } from '../../models/manifest.js'
-import { parseDomainReference, resolveIn } from '../../serving/domain-reference.js'
 import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
@@ -15,8 +14,8 @@ import { noteAnswer, noteRead, noteStage } from '../request-record.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
-import type { Tensors } from '../../ort/rows.js'
-import type { InferOptions } from '../../serving/answering/answering.js'
+import type { InferenceRequest } from '../../serving/answering/inference.js'
+import type { ResolvedDomain } from '../../serving/domain-reference.js'
 import type { MixedResult } from '../../serving/answering/mixed-inference.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
@@ -31,7 +30,7 @@ const DOMAIN_INPUT = '__domain__'
 const URL_INFER = '/v2/models/:model/infer'
 const URL_INFER_VERSION = '/v2/models/:model/versions/:version/infer'
 
-interface Parts {
+interface InferRoutes {
   engine: Engine
   estimates: RowEstimates
   /** The smallest answer worth compressing. */
@@ -39,7 +38,7 @@ interface Parts {
 }
 
 export function registerInferRoutes (app: App, engine: Engine, compressBytes: number): void {
-  const parts: Parts = { engine, estimates: new RowEstimates(), compressBytes }
+  const routes: InferRoutes = { engine, estimates: new RowEstimates(), compressBytes }
   const schema = {
     tags: ['inference'],
     summary: 'Infer (Open Inference Protocol v2, JSON or binary tensors)',
@@ -51,39 +50,42 @@ export function registerInferRoutes (app: App, engine: Engine, compressBytes: nu
   }
   app.post(URL_INFER, {
     config: { access: 'inference' },
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model, routes.estimates),
     schema: { ...schema, params: Type.Object({ model: ModelParameter }) }
   }, async (request, reply) => {
-    return await answer(parts, request, reply, request.params.model)
+    return await answer(routes, request, reply, request.params.model)
   })
   app.post(URL_INFER_VERSION, {
     config: { access: 'inference' },
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model, parts.estimates),
+    onRequest: async (request) => refuseEarly(engine, request, request.params.model, routes.estimates),
     schema: { ...schema, params: Type.Object({ model: ModelParameter, version: VersionText }) }
   }, async (request, reply) => {
-    return await answer(parts, request, reply, request.params.model, request.params.version)
+    return await answer(routes, request, reply, request.params.model, request.params.version)
   })
 }
 
 async function answer (
-  parts: Parts, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
+  routes: InferRoutes, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
-  const { engine, estimates } = parts
+  const { engine, estimates } = routes
   noteRead(request)
   const ready = engine.readyModel(modelOf(path))
   const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
-  const message = readMessage(engine, request, body, path, version)
+  const header = request.headers[HEADER_LENGTH]
+  const headerLength = typeof header === 'string' ? header.trim() : undefined
+  const message = headerLength === RAW ? rawMessage(request) : parseInferenceRequest(body, headerLength)
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
-  const { model } = requested
+  const { model, wish } = requested
+  const feeds = message.feeds ?? rawFeeds(engine, requested, body)
   const signal = patienceOf(request, reply, message.parameters.timeout)
   const inputMs = performance.now() - begin
   noteStage(request, 'decode', inputMs)
-  const result = await run(engine, requested, message.feeds, { signal, inputMs, canaryKey: request.id })
-  estimates.observe(model, body.length, rowsOf(message.feeds))
+  const result = await run(engine, model, { wish, feeds, signal, inputMs })
+  estimates.observe(model, body.length, result.runs.reduce((sum, { rows }) => sum + rows, 0))
   const encodeBegin = performance.now()
   const response = writeInferenceResponse(model, message, result, ready.entry.labels)
-  const sent = await compressed(parts, request, reply, response)
+  const sent = await compressed(routes, request, reply, response)
   const encodeMs = performance.now() - encodeBegin
   const domain = result.answeredBy.map((one) => one.domain).join()
   const answeredVersion = result.answeredBy.map((one) => one.version).join()
@@ -93,12 +95,10 @@ async function answer (
 }
 
 /** With an input of domains each row has its own; an empty one is the request's. */
-async function run (
-  engine: Engine, { model, reference }: RequestedModel, { [DOMAIN_INPUT]: domains, ...feeds }: Tensors,
-  options: InferOptions
-): Promise<MixedResult> {
+async function run (engine: Engine, model: string, request: InferenceRequest): Promise<MixedResult> {
+  const { [DOMAIN_INPUT]: domains, ...feeds } = typeof request.feeds === 'function' ? {} : request.feeds
   if (domains === undefined) {
-    const result = await engine.answering.infer(model, reference, feeds, options)
+    const result = await engine.answering.infer(model, request)
     return { ...result, answeredBy: [result] }
   }
   if (domains.type !== 'string' || domains.dims.length !== 1) {
@@ -106,28 +106,30 @@ async function run (
       expected: 'BYTES of shape [rows]', received: `${domains.type} of shape [${domains.dims.join()}]`
     })
   }
-  const references = (domains.data as string[]).map((text) => text === '' ? reference : parseDomainReference(text))
-  return await engine.answering.inferMixed(model, references, feeds, options)
+  return await engine.answering.inferMixed(model, { ...request, feeds, rows: domains.data as string[] })
 }
 
-function readMessage (
-  engine: Engine, request: FastifyRequest, body: Uint8Array, path: string, version: string | undefined
-): InferenceMessage {
-  const header = request.headers[HEADER_LENGTH]
-  const headerLength = typeof header === 'string' ? header.trim() : undefined
-  if (headerLength !== RAW) return parseInferenceRequest(body, headerLength)
-  const requested = requestedModel(engine, request, path, version)
-  const { artefact, entry: { manifest } } = engine.readyModel(requested.model)
-  const { reference = { domain: manifest.defaultDomain } } = requested
-  const record = engine.domain(manifest.name, reference.domain)
-  const { version: { preprocessing } } = resolveIn(record, reference, request.id)
-  const usual = usualShape(manifest, reference.domain, preprocessing)
+/** What a request says whose body is nothing but the tensor. */
+function rawMessage (request: FastifyRequest): Omit<InferenceMessage, 'feeds'> & { feeds?: undefined } {
   const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
-  return parseRawRequest(body, artefact.inputs, usual, isJsonWanted !== true)
+  return { parameters: {}, isBinaryByDefault: isJsonWanted !== true }
+}
+
+/**
+ * Reads a body that is nothing but the tensor: once the version is chosen, whose pictures have a size; where the size
+ * chooses the domain, as one of the default domain's.
+ */
+function rawFeeds (engine: Engine, { model, wish, named }: RequestedModel, body: Uint8Array): InferenceRequest['feeds'] {
+  const { artefact: { inputs }, entry: { manifest } } = engine.readyModel(model)
+  const feedsOf = ({ record: { domain }, version: { preprocessing } }: ResolvedDomain) => {
+    return parseRawRequest(body, inputs, usualShape(manifest, domain, preprocessing))
+  }
+  const isChosenBySize = named === undefined && manifest.task === 'classification' && manifest.domainFrom === 'inputSize'
+  return isChosenBySize ? feedsOf(engine.answering.resolve(model, wish)) : feedsOf
 }
 
 async function compressed (
-  { compressBytes }: Parts, request: FastifyRequest, reply: FastifyReply, response: WireResponse
+  { compressBytes }: InferRoutes, request: FastifyRequest, reply: FastifyReply, response: WireResponse
 ): Promise<Buffer> {
   reply.header('content-type', response.contentType)
   if (response.headerLength !== undefined) reply.header(HEADER_LENGTH, response.headerLength)
@@ -137,8 +139,4 @@ async function compressed (
   if (encoding === undefined) return response.body
   reply.header('content-encoding', encoding)
   return await compress(response.body, encoding)
-}
-
-function rowsOf (feeds: Tensors): number {
-  return Object.values(feeds)[0]?.dims[0] ?? 1
 }

@@ -1,11 +1,10 @@
 /** Open Inference Protocol v2: what the server and its models are, whether they are well, and how they fare. */
 import { Type } from 'typebox'
-import { resolveIn } from '../../serving/domain-reference.js'
 import {
   describeConfiguration, describeMetadata, describeStatistics, EXTENSIONS
 } from '../open-inference/describe.js'
 import { httpErrors } from '../errors.js'
-import { modelOf, referenceInPath } from '../request-domain.js'
+import { modelOf, wishInPath } from '../request-domain.js'
 import {
   MetadataSchema, ModelConfigurationSchema, ServerMetadataSchema, StatisticsSchema
 } from '../open-inference/schemas.js'
@@ -118,7 +117,7 @@ function registerStatisticsRoutes (app: App, engine: Engine): void {
     schema: { tags, summary: 'Statistics of a model, or of each version of model@domain', params: Params, response }
   }, async ({ params }) => {
     const model = modelOf(params.model)
-    if (referenceInPath(params.model) === undefined) {
+    if (wishInPath(params.model).path === undefined) {
       return { model_stats: [statisticsOf(engine, model, model, engine.domains(model))] }
     }
     const { record } = resolvePath(engine, params)
@@ -138,9 +137,7 @@ function registerStatisticsRoutes (app: App, engine: Engine): void {
 /** Throws MODEL_NOT_FOUND, DOMAIN_REFERENCE_INVALID and what resolving throws. */
 function resolvePath (engine: Engine, { model: path, version }: PathParams) {
   const model = modelOf(path)
-  const { entry: { manifest: { defaultDomain } } } = engine.model(model)
-  const reference = referenceInPath(path, version, defaultDomain) ?? { domain: defaultDomain }
-  const resolved = resolveIn(engine.domain(model, reference.domain), reference)
+  const resolved = engine.answering.resolve(model, wishInPath(path, version))
   return { model, record: resolved.record, version: resolved.version.version }
 }
 

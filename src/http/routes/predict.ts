@@ -62,10 +62,10 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
       response: { 200: PredictionsSchema, ...errorsOf(400, 404, 406, 409, 413, 415, 429, 500, 503, 504) }
     }
   }, async (request, reply) => {
-    const { model, reference } = requestedModel(engine, request, request.params.model)
+    const { model, wish } = requestedModel(engine, request, request.params.model)
     const image = await readingForm(() => readImage(request, bodies.shareOf(request.raw)))
     noteRead(request)
-    const picture = { reference, image, signal: patienceOf(request, reply), canaryKey: request.id }
+    const picture = { wish, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
       const progressKey = request.headers['x-progress-key']

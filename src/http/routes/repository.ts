@@ -4,10 +4,9 @@
  */
 import { Type, type Static } from 'typebox'
 import { parseStrictJson } from '../../base/strict-json.js'
-import { resolveIn } from '../../serving/domain-reference.js'
 import { httpErrors } from '../errors.js'
 import { repositoryState } from '../open-inference/describe.js'
-import { modelOf, referenceInPath } from '../request-domain.js'
+import { modelOf, wishInPath } from '../request-domain.js'
 import { noteSubject } from '../request-record.js'
 import { RepositoryBody, RepositoryIndexSchema } from '../open-inference/schemas.js'
 import { errorsOf, ModelParameter, rawBody } from '../schemas.js'
@@ -68,16 +67,12 @@ function registerLoading (app: App, engine: Engine): void {
     }
     const { model: path } = request.params
     const model = modelOf(path)
-    const reference = referenceInPath(path)
+    const reference = engine.answering.named(model, wishInPath(path))
     engine.readyModel(model)
     if (reference !== undefined) {
-      const record = engine.domain(model, reference.domain)
-      const newest = record.active ?? record.versions.at(-1)?.version
-      const isPinned = reference.version !== undefined || reference.label !== undefined
-      const wanted = isPinned || newest === undefined ? reference : { ...reference, version: newest }
-      const resolved = resolveIn(record, wanted)
-      noteSubject(request, { model, domain: reference.domain, version: String(resolved.version.version) })
-      await engine.admin.activate(model, reference.domain, resolved.version.version)
+      const version = engine.admin.versionToLoad(model, reference)
+      noteSubject(request, { model, domain: reference.domain, version: String(version) })
+      await engine.admin.activate(model, reference.domain, version)
     }
     return await reply.code(200).send('')
   })
@@ -89,7 +84,7 @@ function registerLoading (app: App, engine: Engine): void {
     bodyOf(request)
     const { model: path } = request.params
     const model = modelOf(path)
-    const reference = referenceInPath(path)
+    const reference = engine.answering.named(model, wishInPath(path))
     engine.model(model)
     if (reference === undefined) {
       throw httpErrors.PROTOCOL_UNSUPPORTED('models stay loaded while the server runs; unload model@domain', {

@@ -1,17 +1,16 @@
 /** The door of answering: requests for tensors, classes and pictures, and what has become of them. */
 import { modelErrors } from '../../models/errors.js'
 import { PICTURE_TASKS } from '../../models/manifest.js'
+import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
+import { namedReference, type VersionWish } from '../version-wish.js'
 import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
-import { domainByShape } from './domain-by-size.js'
 import { infer, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
-import { inferMixed, type MixedResult } from './mixed-inference.js'
+import { inferMixed, type MixedRequest, type MixedResult } from './mixed-inference.js'
 import { transform, type Transformed, type TransformNeeds, type TransformRequest } from './transform.js'
 import type { Metrics, Stage } from '../../observability/metrics.js'
 import type { Traffic, TrafficBook } from '../../observability/traffic.js'
-import type { Tensors } from '../../ort/rows.js'
-import type { DomainReference } from '../domain-reference.js'
 import type { ModelStates } from '../model-states.js'
 import type { Progress, ProgressBoard } from './progress.js'
 
@@ -19,13 +18,10 @@ import type { Progress, ProgressBoard } from './progress.js'
 export interface AnsweringNeeds extends InferenceNeeds, PictureNeeds, TransformNeeds {
   store: InferenceNeeds['store'] & TransformNeeds['store']
   pool: TransformNeeds['pool']
-  leases: InferenceNeeds['leases'] & TransformNeeds['leases']
   metrics: Pick<Metrics, 'countInference' | 'observeStage'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed' | 'of'>
   progress: Pick<ProgressBoard, 'show' | 'get'>
 }
-
-export type InferOptions = Omit<InferenceRequest, 'reference' | 'feeds'>
 
 type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number>>
 
@@ -39,6 +35,21 @@ export class Answering {
   }
 
   /**
+   * The domain that a request names; undefined where it leaves the choice to the model. Throws
+   * DOMAIN_REFERENCE_INVALID, and MODEL_NOT_FOUND where a version without a domain is named.
+   */
+  named (name: string, wish: VersionWish): DomainReference | undefined {
+    if (wish.pathVersion === undefined) return namedReference(wish, '')
+    return namedReference(wish, this.#models.get(name).entry.manifest.defaultDomain)
+  }
+
+  /** What a path speaks of, not held. Throws MODEL_NOT_FOUND, and what `named` and resolving throw. */
+  resolve (name: string, wish: VersionWish): ResolvedDomain {
+    const { defaultDomain } = this.#models.get(name).entry.manifest
+    return resolveDomain(this.#needs.store, name, namedReference(wish, defaultDomain) ?? { domain: defaultDomain })
+  }
+
+  /**
    * Refuses before a body is read what would be refused after it: a flood must not cost more than its headers.
    * `rows` is how many it seems to have. Without a reference, which a body may still give, only a queue without any
    * room refuses.
@@ -49,32 +60,16 @@ export class Answering {
     this.#needs.pool.requireRoom(turnOf(name, reference?.domain ?? ''), rows)
   }
 
-  /** Without a reference the domain that the manifest names answers. Rejects with what inference.ts throws. */
-  async infer (
-    name: string, reference: DomainReference | undefined, feeds: Tensors, options: InferOptions = {}
-  ): Promise<InferenceResult> {
+  /** Rejects with what inference.ts throws. */
+  async infer (name: string, request: InferenceRequest): Promise<InferenceResult> {
     const model = this.#models.ready(name)
-    const result = await infer(this.#needs, model, {
-      reference: reference ?? { domain: domainByShape(this.#needs.store, model.entry.manifest, feeds) },
-      feeds,
-      ...options
-    })
-    return this.#observed(name, result, options.inputMs)
+    return this.#observed(name, await infer(this.#needs, model, request), request.inputMs)
   }
 
-  /**
-   * Each row under a domain of its own, or the one that `infer` would choose. Rejects with what mixed-inference.ts
-   * throws.
-   */
-  async inferMixed (
-    name: string, references: ReadonlyArray<DomainReference | undefined>, feeds: Tensors, options: InferOptions = {}
-  ): Promise<MixedResult> {
+  /** Each row under a domain of its own, or the one that `infer` would choose. Rejects like mixed-inference.ts. */
+  async inferMixed (name: string, request: MixedRequest): Promise<MixedResult> {
     const model = this.#models.ready(name)
-    const otherwise = { domain: domainByShape(this.#needs.store, model.entry.manifest, feeds) }
-    const result = await inferMixed(this.#needs, model, {
-      references: references.map((reference) => reference ?? otherwise), feeds, ...options
-    })
-    return this.#observed(name, result, options.inputMs)
+    return this.#observed(name, await inferMixed(this.#needs, model, request), request.inputMs)
   }
 
   /** Classifies a picture. Rejects with TASK_MISMATCH and what classify.ts rejects with. */

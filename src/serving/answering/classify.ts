@@ -1,28 +1,24 @@
 /** A picture in, labelled scores out. */
 import { preprocessImage } from '../../imaging/preprocess.js'
-import { readPictureHeader } from '../../imaging/decode.js'
 import { topPredictions, type Prediction } from '../../models/classification.js'
 import { rulesOf } from '../../models/preprocessing.js'
-import { domainBySize } from './domain-by-size.js'
-import { resolveDomain, type DomainReference } from '../domain-reference.js'
-import { infer, type InferenceNeeds, type InferenceResult } from './inference.js'
+import { checkFeeds } from '../feeds.js'
+import { chooseVersion } from './choose-version.js'
+import { inferGroups, type InferenceNeeds, type InferenceResult } from './inference.js'
 import type { ClassificationManifest } from '../../models/manifest.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { VersionWish } from '../version-wish.js'
 import type { PictureRoom } from './picture-room.js'
 import type { ReadyModel } from '../model-states.js'
 
 export interface PictureNeeds extends InferenceNeeds {
   room: Pick<PictureRoom, 'hold'>
-  /** Largest picture. */
-  imagePixels: number
 }
 
 export interface PictureRequest {
-  /** Undefined for what the model chooses itself. */
-  reference: DomainReference | undefined
+  wish: VersionWish
   image: Uint8Array
   signal?: AbortSignal
-  /** Decides whether a canary answers; without one it does not. */
-  canaryKey?: string
 }
 
 export interface Classified extends Omit<InferenceResult, 'outputs'> {
@@ -32,37 +28,28 @@ export interface Classified extends Omit<InferenceResult, 'outputs'> {
   decodedAt: number
 }
 
-/** The `top` best classes. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, QUEUE_FULL and what `infer` rejects with. */
+/** The `top` best classes. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, QUEUE_FULL and what inference.ts throws. */
 export async function classify (
   needs: PictureNeeds, model: ReadyModel, manifest: ClassificationManifest, request: PictureRequest, top: number
 ): Promise<Classified> {
-  const { image, signal } = request
+  const { wish, image, signal } = request
   const begin = performance.now()
-  const reference = request.reference ?? await chooseDomain(needs, manifest, image)
-  const { record: { domain }, version } = resolveDomain(needs.store, manifest.name, reference, request.canaryKey)
-  const rules = rulesOf(manifest, domain, version.preprocessing)
-  const { dims, data } = await needs.room.hold(0, () => preprocessImage(image, rules, needs.imagePixels))
-  const decodedAt = performance.now()
-  const decodeMs = decodedAt - begin
-  const { outputs, ...rest } = await infer(needs, model, {
-    // Pinned: a version activated meanwhile may want its pictures otherwise.
-    reference: { domain, version: version.version },
-    feeds: { [manifest.input.name]: { type: 'float32', dims, data } },
-    inputMs: decodeMs,
-    ...(signal === undefined ? {} : { signal })
-  })
-  const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
-  return {
-    ...rest,
-    decodeMs,
-    decodedAt,
-    predictions: topPredictions(logits, model.entry.labels, manifest.output.activation, top)
+  const resolved = await chooseVersion(needs, manifest, wish, { image })
+  try {
+    const rules = rulesOf(manifest, resolved.record.domain, resolved.version.preprocessing)
+    const { dims, data } = await needs.room.hold(0, () => preprocessImage(image, rules, needs.imagePixels))
+    const decodedAt = performance.now()
+    const decodeMs = decodedAt - begin
+    const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
+    const rows = checkFeeds(model.artefact.inputs, feeds)
+    const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], {
+      inputMs: decodeMs, ...(signal === undefined ? {} : { signal })
+    })
+    const { outputs, ...rest } = result!
+    const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
+    const predictions = topPredictions(logits, model.entry.labels, manifest.output.activation, top)
+    return { ...rest, decodeMs, decodedAt, predictions }
+  } finally {
+    resolved.release()
   }
-}
-
-async function chooseDomain (
-  { store, imagePixels }: PictureNeeds, manifest: ClassificationManifest, image: Uint8Array
-): Promise<DomainReference> {
-  if (manifest.domainFrom !== 'inputSize') return { domain: manifest.defaultDomain }
-  return { domain: domainBySize(store, manifest, await readPictureHeader(image, imagePixels)) }
 }

@@ -1,6 +1,6 @@
 /** `domainFrom: "inputSize"`: which domain a picture belongs to that names none. */
 import { entryOf, rulesOf } from '../../models/preprocessing.js'
-import type { ClassificationManifest, Manifest } from '../../models/manifest.js'
+import type { ClassificationManifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { BankStore } from '../../store/bank-store.js'
 
@@ -32,12 +32,9 @@ export function domainBySize (
   return candidates[0]?.domain ?? defaultDomain
 }
 
-/** The domain of tensors that name none: by their height and width where the manifest says so, else the default. */
-export function domainByShape (store: Pick<BankStore, 'domains'>, manifest: Manifest, feeds: Tensors): string {
-  if (manifest.task !== 'classification' || manifest.domainFrom !== 'inputSize') return manifest.defaultDomain
-  const dims = Object.hasOwn(feeds, manifest.input.name) ? feeds[manifest.input.name]!.dims : []
-  const [height, width] = manifest.input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1)
-  // What is no picture is refused when the shapes are checked.
-  if (height === undefined || width === undefined) return manifest.defaultDomain
-  return domainBySize(store, manifest, { width, height })
+/** Height and width of tensors; undefined for what is no picture, which is refused when the shapes are checked. */
+export function sizeOfTensors ({ input }: ClassificationManifest, feeds: Tensors): PictureSize | undefined {
+  const dims = Object.hasOwn(feeds, input.name) ? feeds[input.name]!.dims : []
+  const [height, width] = input.layout === 'NCHW' ? dims.slice(2) : dims.slice(1)
+  return height === undefined || width === undefined ? undefined : { width, height }
 }

@@ -1,15 +1,10 @@
-/**
- * One inference request: which bank, are the tensors right, run, and put the parts together again.
- *
- * The bank is resolved once, at the start. Whatever is registered, activated or removed meanwhile, a request is
- * answered whole by the version it began with.
- */
+/** One inference request: which bank, are the tensors right, run, and put the parts together again. */
 import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
 import { bankKey, foldedBank, type BankSources } from '../banks-to-run.js'
-import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
 import { checkFeeds } from '../feeds.js'
-import { leaseKey, type Leases } from '../leases.js'
+import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
+import { chooseVersion, type ChoiceNeeds } from './choose-version.js'
 import type { FoldedBank } from '../../bank/fold.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { Metrics } from '../../observability/metrics.js'
@@ -17,17 +12,18 @@ import type { Job, JobResult } from '../../runtime/job.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { HotDomains } from '../heating/hot-domains.js'
+import type { ResolvedDomain } from '../domain-reference.js'
 import type { ReadyModel } from '../model-states.js'
+import type { VersionWish } from '../version-wish.js'
 
 export interface InferenceRequest {
-  reference: DomainReference
-  feeds: Tensors
+  wish: VersionWish
+  /** Or what reads them once the version is chosen: a raw body has the size of the version's pictures. */
+  feeds: Tensors | ((chosen: ResolvedDomain) => Tensors)
   /** Drops the request while it waits. */
   signal?: AbortSignal
-  /** What reading the request took, for the statistics. */
+  /** What reading the request took, for the traffic. */
   inputMs?: number
-  /** Decides whether a canary answers; without one it does not. */
-  canaryKey?: string
 }
 
 export interface InferenceResult {
@@ -49,10 +45,9 @@ export interface Run extends Pick<JobResult, 'queueMs' | 'inferMs' | 'startedAt'
 }
 
 /** What answering a request of tensors needs. */
-export interface InferenceNeeds extends BankSources {
+export interface InferenceNeeds extends BankSources, ChoiceNeeds {
   store: Pick<BankStore, 'domain' | 'domains' | 'read'>
   pool: Pick<InferencePool, 'submit'>
-  leases: Pick<Leases, 'holdAll'>
   metrics: Pick<Metrics, 'countInference'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countFailed'>
   /** Gives a network of its own to who asks most. */
@@ -70,45 +65,52 @@ export interface Group {
   rows: number
 }
 
-/** Rejects with what resolving, checking, the store or the pool throws. */
+/** Rejects with what choosing, checking, the store or the pool throws. */
 export async function infer (
-  needs: InferenceNeeds, model: ReadyModel, { reference, feeds, canaryKey, ...options }: InferenceRequest
+  needs: InferenceNeeds, model: ReadyModel, { wish, feeds: given, ...options }: InferenceRequest
 ): Promise<InferenceResult> {
-  const resolved = resolveDomain(needs.store, model.entry.manifest.name, reference, canaryKey)
-  const rows = checkFeeds(model.artefact.inputs, feeds)
-  const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], options)
-  return result!
+  const input = typeof given === 'function' ? undefined : { feeds: given }
+  const resolved = await chooseVersion(needs, model.entry.manifest, wish, input)
+  try {
+    const feeds = typeof given === 'function' ? given(resolved) : given
+    const rows = checkFeeds(model.artefact.inputs, feeds)
+    const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], options)
+    return result!
+  } finally {
+    resolved.release()
+  }
 }
 
-/** One result for each group, in order; all groups are let in together or none. Rejects like `infer`. */
+/**
+ * One result for each group, in order; all groups are let in together or none. The caller holds their versions. Rejects
+ * with what the store or the pool throws.
+ */
 export async function inferGroups (
   needs: InferenceNeeds, model: ReadyModel, groups: readonly Group[],
-  { signal, inputMs = 0 }: Pick<InferenceRequest, 'signal' | 'inputMs'>
+  { signal, inputMs = 0 }: Pick<InferenceRequest, 'signal' | 'inputMs'> = {}
 ): Promise<InferenceResult[]> {
   const { name } = model.entry.manifest
   const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
   const total = groups.reduce((sum, { rows }) => sum + rows, 0)
-  return await needs.leases.holdAll(groups.map(keyOf), async () => {
-    const begin = performance.now()
-    try {
-      const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(needs, model, resolved)))
-      const results = await runGroups(needs, model, groups, banks, signal)
-      for (const [at, group] of groups.entries()) {
-        const { rows, resolved: { record } } = group
-        needs.metrics.countInference(name, record.domain, rows, 'ok')
-        needs.traffic.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
-        needs.hot.count(model, group.resolved, rows)
-        needs.shadows.offer(model, group, results[at]!.outputs)
-      }
-      return results
-    } catch (error) {
-      for (const group of groups) {
-        needs.metrics.countInference(name, group.resolved.record.domain, group.rows, 'error')
-        needs.traffic.countFailed(keyOf(group), performance.now() - begin)
-      }
-      throw error
+  const begin = performance.now()
+  try {
+    const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(needs, model, resolved)))
+    const results = await runGroups(needs, model, groups, banks, signal)
+    for (const [at, group] of groups.entries()) {
+      const { rows, resolved: { record } } = group
+      needs.metrics.countInference(name, record.domain, rows, 'ok')
+      needs.traffic.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+      needs.hot.count(model, group.resolved, rows)
+      needs.shadows.offer(model, group, results[at]!.outputs)
     }
-  })
+    return results
+  } catch (error) {
+    for (const group of groups) {
+      needs.metrics.countInference(name, group.resolved.record.domain, group.rows, 'error')
+      needs.traffic.countFailed(keyOf(group), performance.now() - begin)
+    }
+    throw error
+  }
 }
 
 async function runGroups (

@@ -14,23 +14,23 @@ import { enlargeAlpha } from '../../imaging/enlarge-alpha.js'
 import { cutTile, hasAlpha, placeTile, type Raster } from '../../imaging/raster.js'
 import { tileCount, tilesOf } from '../../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
-import { resolveDomain } from '../domain-reference.js'
 import { foldedBank, type BankToRun } from '../banks-to-run.js'
-import { leaseKey, type Leases } from '../leases.js'
+import { leaseKey } from '../leases.js'
 import { loneRow, turnOf } from '../lone-row.js'
+import { chooseVersion } from './choose-version.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { HotDomains } from '../heating/hot-domains.js'
+import type { ResolvedDomain } from '../domain-reference.js'
 import type { PictureNeeds, PictureRequest } from './classify.js'
 import type { Run } from './inference.js'
 import type { Progress, ProgressBoard } from './progress.js'
 import type { ReadyModel } from '../model-states.js'
 
 /** What turning pictures into others needs. */
-export interface TransformNeeds extends Pick<PictureNeeds, 'store' | 'banks' | 'metrics' | 'room' | 'imagePixels'> {
+export interface TransformNeeds extends Pick<PictureNeeds, 'store' | 'banks' | 'leases' | 'metrics' | 'room' | 'imagePixels'> {
   pool: Pick<InferencePool, 'submit' | 'requireRoom' | 'keepOpen'>
-  leases: Pick<Leases, 'hold'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed'>
   hot: Pick<HotDomains, 'count'>
   progress: Pick<ProgressBoard, 'show'>
@@ -62,15 +62,25 @@ export interface Transformed {
 
 /**
  * Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, PICTURE_TOO_LARGE, QUEUE_FULL, PROGRESS_KEY_IN_USE,
- * OUTPUT_PIXELS_NOT_FINITE, what resolving the domain throws, and the signal's reason.
+ * OUTPUT_PIXELS_NOT_FINITE, what choosing the version throws, and the signal's reason.
  */
 export async function transform (
   needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest
 ): Promise<Transformed> {
-  const { name, defaultDomain, output: { scale }, tiling } = manifest
+  const resolved = await chooseVersion(needs, manifest, request.wish, request)
+  try {
+    return await transformUnder(needs, model, manifest, request, resolved)
+  } finally {
+    resolved.release()
+  }
+}
+
+async function transformUnder (
+  needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest,
+  resolved: ResolvedDomain
+): Promise<Transformed> {
+  const { name, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
-  const reference = request.reference ?? { domain: defaultDomain }
-  const resolved = resolveDomain(needs.store, name, reference, request.canaryKey)
   const { record: { domain }, version: { version, preprocessing } } = resolved
   const header = await readPictureHeader(image, needs.imagePixels)
   requireFits(format, { width: scale * header.width, height: scale * header.height })
@@ -100,7 +110,7 @@ export async function transform (
   const begin = performance.now()
   try {
     const result = await needs.room.hold(sourceBytes + 2 * canvasBytes, () => {
-      return needs.progress.show(progressKey, progress, () => needs.leases.hold(key, work))
+      return needs.progress.show(progressKey, progress, work)
     })
     metrics.countInference(name, domain, result.tiles, 'ok')
     traffic.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })

@@ -1,7 +1,7 @@
 /** Changes of domains and their versions, each checked against what is in use. */
 import { noReport, type ShadowReport, type Shadows } from '../answering/shadows.js'
 import { bankKey, foldedBank, ownBankOf } from '../banks-to-run.js'
-import { resolveDomain } from '../domain-reference.js'
+import { resolveDomain, type DomainReference } from '../domain-reference.js'
 import { servingErrors } from '../errors.js'
 import { leaseKey, type Leases } from '../leases.js'
 import { gateFailed, storeGate, tryCandidate, type GateRules } from './gates.js'
@@ -40,7 +40,7 @@ export class Administration {
     this.#models = models
   }
 
-  /** Stores a new version and activates it unless told not to. Throws what serving/registration.ts throws. */
+  /** Stores a new version and activates it unless told not to. Throws what registration.ts throws. */
   async register (
     model: string, domain: string, format: BankFormat, body: Uint8Array, options: RegistrationOptions
   ): Promise<Registered> {
@@ -70,6 +70,15 @@ export class Administration {
   async activate (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord> {
     const passed = await this.#requireFit(model, domain, version)
     return await this.#needs.store.activate(model, domain, version, expected, passed)
+  }
+
+  /** The version that the reference pins, else the active one, else the newest. Throws what resolving throws. */
+  versionToLoad (model: string, reference: DomainReference): number {
+    const record = this.#needs.store.domain(model, reference.domain)
+    const newest = record?.active ?? record?.versions.at(-1)?.version
+    const isPinned = reference.version !== undefined || reference.label !== undefined
+    const wanted = isPinned || newest === undefined ? reference : { ...reference, version: newest }
+    return resolveDomain(this.#needs.store, model, wanted).version.version
   }
 
   /** Sets a label, the canary or the shadow, or takes it away. Throws like `activate`; a shadow passes no gate. */

@@ -1,0 +1,83 @@
+/**
+ * The one place that chooses which version answers a request, and holds it.
+ *
+ * A strategy is a function that knows the answer or leaves it to the next; STRATEGIES is their order. It may look at
+ * what was sent, and may take its time. Whatever it takes, the version is resolved and leased in one step after it: from
+ * then until `release` nobody removes it, and whatever is activated meanwhile, the request is answered by it as a whole.
+ */
+import assert from 'node:assert/strict'
+import { readPictureHeader } from '../../imaging/decode.js'
+import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
+import { leaseKey, type Leases } from '../leases.js'
+import { NAMED, pinned, type VersionWish } from '../version-wish.js'
+import { domainBySize, sizeOfTensors, type PictureSize } from './domain-by-size.js'
+import type { Manifest } from '../../models/manifest.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { BankStore } from '../../store/bank-store.js'
+
+/** What was sent: tensors, or a picture that is not decoded yet. */
+export type ChoiceInput = { readonly feeds: Tensors } | { readonly image: Uint8Array }
+
+/** What a strategy may look at. */
+export interface Choice {
+  readonly manifest: Manifest
+  readonly wish: VersionWish
+  /** Undefined where only the chosen version says how what was sent is to be read. */
+  readonly input: ChoiceInput | undefined
+  readonly store: Pick<BankStore, 'domain' | 'domains'>
+  /** Largest picture. */
+  readonly imagePixels: number
+}
+
+export type Strategy = (choice: Choice) => DomainReference | undefined | Promise<DomainReference | undefined>
+
+/** What choosing needs. */
+export interface ChoiceNeeds {
+  store: Pick<BankStore, 'domain' | 'domains'>
+  leases: Pick<Leases, 'take'>
+  /** Largest picture. */
+  imagePixels: number
+}
+
+export interface LeasedVersion extends ResolvedDomain {
+  /** To be called exactly once, when the request is over, however it ends. */
+  release (): void
+}
+
+/** `domainFrom: "inputSize"`: the size of the tensors, or the one in the picture's header. */
+const bySize: Strategy = ({ manifest, store, input, imagePixels }) => {
+  if (manifest.task !== 'classification' || manifest.domainFrom !== 'inputSize' || input === undefined) return undefined
+  const domainOf = (size: PictureSize) => ({ domain: domainBySize(store, manifest, size) })
+  if ('image' in input) return readPictureHeader(input.image, imagePixels).then(domainOf)
+  const size = sizeOfTensors(manifest, input.feeds)
+  return size === undefined ? undefined : domainOf(size)
+}
+
+const byManifest: Strategy = ({ manifest: { defaultDomain } }) => ({ domain: defaultDomain })
+
+/** The first that knows decides. */
+export const STRATEGIES: readonly Strategy[] = [
+  ...NAMED.map((place): Strategy => ({ wish, manifest }) => place(wish, manifest.defaultDomain)),
+  bySize,
+  byManifest
+]
+
+/**
+ * Chooses a version and leases it. Rejects with what the strategies and resolving throw, and VERSION_LEAVING when the
+ * version is being removed; nothing is held then.
+ */
+export async function chooseVersion (
+  { store, leases, imagePixels }: ChoiceNeeds, manifest: Manifest, wish: VersionWish, input: ChoiceInput | undefined,
+  strategies = STRATEGIES
+): Promise<LeasedVersion> {
+  const choice = { manifest, wish, input, store, imagePixels }
+  for (const strategy of strategies) {
+    const known = strategy(choice)
+    const reference = known instanceof Promise ? await known : known
+    if (reference === undefined) continue
+    const { record, version } = resolveDomain(store, manifest.name, pinned(reference, wish), wish.canaryKey)
+    const release = leases.take(leaseKey(manifest.name, record.domain, version.version))
+    return { record, version, release }
+  }
+  assert.fail('the last strategy always knows')
+}
