@@ -25,7 +25,9 @@ export type NamingPlace = (wish: VersionWish, defaultDomain: string) => DomainRe
 
 const byRow: NamingPlace = ({ row }) => row === undefined ? undefined : parseDomainReference(row)
 const byHeader: NamingPlace = ({ header }) => header === undefined ? undefined : parseDomainReference(header)
-const byParameter: NamingPlace = ({ parameter }) => parameter === undefined ? undefined : parseDomainReference(parameter)
+const byParameter: NamingPlace = ({ parameter }) => {
+  return parameter === undefined ? undefined : parseDomainReference(parameter)
+}
 const byPath: NamingPlace = ({ path }) => path === undefined ? undefined : parseDomainReference(path)
 /** A version without a domain is one of the default domain. */
 const byVersionSegment: NamingPlace = ({ pathVersion }, domain) => pathVersion === undefined ? undefined : { domain }
@@ -45,7 +47,7 @@ export function namedReference (wish: VersionWish, defaultDomain: string): Domai
   return undefined
 }
 
-/** The reference with the version that the path pins; a row's own is not touched by it. Throws like `namedReference`. */
+/** The reference as the path pins it; it does not pin rows of their own. Throws like `namedReference`. */
 export function pinned (reference: DomainReference, { row, pathVersion }: VersionWish): DomainReference {
   if (pathVersion === undefined || row !== undefined) return reference
   const wanted = parseDomainReference(`${reference.domain}:${pathVersion}`)

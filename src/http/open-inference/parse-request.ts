@@ -40,14 +40,18 @@ export interface WantedOutput {
   classification?: unknown
 }
 
-export interface InferenceMessage {
+/** A request without its tensors. */
+export interface InferenceTerms {
   id?: string
   parameters: Readonly<Record<string, string | number | boolean>>
-  feeds: Record<string, PlainTensor>
   /** Undefined for all outputs. */
   outputs?: WantedOutput[]
   /** For outputs that do not say themselves. */
   isBinaryByDefault: boolean
+}
+
+export interface InferenceMessage extends InferenceTerms {
+  feeds: Record<string, PlainTensor>
 }
 
 const validate = new Ajv().compile<RequestJson>(RequestSchema)

@@ -3,7 +3,7 @@ import { servingErrors } from '../../serving/errors.js'
 import { classify } from './classification.js'
 import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
 import type { MixedResult } from '../../serving/answering/mixed-inference.js'
-import type { InferenceMessage, WantedOutput } from './parse-request.js'
+import type { InferenceTerms, WantedOutput } from './parse-request.js'
 
 export interface WireResponse {
   body: Buffer
@@ -14,7 +14,7 @@ export interface WireResponse {
 
 /** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for outputs that JSON cannot carry. */
 export function writeInferenceResponse (
-  model: string, message: Omit<InferenceMessage, 'feeds'>, result: MixedResult, labels: readonly string[]
+  model: string, message: InferenceTerms, result: MixedResult, labels: readonly string[]
 ): WireResponse {
   const binary: Uint8Array[] = []
   const outputs = wantedOutputs(message, result).map(({ name, isBinary, classification }) => {
@@ -47,7 +47,7 @@ export function writeInferenceResponse (
   }
 }
 
-function wantedOutputs ({ outputs, isBinaryByDefault }: Omit<InferenceMessage, 'feeds'>, result: MixedResult): WantedOutput[] {
+function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceTerms, result: MixedResult): WantedOutput[] {
   const known = Object.keys(result.outputs)
   if (outputs === undefined) return known.map((name) => ({ name, isBinary: isBinaryByDefault }))
   for (const { name } of outputs) {

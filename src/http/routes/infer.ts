@@ -5,7 +5,7 @@ import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
 import { RowEstimates } from '../limits/row-estimates.js'
-import { parseInferenceRequest, RequestSchema, type InferenceMessage } from '../open-inference/parse-request.js'
+import { parseInferenceRequest, RequestSchema, type InferenceTerms } from '../open-inference/parse-request.js'
 import { parseRawRequest } from '../open-inference/raw-request.js'
 import { InferAnswer } from '../open-inference/schemas.js'
 import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
@@ -110,7 +110,7 @@ async function run (engine: Engine, model: string, request: InferenceRequest): P
 }
 
 /** What a request says whose body is nothing but the tensor. */
-function rawMessage (request: FastifyRequest): Omit<InferenceMessage, 'feeds'> & { feeds?: undefined } {
+function rawMessage (request: FastifyRequest): InferenceTerms & { feeds?: undefined } {
   const isJsonWanted = request.headers.accept?.split(',').some((type) => type.trim().startsWith('application/json'))
   return { parameters: {}, isBinaryByDefault: isJsonWanted !== true }
 }
@@ -119,13 +119,15 @@ function rawMessage (request: FastifyRequest): Omit<InferenceMessage, 'feeds'> &
  * Reads a body that is nothing but the tensor: once the version is chosen, whose pictures have a size; where the size
  * chooses the domain, as one of the default domain's.
  */
-function rawFeeds (engine: Engine, { model, wish, named }: RequestedModel, body: Uint8Array): InferenceRequest['feeds'] {
+function rawFeeds (
+  engine: Engine, { model, wish, named }: RequestedModel, body: Uint8Array
+): InferenceRequest['feeds'] {
   const { artefact: { inputs }, entry: { manifest } } = engine.readyModel(model)
   const feedsOf = ({ record: { domain }, version: { preprocessing } }: ResolvedDomain) => {
     return parseRawRequest(body, inputs, usualShape(manifest, domain, preprocessing))
   }
-  const isChosenBySize = named === undefined && manifest.task === 'classification' && manifest.domainFrom === 'inputSize'
-  return isChosenBySize ? feedsOf(engine.answering.resolve(model, wish)) : feedsOf
+  const isBySize = manifest.task === 'classification' && manifest.domainFrom === 'inputSize'
+  return named === undefined && isBySize ? feedsOf(engine.answering.resolve(model, wish)) : feedsOf
 }
 
 async function compressed (

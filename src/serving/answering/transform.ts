@@ -29,7 +29,7 @@ import type { Progress, ProgressBoard } from './progress.js'
 import type { ReadyModel } from '../model-states.js'
 
 /** What turning pictures into others needs. */
-export interface TransformNeeds extends Pick<PictureNeeds, 'store' | 'banks' | 'leases' | 'metrics' | 'room' | 'imagePixels'> {
+export interface TransformNeeds extends Omit<PictureNeeds, 'runRows' | 'shadows'> {
   pool: Pick<InferencePool, 'submit' | 'requireRoom' | 'keepOpen'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed'>
   hot: Pick<HotDomains, 'count'>
