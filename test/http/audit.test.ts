@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { noReport } from '#src/serving/shadows.js'
+import { noReport } from '#src/serving/answering/shadows.js'
 import { servingErrors } from '#src/serving/errors.js'
 import { bareApp, type BareApp } from '../support/bare-app.js'
 import { formOf } from '../support/form.js'
@@ -25,8 +25,9 @@ function obligingEngine () {
   return {
     model: () => ({ entry: { manifest: { defaultDomain: 'day' } } }),
     readyModel: () => ({}),
-    domain: () => record,
+    answering: { named: () => ({ domain: 'told' }) },
     admin: {
+      versionToLoad: () => 3,
       register: gives(stored),
       download: gives({ file: new Uint8Array(1), version: { digest: 'd' } }),
       gate: gives(new Uint8Array(1)),
