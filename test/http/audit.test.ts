@@ -25,6 +25,7 @@ function obligingEngine () {
   return {
     model: () => ({ entry: { manifest: { defaultDomain: 'day' } } }),
     readyModel: () => ({}),
+    domain: () => record,
     answering: { named: () => ({ domain: 'told' }) },
     admin: {
       versionToLoad: () => 3,

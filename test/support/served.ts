@@ -20,7 +20,7 @@ import { FakePool, type Network } from './fake-pool.js'
 import { MemoryStore } from './memory-store.js'
 import { DOUBLER } from './models-folder.js'
 import type { Artefact } from '#src/compiler/artefact.js'
-import type { Manifest } from '#src/models/manifest.js'
+import type { PictureManifest } from '#src/models/manifest.js'
 import type { Metrics } from '#src/observability/metrics.js'
 import type { Tensors } from '#src/ort/rows.js'
 import type { DomainRecord, VersionPreprocessing } from '#src/store/bank-store.js'
@@ -35,7 +35,7 @@ export function bankOf (shift: number): Bank {
 }
 
 /** A model as if it were compiled; `given` changes its artefact. */
-export function readyModel (manifest: Manifest, given: Partial<Artefact> = {}): ReadyModel {
+export function readyModel (manifest: PictureManifest, given: Partial<Artefact> = {}): ReadyModel {
   const channel = Uint16Array.of(0, 1)
   const layout = {
     layers: LAYERS,
