@@ -31,6 +31,16 @@ export class Leases {
     }
   }
 
+  /** Runs `work` while the version is held. Rejects like `take`. */
+  async hold<T> (key: string, work: () => Promise<T>): Promise<T> {
+    const release = this.take(key)
+    try {
+      return await work()
+    } finally {
+      release()
+    }
+  }
+
   /** Runs `work`, which removes what the key names, while nobody can take hold of it. Rejects with VERSION_LEASED. */
   async remove<T> (key: string, work: () => Promise<T>): Promise<T> {
     const requests = this.count(key)

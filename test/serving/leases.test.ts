@@ -33,6 +33,21 @@ test('a key that ends with a slash counts all below it, and nothing beside it', 
   assert.equal(leases.count('signs/fog/'), 0)
 })
 
+test('work under a lease holds it as long as it lasts, also when it fails', async () => {
+  const leases = new Leases()
+  const holding = gate()
+  const work = leases.hold('a', async () => {
+    await holding.pass()
+    throw new Error('later')
+  })
+  await holding.reached
+  assert.equal(leases.count('a'), 1)
+  holding.open()
+  await assert.rejects(work, /later/)
+  await assert.rejects(leases.hold('a', () => { throw new Error('at once') }), /at once/)
+  assert.equal(leases.count('a'), 0)
+})
+
 test('what is held cannot be removed, and what is being removed cannot be held', async () => {
   const leases = new Leases()
   const release = leases.take('signs/night/3')

@@ -7,11 +7,11 @@ import { FoldedRange } from '#src/bank/folded-range.js'
 import { pairsOf } from '#src/bank/fold.js'
 import { TrafficBook } from '#src/observability/traffic.js'
 import { BankCache } from '#src/runtime/bank-cache.js'
-import { Answering } from '#src/serving/answering/answering.js'
+import { Answering, type AnsweringNeeds } from '#src/serving/answering/answering.js'
 import { PictureRoom } from '#src/serving/answering/picture-room.js'
 import { ProgressBoard } from '#src/serving/answering/progress.js'
 import { Shadows } from '#src/serving/answering/shadows.js'
-import { Administration } from '#src/serving/changing/administration.js'
+import { Administration, type AdministrationNeeds } from '#src/serving/changing/administration.js'
 import { versionFile } from '#src/serving/changing/registration.js'
 import { Leases } from '#src/serving/leases.js'
 import { ModelStates, type ReadyModel } from '#src/serving/model-states.js'
@@ -117,7 +117,13 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
     get: (_, name) => (...given: unknown[]) => { counted.push([name, ...given]) }
   }) as Metrics
   const shadows = new Shadows({ store, pool, banks, metrics, runRows: 4 }, random)
-  const shared = { store, pool, banks, leases, traffic, metrics, shadows, runRows: 4 }
+  /** Rows that were counted, as domain:version:rows, and banks that were forgotten. */
+  const heated: string[] = []
+  const hot: AnsweringNeeds['hot'] & AdministrationNeeds['hot'] = {
+    count: (_, { record, version }, rows) => { heated.push(`${record.domain}:${version.version}:${rows}`) },
+    forget: (bank) => { heated.push(bank) }
+  }
+  const shared = { store, pool, banks, leases, traffic, metrics, shadows, hot, runRows: 4 }
   const answering = new Answering({
     ...shared,
     room: room ?? new PictureRoom({ picturesMax: 4, bytesMax: 1e6 }),
@@ -146,7 +152,7 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
   }
   for (const model of models) await publish(model.entry.manifest.defaultDomain, 0, { model })
   const countedAs = (name: string) => counted.filter(([one]) => one === name).map(([, ...given]) => given)
-  return { states, models, store, pool, banks, leases, traffic, counted, countedAs, metrics, shadows, answering, admin, publish }
+  return { states, models, store, pool, banks, leases, traffic, counted, countedAs, metrics, shadows, heated, answering, admin, publish }
 }
 
 export type House = Awaited<ReturnType<typeof openHouse>>
