@@ -1,21 +1,23 @@
 /** A store as one archive, and back: whole, and refused whole. */
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { extract, type Header } from 'tar-stream'
+import { sha256 } from '#src/base/digest.js'
 import { BankswitchError } from '#src/base/errors.js'
 import { exportStore } from '#src/store/file/export-store.js'
 import { openFileStore } from '#src/store/file/file-store.js'
 import { importStore, type ImportReport } from '#src/store/file/import-store.js'
+import { serializeShipped } from '#src/store/file/shipped-file.js'
 import { tarOf } from '../support/archives.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
 import { runSeed } from '../support/run-seed.js'
-import { cutInHalf, versionPath } from './fixtures/damage.js'
+import { cutInHalf, versionPath, writeIn } from './fixtures/damage.js'
 import { stallAt } from './fixtures/faults.js'
 import { interceptFileSystem } from './fixtures/file-system-calls.js'
 import { fileOf, fillStore, newVersion, OPERATIONS } from './fixtures/operations.js'
@@ -141,6 +143,9 @@ test('what no export writes is refused, and nothing lands outside the store', as
   const entries = await entriesOf(await exported(await filled(t)))
   const [day, dayOne, dayGate, night, ...rest] = entries as [Entry, Entry, Entry, Entry, ...Entry[]]
   const summary = rest.at(-1)!
+  const memory: Entry = {
+    name: '.shipped/signs/night.json', bytes: serializeShipped('signs', 'night', { files: [], revision: 1 })
+  }
   const more = (name: string, header: Partial<Header> = {}) => ({ name, bytes: Buffer.alloc(0), header })
   const cases: Record<string, Entry[]> = {
     'a way out': [day, dayOne, dayGate, more('signs/day/../../../out'), summary],
@@ -160,6 +165,13 @@ test('what no export writes is refused, and nothing lands outside the store', as
     'another count': [day, dayOne, dayGate, summary],
     'something behind the end': [...entries, day],
     'another format': [{ ...summary, bytes: Buffer.from('{"format":2,"domains":0,"versions":0}') }],
+    'no format': [{ ...summary, bytes: Buffer.from('{"format":"3","domains":0,"versions":0}') }],
+    'a memory that is not counted': [memory, { ...summary, bytes: Buffer.from('{"format":1,"domains":0,"versions":0}') }],
+    'a memory twice': [memory, memory],
+    'a memory with a way out': [{ ...memory, name: '.shipped/../night.json' }],
+    'a memory of no domain': [{ ...memory, name: '.shipped/signs/night' }],
+    'a memory too deep': [{ ...memory, name: '.shipped/signs/night/night.json' }],
+    'a memory among the files of a domain': [day, memory],
     'no JSON': [{ ...summary, bytes: Buffer.from('{') }],
     'a large summary': [{ ...summary, bytes: Buffer.alloc(5000, ' ') }],
     'no end': [day, dayOne, dayGate]
@@ -175,11 +187,60 @@ test('what no export writes is refused, and nothing lands outside the store', as
   }
 })
 
+test('what is remembered of shipped banks comes along, also of domains that were removed', async (t) => {
+  const folder = await filled(t)
+  const { store } = await openFileStore(folder)
+  const [seen, removed] = [{ files: [sha256('a')], revision: 3 }, { files: [sha256('b')], revision: 1 }]
+  await store.rememberShipped('signs', 'night', seen)
+  await store.rememberShipped('plates', 'gone', removed)
+  const archive = await exported(folder)
+  const { bytes } = (await entriesOf(archive)).at(-1)!
+  assert.deepEqual(JSON.parse(Buffer.from(bytes).toString()), { format: 2, domains: 2, versions: 4, memories: 2 })
+
+  const other = await empty(t)
+  await imported(other, archive)
+  assert.deepEqual(await exported(other), archive)
+
+  const busy = await filled(t)
+  const { store: own } = await openFileStore(busy)
+  await own.rememberShipped('signs', 'night', { files: [sha256('c'), sha256('a')], revision: 9 })
+  await own.rememberShipped('plates', 'gone', { files: [sha256('d')], revision: 9 })
+  await imported(busy, archive, true)
+  assert.deepEqual(await own.shipped('signs', 'night'), { files: [sha256('c'), sha256('a')], revision: 3 })
+  assert.deepEqual(await own.shipped('plates', 'gone'), { files: [sha256('d'), sha256('b')], revision: 9 })
+})
+
+test('what a newer server wrote is refused by name, on either way, and nothing changes', async (t) => {
+  const refused = hasCode('STORE_FORMAT_UNKNOWN')
+  const whole = await entriesOf(await exported(await filled(t)))
+  const future = (name: string, format: number): Entry => ({ name, bytes: Buffer.from(`{"format":${format}}`) })
+  for (const entries of [
+    [future('signs/day/domain.json', 3)], [future('.shipped/signs/day.json', 2)], [...whole.slice(0, -1), future('snapshot.json', 3)]
+  ]) {
+    const folder = await empty(t)
+    await assert.rejects(imported(folder, await tarOf(entries)), refused)
+    assert.deepEqual(await readdir(folder), [])
+  }
+  for (const path of ['signs/night/domain.json', '.shipped/signs/night.json']) {
+    const folder = await filled(t)
+    await writeIn(folder, path, '{"format": 3}')
+    await assert.rejects(exported(folder), refused)
+    const before = await filesBelow(folder)
+    const memory = { name: path, bytes: serializeShipped('signs', 'night', { files: [], revision: 1 }) }
+    const archive = await tarOf(path.startsWith('.') ? [memory, ...whole.slice(-1)] : whole)
+    await assert.rejects(imported(folder, archive, true), refused)
+    assert.equal(await readFile(join(folder, path), 'utf8'), '{"format": 3}')
+    assert.deepEqual(await filesBelow(folder), before)
+  }
+})
+
 test('an import killed at any call leaves each domain as it was or as it comes', async (t) => {
   const source = await filled(t)
   const { store } = await openFileStore(source)
   await OPERATIONS.publish(store)
   await OPERATIONS.publishFirst(store)
+  const memory = { files: [sha256('a')], revision: 3 }
+  await store.rememberShipped('signs', 'night', memory)
   const archive = await exported(source)
   const { held: after } = await reopen(source)
   const { held: before } = await reopen(await filled(t))
@@ -200,7 +261,9 @@ test('an import killed at any call leaves each domain as it was or as it comes',
     }
     names.add(name)
     await imported(folder, archive, true)
-    assert.deepEqual((await reopen(folder)).held, after)
+    const again = await reopen(folder)
+    assert.deepEqual(again.held, after)
+    assert.deepEqual(await again.store.shipped('signs', 'night'), memory)
   }
   assert.ok(names.has('rename') && names.has('rm') && names.has('FileHandle.sync'))
 })

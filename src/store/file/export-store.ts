@@ -8,7 +8,8 @@ import { isName } from '../../base/names.js'
 import { storeErrors } from '../errors.js'
 import { readPointer, readVerified } from './files.js'
 import { POINTER_FILE, serializePointer } from './pointer-file.js'
-import { filesOf, SUMMARY_FILE, type SnapshotCounts, type Summary } from './snapshot.js'
+import { filesOf, SUMMARY_FILE, summaryOf, type SnapshotCounts } from './snapshot.js'
+import { readShipped, serializeShipped, SHIPPED_FOLDER } from './shipped-file.js'
 import type { Pointer } from '../bank-store.js'
 import type { Writable } from 'node:stream'
 
@@ -19,7 +20,8 @@ const ENTRY_TIME = new Date(0)
  * Writes all domains of a store's folder, which a server may be serving meanwhile. Each domain is as it was at one
  * moment; the moments of two domains may differ. Ends `target`, and destroys it on failure.
  *
- * Throws STORE_CORRUPT, STORE_CHANGED when a listed file is removed meanwhile, STORE_UNREADABLE, or what `target` met.
+ * Throws STORE_CORRUPT, STORE_FORMAT_UNKNOWN, STORE_CHANGED when a listed file is removed meanwhile, STORE_UNREADABLE,
+ * or what `target` met.
  */
 export async function exportStore (folder: string, target: Writable): Promise<SnapshotCounts> {
   const archive = pack()
@@ -35,8 +37,8 @@ export async function exportStore (folder: string, target: Writable): Promise<Sn
       counts.domains++
       counts.versions += pointer.versions.length
     }
-    const summary: Summary = { format: 1, ...counts }
-    await add(archive, SUMMARY_FILE, Buffer.from(`${JSON.stringify(summary, null, 2)}\n`))
+    const memories = await addMemories(archive, folder)
+    await add(archive, SUMMARY_FILE, Buffer.from(`${JSON.stringify(summaryOf(counts, memories), null, 2)}\n`))
     archive.finalize()
   } catch (error) {
     archive.destroy(error as Error)
@@ -81,6 +83,23 @@ async function addDomain (archive: Pack, folder: string, model: string, pointer:
     }
     await add(archive, `${model}/${domain}/${name}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
   }
+}
+
+/** How many there are. */
+async function addMemories (archive: Pack, folder: string): Promise<number> {
+  let count = 0
+  for (const model of await foldersIn(join(folder, SHIPPED_FOLDER))) {
+    const names = await readdir(join(folder, SHIPPED_FOLDER, model))
+    const domains = names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
+    for (const domain of domains.filter(isName).sort()) {
+      const memory = await readShipped(folder, model, domain)
+      if (memory === undefined) continue
+      const bytes = serializeShipped(model, domain, memory)
+      await add(archive, `${SHIPPED_FOLDER}/${model}/${domain}.json`, Buffer.from(bytes))
+      count++
+    }
+  }
+  return count
 }
 
 /** Resolves when the archive has room for the next. */

@@ -15,8 +15,9 @@ import { storeErrors } from '../errors.js'
 import { openFileStore } from './file-store.js'
 import { unwritable, writePointer } from './files.js'
 import { parsePointer, POINTER_FILE } from './pointer-file.js'
-import { filesOf, SUMMARY_FILE, type ListedFile, type SnapshotCounts, type Summary } from './snapshot.js'
-import type { BankStore, Pointer } from '../bank-store.js'
+import { parseShipped, SHIPPED_FOLDER } from './shipped-file.js'
+import { filesOf, SNAPSHOT_FORMATS, SUMMARY_FILE, summaryOf, type ListedFile, type SnapshotCounts } from './snapshot.js'
+import type { BankStore, Pointer, ShippedMemory } from '../bank-store.js'
 import type { Readable } from 'node:stream'
 
 type Source = Extract extends AsyncIterable<infer Entry> ? Entry : never
@@ -39,8 +40,8 @@ export interface ImportReport extends SnapshotCounts {
  * Reads an archive that `exportStore` wrote into a store's folder, which no server may be serving. Domains that are not
  * in the archive stay.
  *
- * Throws SNAPSHOT_INVALID, DOMAIN_EXISTS, STORE_CORRUPT, STORE_UNWRITABLE: the store is then as it was, unless the disk
- * failed between two domains; doing it again completes it.
+ * Throws SNAPSHOT_INVALID, DOMAIN_EXISTS, STORE_CORRUPT, STORE_FORMAT_UNKNOWN, STORE_UNWRITABLE: the store is then as
+ * it was, unless the disk failed between two domains; doing it again completes it.
  */
 export async function importStore (
   folder: string, source: Readable, { isReplacing }: ImportOptions
@@ -81,12 +82,19 @@ interface StagedDomain {
   missing: Map<string, ListedFile>
 }
 
+interface StagedMemory {
+  model: string
+  domain: string
+  memory: ShippedMemory
+}
+
 /** Domains of an archive, beside the places that they will take. */
 class Staging {
   readonly #folder: string
   readonly #store: BankStore
   readonly #isReplacing: boolean
   readonly #domains: StagedDomain[] = []
+  readonly #memories: StagedMemory[] = []
   #isClosed = false
 
   constructor (folder: string, store: BankStore, isReplacing: boolean) {
@@ -102,6 +110,7 @@ class Staging {
     if (this.#isClosed) throw invalid(`${shown} comes after "${SUMMARY_FILE}"`)
     if (name === SUMMARY_FILE) return this.#close(await readSmall(entry, SUMMARY_BYTES_MAX))
     const [model = '', domain = '', file = '', ...rest] = name.split('/')
+    if (model === SHIPPED_FOLDER && rest.length === 0) return await this.#remember(domain, file, entry)
     if (!isName(model) || !isName(domain) || rest.length > 0) throw invalid(`${shown} does not belong into a store`)
     if (file === POINTER_FILE) return await this.#begin(model, domain, await readSmall(entry, POINTER_BYTES_MAX))
     const current = this.#domains.at(-1)
@@ -123,6 +132,7 @@ class Staging {
   /** Moves all into place. */
   async commit (): Promise<ImportReport> {
     for (const staged of this.#domains) await this.#place(staged)
+    for (const { model, domain, memory } of this.#memories) await this.#store.rememberShipped(model, domain, memory)
     return { ...this.#counts, unchanged: this.#domains.filter(({ folder }) => folder === undefined).length }
   }
 
@@ -163,14 +173,36 @@ class Staging {
     if (folder !== undefined) await makeFolderDurably(folder)
   }
 
+  /** Together with what the store remembers already: a bank that either has seen does not come as a new one. */
+  async #remember (model: string, file: string, entry: Source): Promise<void> {
+    this.#requireFiles()
+    const domain = file.endsWith('.json') ? file.slice(0, -'.json'.length) : ''
+    if (!isName(model) || !isName(domain)) throw invalid(`"${SHIPPED_FOLDER}" has an entry that does not belong there`)
+    if (this.#memories.some((staged) => staged.model === model && staged.domain === domain)) {
+      throw invalid(`the memory of domain "${domain}" of model "${model}" comes twice`)
+    }
+    const read = parseShipped((await readSmall(entry, POINTER_BYTES_MAX)).toString(), model, domain)
+    const known = await this.#store.shipped(model, domain)
+    const isPlaced = this.#domains.some((staged) => staged.model === model && staged.pointer.domain === domain)
+    const { revision } = known === undefined || isPlaced ? read : known
+    const files = [...new Set([...known?.files ?? [], ...read.files])]
+    this.#memories.push({ model, domain, memory: { files, revision } })
+  }
+
   #close (bytes: Buffer): void {
     this.#requireFiles()
-    const expected: Summary = { format: 1, ...this.#counts }
+    const expected = summaryOf(this.#counts, this.#memories.length)
     let received: unknown
     try {
       received = JSON.parse(bytes.toString())
     } catch (cause) {
       throw invalid(`its "${SUMMARY_FILE}" is not JSON`, cause)
+    }
+    const { format } = Object(received) as { format?: unknown }
+    if (typeof format === 'number' && format > SNAPSHOT_FORMATS.shipped) {
+      throw storeErrors.STORE_FORMAT_UNKNOWN(`the snapshot has format ${format}: a newer server wrote it`, {
+        expected: SNAPSHOT_FORMATS.shipped, received: format
+      })
     }
     if (!isDeepStrictEqual(received, expected)) throw invalid(`its "${SUMMARY_FILE}" tells of something else`)
     this.#isClosed = true

@@ -3,6 +3,7 @@
  *
  *   <model>/<domain>/domain.json                  the pointer, first of its domain: it says what may follow
  *   <model>/<domain>/000001-<digest>.safetensors  every file that the pointer lists, in its order
+ *   .shipped/<model>/<domain>.json                what is remembered of shipped banks, also of domains that are gone
  *   snapshot.json                                 the last: format and counts, so that a cut archive is known
  *
  * Equal stores give equal bytes.
@@ -17,8 +18,18 @@ export interface SnapshotCounts {
   versions: number
 }
 
+/** The second has memories of shipped banks, and is written only where there are some: older servers read the rest. */
+export const SNAPSHOT_FORMATS = { plain: 1, shipped: 2 } as const
+
 export interface Summary extends SnapshotCounts {
-  format: 1
+  format: typeof SNAPSHOT_FORMATS[keyof typeof SNAPSHOT_FORMATS]
+  /** Absent for none. */
+  memories?: number
+}
+
+export function summaryOf ({ domains, versions }: SnapshotCounts, memories: number): Summary {
+  if (memories === 0) return { format: SNAPSHOT_FORMATS.plain, domains, versions }
+  return { format: SNAPSHOT_FORMATS.shipped, domains, versions, memories }
 }
 
 export interface ListedFile {
