@@ -5,6 +5,7 @@
  * on its way any more. `close` answers what was let in and gives everything back.
  */
 import { dedicateInProcess } from './compiler/compile-process.js'
+import { calibrateInThread } from './calibration/calibration-thread.js'
 import { readRepository } from './models/repository.js'
 import { TrafficBook } from './observability/traffic.js'
 import { BankCache } from './runtime/bank-cache.js'
@@ -90,7 +91,7 @@ export class Engine {
     }, models)
     this.admin = new Administration(shared, models)
     const registerMade = this.admin.registerMade.bind(this.admin)
-    this.calibrations = new Calibrations({ store, registerMade }, models, settings, jobs)
+    this.calibrations = new Calibrations({ store, registerMade, calibrate: calibrateInThread }, models, settings, jobs)
     this.#preparation = { obtain: obtainFromCache(settings, this.#closing.signal), pool, store, registerMade, logger }
     showGauges(metrics, settings, models, pool, banks, hot)
     hot.start()

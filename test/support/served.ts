@@ -152,7 +152,8 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
   }
   for (const model of models) await publish(model.entry.manifest.defaultDomain, 0, { model })
   const countedAs = (name: string) => counted.filter(([one]) => one === name).map(([, ...given]) => given)
-  return { states, models, store, pool, banks, leases, traffic, counted, countedAs, metrics, shadows, heated, answering, admin, publish }
+  const asTrial = { pool, store, runRows: 4 }
+  return { asTrial, states, models, store, pool, banks, leases, traffic, counted, countedAs, metrics, shadows, heated, answering, admin, publish }
 }
 
 export type House = Awaited<ReturnType<typeof openHouse>>

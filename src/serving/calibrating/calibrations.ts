@@ -4,8 +4,8 @@
  */
 import { bankDigest, type Bank } from '../../bank/bank.js'
 import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
-import {
-  calibrateInThread, type CalibrationOutcome, type CalibrationRequest
+import type {
+  calibrateInThread, CalibrationOutcome, CalibrationRequest
 } from '../../calibration/calibration-thread.js'
 import {
   bankOf, combine, contributionOf, contributionParts, parseContribution, type Contribution, type Operation
@@ -60,6 +60,8 @@ export async function openCalibrationJobs (
 export interface CalibrationNeeds {
   store: Pick<BankStore, 'domain' | 'domains' | 'read'>
   registerMade: Administration['registerMade']
+  /** Does the work. */
+  calibrate: typeof calibrateInThread
 }
 
 export class Calibrations {
@@ -199,7 +201,7 @@ export class Calibrations {
   ): Promise<Made> {
     const preprocessing = this.#registeredPreprocessing(ready, domain)
     const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits, preprocessing)
-    const { bank, moments, ...outcome } = await calibrateInThread(request, onProgress, signal)
+    const { bank, moments, ...outcome } = await this.#needs.calibrate(request, onProgress, signal)
     const sums = contributionOf(options.mode, base, outcome.report.images, moments)
     return { bank, extras: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), outcome }
   }
