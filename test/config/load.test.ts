@@ -47,6 +47,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   runRows: ['1', 1],
   runMs: ['100', 100],
   bankCacheBytes: ['0', 0],
+  hotBytes: ['1073741824', 1073741824],
   bodyBytes: ['1048576', 1048576],
   bodiesBytes: ['4096', 4096],
   compressBytes: ['5', 5],
@@ -85,6 +86,7 @@ describe('where settings come from', () => {
       runRows: 4,
       runMs: 60000,
       bankCacheBytes: 268435456,
+      hotBytes: 0,
       bodyBytes: 67108864,
       bodiesBytes: 536870912,
       compressBytes: 1024,
@@ -174,7 +176,7 @@ describe('numbers', () => {
 
   const bounds: Array<[name: string, minimum: number, maximum?: number]> = [
     ['port', 0, 65535], ['workers', 1, 256], ['expressThreads', 0, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
-    ['bankCacheBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
+    ['bankCacheBytes', 0, 2 ** 40], ['hotBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
     ['bodiesBytes', 1024, 2 ** 40], ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
     ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1],
     ['runMs', 100, 3_600_000]
