@@ -12,6 +12,7 @@ export const BENCHES: readonly Listed[] = [
   { name: 'profile', shows: 'where the time of a switched inference goes, by operator; takes --model and --shape', minutes: 1 },
   { name: 'domains', shows: 'memory and throughput with up to a thousand domains', minutes: 10 },
   { name: 'registrations', shows: 'what inference notices of a hundred registrations a second', minutes: 2 },
+  { name: 'hot', shows: 'what a network of its own is worth to a hot domain, what it takes, and that no answer is wrong', minutes: 15 },
   { name: 'alternate', shows: 'that switching leaves no trace, and how soon a new domain answers', minutes: 1 },
   { name: 'http-cost', shows: 'what HTTP costs over the same inferences without it', minutes: 5 },
   { name: 'livez', shows: 'how /livez answers while inference saturates the machine', minutes: 1 },

@@ -6,7 +6,7 @@
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -18,7 +18,7 @@ import { seededNormal } from '../test/support/random.js'
 import { Client } from './client.js'
 import { openBench } from './report.js'
 import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
-import { pictureRequest, startBenchServer, type BenchServer } from './server.js'
+import { mappedMemoryOf, pictureRequest, startBenchServer, type BenchServer } from './server.js'
 
 /** `session` is for the processes that it starts itself: how many sessions to hold. */
 const { values, publish } = openBench('domains', { domains: '1,10,100,1000', 'cache-mib': '16', session: '' })
@@ -63,7 +63,7 @@ async function measureServer (server: BenchServer): Promise<void> {
   for (const count of counts) {
     while (domains.length < count) domains.push(await register(client, own, domains.length))
     await request(client, domains, Math.max(60, Math.min(count, 200)))
-    const { rss, pss } = await memoryOf(server.pid)
+    const { rss, pss } = await mappedMemoryOf(server.pid)
     const at = DEDICATED_MEASURED.indexOf(count)
     rows.push([
       count.toLocaleString('en'), mib(rss), mib(pss),
@@ -120,25 +120,13 @@ async function throughput (client: Client, domains: readonly string[]) {
   return { ratio, one: quantile(one, 0.5), all: quantile(all, 0.5) }
 }
 
-interface Memory {
-  rss: number
-  pss: number
-}
-
-/** In KiB, from the kernel's account of all mappings. */
-async function memoryOf (pid: number): Promise<Memory> {
-  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8')
-  const field = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(text)?.[1])
-  return { rss: field('Rss'), pss: field('Pss') }
-}
-
 /** Processes that hold so many fused sessions and ran each once. */
-async function dedicatedMemory (): Promise<Memory[]> {
-  const result: Memory[] = []
+async function dedicatedMemory (): Promise<Array<{ pss: number }>> {
+  const result: Array<{ pss: number }> = []
   for (const count of DEDICATED_MEASURED) {
     const child = fork(fileURLToPath(import.meta.url), ['--session', String(count)])
     await once(child, 'message')
-    result.push(await memoryOf(child.pid!))
+    result.push(await mappedMemoryOf(child.pid!))
     child.kill('SIGKILL')
     await once(child, 'exit')
   }

@@ -1,4 +1,4 @@
-/** ResNet-50 with random weights as a model folder that a server can serve. */
+/** Networks with random weights as model folders that a server can serve. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseModel } from '#src/onnx/model.js'
@@ -6,19 +6,24 @@ import { resnet50 } from '../test/support/networks.js'
 
 export const RESNET = 'resnet50'
 export const RESNET_SIZE = 224
-const CLASSES = 1000
+export const CLASSES = 1000
 
-/** Makes `folder`, with the one model in it. */
+/** Makes `folder`, with ResNet-50 in it. */
 export async function writeResnetModel (folder: string): Promise<void> {
-  const { bytes } = resnet50({ size: RESNET_SIZE, classes: CLASSES })
-  const model = join(folder, RESNET)
+  await writeClassifier(folder, RESNET, resnet50({ size: RESNET_SIZE, classes: CLASSES }).bytes)
+}
+
+/** Makes `folder`, with a classifier of pictures as large as ResNet's in it; gives the path of its graph. */
+export async function writeClassifier (folder: string, name: string, bytes: Uint8Array): Promise<string> {
+  const model = join(folder, name)
   await mkdir(model, { recursive: true })
-  await writeFile(join(model, 'model.onnx'), bytes)
+  const path = join(model, 'model.onnx')
+  await writeFile(path, bytes)
   await writeFile(join(model, 'labels.json'), JSON.stringify(Array.from({ length: CLASSES }, (_, at) => `class ${at}`)))
   await writeFile(join(model, 'manifest.json'), JSON.stringify({
     format: 1,
-    name: RESNET,
-    title: 'ResNet-50 with random weights',
+    name,
+    title: `${name} with random weights`,
     graph: 'model.onnx',
     task: 'classification',
     input: {
@@ -34,4 +39,5 @@ export async function writeResnetModel (folder: string): Promise<void> {
     labels: 'labels.json',
     defaultDomain: 'own'
   }))
+  return path
 }

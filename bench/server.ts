@@ -2,7 +2,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -68,16 +68,23 @@ export function memoryOf ({ pid }: BenchServer): { rss: number, peak: number } {
   return { rss: read('VmRSS'), peak: read('VmHWM') }
 }
 
+/** From the kernel's account of all mappings of a process, in KiB; `pss` shares out what several processes have mapped. */
+export async function mappedMemoryOf (pid: number): Promise<{ rss: number, pss: number, anonymous: number }> {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8')
+  const field = (name: string) => Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(text)?.[1])
+  return { rss: field('Rss'), pss: field('Pss'), anonymous: field('Anonymous') }
+}
+
 /** A binary request of the Open Inference Protocol with random pixels, for traffic-signs. */
 export function signsRequest (rows: number, size = 32): { body: Buffer, headers: Record<string, string> } {
   return pictureRequest('input', rows, size)
 }
 
-/** The same for any model of square RGB pictures. */
+/** The same for any model of square RGB pictures; each number is another picture. */
 export function pictureRequest (
-  name: string, rows: number, size: number
+  name: string, rows: number, size: number, picture = 0
 ): { body: Buffer, headers: Record<string, string> } {
-  const pixels = Float32Array.from({ length: rows * 3 * size * size }, (_, at) => Math.sin(at * 12.9898) * 2)
+  const pixels = Float32Array.from({ length: rows * 3 * size * size }, (_, at) => Math.sin(at * 12.9898 + picture) * 2)
   const bytes = Buffer.from(pixels.buffer)
   const header = Buffer.from(JSON.stringify({
     inputs: [{
