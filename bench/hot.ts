@@ -89,7 +89,6 @@ async function measureNetwork (name: string, folder: string): Promise<void> {
   const expected = await expectedOf(subject)
   const server = await startBenchServer({
     BANKSWITCH_MODELS_DIR: join(folder, 'models'),
-    BANKSWITCH_DOMAINS_DIR: join(folder, 'domains'),
     BANKSWITCH_WORKERS: String(WORKERS),
     BANKSWITCH_HOT_BYTES: String(HOT_BYTES)
   })
@@ -170,7 +169,7 @@ async function expectedOf ({ artefact, banks, dedicated }: Subject): Promise<Exp
   const all = DOMAINS.flatMap((domain) => expected[domain].map(({ own }) => own))
   for (const [at, one] of all.entries()) {
     const nearest = Math.min(...all.filter((_, other) => other !== at).map((other) => relativeError(one, other)))
-    if (nearest < 100 * RELATIVE_ERROR_MAX) throw new Error(`two answers differ by no more than ${nearest}`)
+    if (nearest < 10 * RELATIVE_ERROR_MAX) throw new Error(`two answers differ by no more than ${nearest}`)
   }
   return expected
 }

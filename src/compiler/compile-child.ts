@@ -5,8 +5,8 @@ import { proveDedicated, writeDedicated } from './dedicate.js'
 import { compileSource } from './pipeline.js'
 import type { ChildRequest, CompileMessage } from './compile-process.js'
 
-/** Of work that nobody waits for. */
-const BACKGROUND_NICENESS = 19
+/** Of work that nobody waits for; at 19 it would take minutes where inference takes all that there is. */
+const BACKGROUND_NICENESS = 15
 
 const send = (message: CompileMessage) => process.send?.(message)
 

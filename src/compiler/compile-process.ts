@@ -44,7 +44,7 @@ export async function compileInProcess (
 }
 
 /**
- * Makes and proves the network of one bank (dedicate.ts) in children that give way to everything else: one writes it,
+ * Makes and proves the network of one bank (dedicate.ts) in children that give way to inference: one writes it,
  * the other has memory that is all its own to measure. Rejects like `compileInProcess`.
  */
 export async function dedicateInProcess (request: DedicateRequest, signal?: AbortSignal): Promise<DedicatedGraph> {

@@ -40,6 +40,7 @@ describe('operations', () => {
     assert.equal(signs.defaultDomain, 'day')
     assert.deepEqual(signs.domains, ['day', 'fog', 'lowlight', 'lowres'])
     assert.equal(signs.compiled.batchNorms, 15)
+    assert.deepEqual(signs.hot, [])
     assert.ok(signs.compiled.bytesPerDomain <= 0.05 * signs.compiled.weightBytes)
     assert.deepEqual((await get('/v1/models/traffic-signs')).json(), signs)
     const { domains } = (await get('/v1/models/traffic-signs/domains')).json()

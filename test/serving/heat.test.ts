@@ -106,7 +106,7 @@ describe('decide', () => {
     share.run(600, { 'm:a': 20, 'm:b': 80 })
     assert.deepEqual(share.dropped, ['m:a'])
     const silence = new Simulation().run(120, { 'm:a': 100 })
-    silence.run(3600, { 'm:a': 0.2 })
+    silence.run(3600, { 'm:a': 0.1 })
     assert.deepEqual([silence.dropped, [...silence.hot]], [['m:a'], []])
   })
 

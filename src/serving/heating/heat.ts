@@ -14,9 +14,9 @@ export const HALF_LIFE_MS = 60_000
 const HOT_SHARE = 0.5
 const COLD_SHARE = 0.25
 
-/** Counted rows: steady streams of 6 rows a second, and of one in two seconds. */
-export const HOT_ROWS_MIN = 500
-const COLD_ROWS = 40
+/** Counted rows: steady streams of somewhat more than a row a second, and of one in ten seconds. */
+export const HOT_ROWS_MIN = 100
+const COLD_ROWS = 10
 
 /** A bank must have been asked for as long. */
 export const ASKED_MS_MIN = 30_000
