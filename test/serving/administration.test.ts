@@ -148,6 +148,25 @@ describe('activating', () => {
     await assert.rejects(house.admin.activate('signs', 'night', 9), hasCode('VERSION_NOT_FOUND'))
   })
 
+  it('under another gate than the one that was passed is refused, and so is a mark', async () => {
+    for (const change of [
+      (house: House) => house.admin.activate('signs', 'night', 1),
+      (house: House) => house.admin.rollBack('signs', 'night', undefined),
+      (house: House) => house.admin.mark('signs', 'night', { kind: 'label', label: 'calm', version: 1 })
+    ]) {
+      const house = await openHouse()
+      for (const shift of [1, 2]) await house.publish('night', shift)
+      const trial = house.pool.hold()
+      const work = change(house)
+      await trial.reached
+      await house.store.setGate('signs', 'night', { file: new Uint8Array(8), rows: 1, absolute: 0, relative: 0 })
+      trial.open()
+      await assert.rejects(work, (error: { code?: string }) => ['STORE_CHANGED', 'PRECONDITION_FAILED'].includes(error.code!))
+      const { active, labels } = house.store.domain('signs', 'night')!
+      assert.deepEqual([active, labels], [2, undefined])
+    }
+  })
+
   it('passes by a full queue and keeps the pool open', async () => {
     const house = await openHouse()
     await house.publish('night', 1)

@@ -42,7 +42,8 @@ async function setUp (
   calibrate: (request: CalibrationRequest, onProgress: (share: number) => void, signal?: AbortSignal) => Promise<CalibrationOutcome>,
   model: ReadyModel = readyModel(MANIFEST)
 ) {
-  const house = await openHouse({ models: [model] })
+  const clock = { now: Date.now() }
+  const house = await openHouse({ models: [model], now: () => clock.now })
   const folder = await mkdtemp(join(tmpdir(), 'bankswitch-calibrations-'))
   const warnings: unknown[][] = []
   const logger = { warn: (...given: unknown[]) => { warnings.push(given) }, error: () => {} } as unknown as Logger
@@ -55,7 +56,7 @@ async function setUp (
     await calibrations.close()
     await rm(folder, { recursive: true, force: true })
   })
-  return { ...house, calibrations, openJobs, warnings }
+  return { ...house, clock, calibrations, openJobs, warnings }
 }
 
 const scores = async ({ answering }: Pick<House, 'answering'>, header: string) => {
@@ -169,36 +170,59 @@ describe('a calibration', () => {
 })
 
 describe('a job that was cut off', () => {
-  /** A second process finds a job whose commit was noted, and `publish` decides whether it happened. */
-  async function cutOff (house: Awaited<ReturnType<typeof setUp>>): Promise<JobRecord> {
-    const jobs = await house.openJobs(true)
-    const [record] = jobs.list()
-    await jobs.close()
-    return record!
+  /** A process that dies after it has noted its commit of a bank that shifts by 4; `before` it and `atCommit` publish. */
+  async function cutOff (
+    before: (house: Awaited<ReturnType<typeof setUp>>) => Promise<unknown>,
+    atCommit: (register: () => Promise<unknown>) => Promise<unknown>
+  ): Promise<{ job: JobRecord, warnings: unknown[][] }> {
+    const { reached, pass } = gate()
+    const house = await setUp(refuse)
+    await before(house)
+    house.clock.now += 1000
+    const calibrations = new Calibrations({
+      store: house.store,
+      calibrate: async () => outcome(4),
+      registerMade: async (...given) => {
+        await atCommit(() => house.admin.registerMade(...given))
+        void pass()
+        return await new Promise<never>(() => {})
+      }
+    }, house.states, { imagePixels: 1, calibrationBytes: 1 }, await house.openJobs())
+    await calibrations.start('signs', 'night', pictureUploads(), options())
+    await reached
+    const next = await house.openJobs(true)
+    const [job] = next.list()
+    await next.close()
+    return { job: job!, warnings: house.warnings }
   }
 
-  it('has succeeded if its version is there, and is lost if it is not', async () => {
-    for (const isThere of [true, false]) {
-      const { reached, pass } = gate()
-      const house = await setUp(async () => outcome(4))
-      const { registerMade } = house.admin
-      // The commit is noted, and the process never gets to hear of its end.
-      const stuck = new Promise<never>(() => {})
-      const calibrations = new Calibrations({
-        store: house.store,
-        calibrate: async () => outcome(4),
-        registerMade: async (...given) => {
-          if (isThere) await registerMade.apply(house.admin, given)
-          void pass()
-          return await stuck
-        }
-      }, house.states, { imagePixels: 1, calibrationBytes: 1 }, await house.openJobs())
-      await calibrations.start('signs', 'night', pictureUploads(), options())
-      await reached
-      const { state, result, error } = await cutOff(house)
-      assert.equal(state, isThere ? 'succeeded' : 'failed')
-      if (isThere) assert.deepEqual([(result as { version: number }).version, (result as { active: boolean }).active], [1, true])
-      else assert.deepEqual([error?.code, house.warnings.length], ['JOB_LOST', 1])
+  const nothing = async () => {}
+
+  it('has succeeded if its version is there', async () => {
+    const { job, warnings } = await cutOff(nothing, (register) => register())
+    const { version, active } = job.result as { version: number, active: boolean }
+    assert.deepEqual([job.state, version, active, warnings], ['succeeded', 1, true, []])
+  })
+
+  it('is lost if it is not', async () => {
+    const { job, warnings } = await cutOff(nothing, nothing)
+    assert.deepEqual([job.state, job.error?.code, warnings.length], ['failed', 'JOB_LOST', 1])
+  })
+
+  it('takes no other version for its own: of an earlier calibration, of another content, of another source', async () => {
+    const made = (house: Awaited<ReturnType<typeof setUp>>, shift: number) => {
+      return house.admin.registerMade(house.models[0]!, 'night', bankOf(shift), 'calibration', { isActivated: true })
+    }
+    for (const before of [
+      (house: Awaited<ReturnType<typeof setUp>>) => made(house, 4),
+      async (house: Awaited<ReturnType<typeof setUp>>) => {
+        house.clock.now += 10_000
+        await made(house, 5)
+        await house.publish('night', 4)
+        house.clock.now -= 10_000
+      }
+    ]) {
+      assert.equal((await cutOff(before, nothing)).job.error?.code, 'JOB_LOST')
     }
   })
 })

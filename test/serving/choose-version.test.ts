@@ -30,7 +30,7 @@ async function chosenBy (house: House, wish: VersionWish, input?: ChoiceInput, s
   const { record, version, release } = await chooseVersion({ ...house, imagePixels: 1e4 }, manifest, wish, input, strategies)
   assert.equal(house.leases.count(leaseKey(manifest.name, record.domain, version.version)), 1)
   release()
-  assert.equal(house.leases.count(''), 0)
+  assert.equal(house.held(), 0)
   return `${record.domain}:${version.version}`
 }
 
@@ -128,7 +128,7 @@ describe('the choice', () => {
     await assert.rejects(chosenBy(house, { header: 'night:1' }), hasCode('VERSION_LEAVING'))
     removing.open()
     await removed
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   })
 })
 
@@ -145,7 +145,7 @@ describe('between choice and run', () => {
 
   /** Asks, and while the request waits at the gate replaces its version and tries to remove it. */
   async function whileHeld<T> (
-    { replace, admin, leases }: Awaited<ReturnType<typeof openNight>>, model: string, reached: Promise<void>, open: () => void,
+    { replace, admin, held }: Awaited<ReturnType<typeof openNight>>, model: string, reached: Promise<void>, open: () => void,
     work: Promise<T>
   ): Promise<T> {
     await Promise.race([reached, work])
@@ -154,7 +154,7 @@ describe('between choice and run', () => {
     await assert.rejects(admin.removeDomain(model, 'night'), hasCode('VERSION_LEASED', { received: 1 }))
     open()
     const answer = await work
-    assert.equal(leases.count(''), 0)
+    assert.equal(held(), 0)
     await admin.removeVersion(model, 'night', 1)
     return answer
   }

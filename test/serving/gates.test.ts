@@ -81,6 +81,22 @@ describe('a candidate', () => {
     assert.equal((await tried(house)).fault!.received, 'NaN')
   })
 
+  it('must be finite in outputs that the goldens say nothing of', async () => {
+    const outputs = ['logits', 'extra'].map((name) => ({ name, type: 'float32' as const, dims: [null, 2] }))
+    const model = readyModel(MANIFEST, { outputs: [...outputs, { name: 'count', type: 'int64', dims: [null] }] })
+    const house = await openHouse({ models: [model] })
+    const answers = (extra: number) => ({
+      logits: logits(1, 1), extra: logits(extra, 0), count: { type: 'int64' as const, dims: [1], data: BigInt64Array.of(7n) }
+    })
+    house.pool.network = () => answers(0)
+    const goldens = { inputs: pictures(1), expected: { logits: logits(1, 1) } }
+    await storeGate(house.asTrial, model, 'day', goldens, { absolute: 0, relative: 0 }, ownBankOf(model))
+    assert.equal((await tried(house)).fault, undefined)
+    let runs = 0
+    house.pool.network = () => answers(++runs === 1 ? 0 : NaN)
+    assert.deepEqual([(await tried(house)).fault!.output, runs], ['extra', 2])
+  })
+
   it('runs the goldens in parts, past the limits of the queue, in the turn of the model', async () => {
     const house = await withGate(logits(...Array.from({ length: 20 }, (_, at) => Math.floor(at / 2) + 1)), { absolute: 0, relative: 0 })
     house.pool.jobs.length = 0

@@ -87,7 +87,7 @@ describe('what is counted', () => {
     assert.deepEqual(house.countedAs('countInference'), [['signs', 'day', 3, 'error']])
     const { fail, success } = house.answering.traffic('signs', 'day', 1)
     assert.deepEqual([fail.count, success.count, house.heated, house.countedAs('observeStage')], [1, 0, [], []])
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   })
 
   it('what was asked of one version is not that of another', async () => {
@@ -109,13 +109,13 @@ describe('what fails', () => {
     ] as Array<[Tensors, string]>) {
       await assert.rejects(infer(house, 'day', feeds), hasCode(code))
     }
-    assert.deepEqual([house.pool.jobs, house.counted, house.leases.count('')], [[], [], 0])
+    assert.deepEqual([house.pool.jobs, house.counted, house.held()], [[], [], 0])
   })
 
   it('lets go of the version when the body cannot be read by its rules', async () => {
     const house = await openHouse()
     await assert.rejects(house.answering.infer('signs', { wish: {}, feeds: () => { throw new Error('short') } }), /short/)
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   })
 
   it('does not run a bank of another network', async () => {
@@ -123,14 +123,14 @@ describe('what fails', () => {
     await house.publish('old', 1, { fingerprint: 'e'.repeat(64) })
     const received = { expected: FINGERPRINT, received: 'e'.repeat(64) }
     await assert.rejects(infer(house, 'old', pictures(1)), hasCode('BANK_FINGERPRINT_MISMATCH', received))
-    assert.deepEqual([house.pool.jobs.length, house.leases.count('')], [0, 0])
+    assert.deepEqual([house.pool.jobs.length, house.held()], [0, 0])
   })
 
   it('does not run when the store cannot read the bank, and tries again the next time', async (t) => {
     const house = await openHouse()
     const read = t.mock.method(house.store, 'read', async () => { throw new Error('disk') })
     await assert.rejects(infer(house, 'day', pictures(1)), /disk/)
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
     read.mock.restore()
     assert.deepEqual(scoresOf(await infer(house, 'day', pictures(1))), [1, 1])
   })
@@ -144,7 +144,7 @@ describe('what fails', () => {
     controller.abort(new Error('gone'))
     open()
     await work
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   })
 
   it('is no business of a model that is not ready or not there', async () => {
@@ -182,6 +182,6 @@ describe('before the body', () => {
     assert.equal(house.answering.resolve('signs', { path: 'night', pathVersion: '1' }).version.version, 1)
     assert.throws(() => house.answering.resolve('signs', { path: 'fog' }), hasCode('DOMAIN_NOT_FOUND'))
     assert.throws(() => house.answering.resolve('other', {}), hasCode('MODEL_NOT_FOUND'))
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   })
 })

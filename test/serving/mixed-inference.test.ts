@@ -42,7 +42,7 @@ test('two ways to say one version are one group', async () => {
   const answer = await mixed(house, ['night', 'night:1', 'night:active'])
   assert.deepEqual([answer.answeredBy.length, house.pool.jobs.length], [1, 1])
   assert.deepEqual(firstScores(answer), [11, 12, 13])
-  assert.equal(house.leases.count(''), 0)
+  assert.equal(house.held(), 0)
 })
 
 test('all rows of a domain go to the same version, the canary or the active one', async () => {
@@ -74,7 +74,7 @@ test('what cannot be answered is refused whole, and nothing stays held', async (
     [['night', 'fog', 'day'], 'INPUT_SHAPE_MISMATCH', 2]
   ] as Array<[string[], string, number?]>) {
     await assert.rejects(mixed(house, rows, {}, count), hasCode(code))
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   }
   assert.deepEqual(house.pool.jobs, [])
   // References are told before tensors.
@@ -90,7 +90,7 @@ test('a run that fails fails all rows, and every version is let go', async () =>
   }
   await assert.rejects(mixed(house, ['night', 'fog']), /broken/)
   assert.deepEqual(house.countedAs('countInference').map(([, domain, , outcome]) => [domain, outcome]), [['night', 'error'], ['fog', 'error']])
-  assert.equal(house.leases.count(''), 0)
+  assert.equal(house.held(), 0)
 })
 
 test('at most 64 versions; one more is refused', async () => {
@@ -100,7 +100,7 @@ test('at most 64 versions; one more is refused', async () => {
   const answer = await mixed(house, versions.slice(0, 64))
   assert.deepEqual(firstScores(answer), Array.from({ length: 64 }, (_, at) => 2 * at + 1))
   await assert.rejects(mixed(house, versions), hasCode('REQUEST_TOO_MANY_VERSIONS', { expected: 64 }))
-  assert.equal(house.leases.count(''), 0)
+  assert.equal(house.held(), 0)
 })
 
 test('rows that depend on each other share one domain', async () => {

@@ -34,13 +34,13 @@ describe('classifying', () => {
     const house = await openHouse({ room: new PictureRoom({ picturesMax: 0, bytesMax: 10 }) })
     const ask = async (one: House, image: Buffer) => await one.answering.classify('signs', { wish: {}, image }, 1)
     await assert.rejects(ask(house, await grey(1)), hasCode('QUEUE_FULL'))
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
     const other = await openHouse()
     await assert.rejects(ask(other, Buffer.from('no picture')), hasCode('IMAGE_UNREADABLE'))
-    assert.deepEqual([other.leases.count(''), other.pool.jobs], [0, []])
+    assert.deepEqual([other.held(), other.pool.jobs], [0, []])
     other.pool.network = () => { throw new Error('broken') }
     await assert.rejects(ask(other, await grey(1)), /broken/)
-    assert.equal(other.leases.count(''), 0)
+    assert.equal(other.held(), 0)
   })
 
   it('is refused for another task, and so is turning into another picture', async () => {
@@ -119,8 +119,9 @@ describe('turning a picture into another', () => {
     await assert.rejects(turn(house, await gradient(20), { progressKey: 'mine' }), /broken/)
     const begun = house.pool.jobs.length
     assert.ok(begun < 9, `${begun} tiles were begun`)
+    assert.ok(house.pool.signals.every((signal) => signal!.aborted), 'tiles that wait are dropped')
     assert.throws(() => house.answering.progress('mine'), hasCode('PROGRESS_NOT_FOUND'))
-    assert.deepEqual([room.size, house.leases.count(''), house.pool.keptOpen], [{ pictures: 0, bytes: 0 }, 0, 0])
+    assert.deepEqual([room.size, house.held(), house.pool.keptOpen], [{ pictures: 0, bytes: 0 }, 0, 0])
     const [[, , done, outcome]] = house.countedAs('countInference') as [[string, string, number, string]]
     assert.ok(outcome === 'error' && done >= 4 && done < begun, `${done} of ${begun}`)
     assert.equal(house.answering.traffic('doubler', 'plain', 1).fail.count, 1)
@@ -150,18 +151,18 @@ describe('turning a picture into another', () => {
     controller.abort(new Error('gone'))
     letGo()
     await work
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
   })
 
   it('is refused by its header: too many pixels, too large for the room, a full queue', async () => {
     const house = await open(new PictureRoom({ picturesMax: 1, bytesMax: 1000 }))
     await assert.rejects(turn(house, await gradient(20)), hasCode('PICTURE_TOO_LARGE'))
-    assert.equal(house.leases.count(''), 0)
+    assert.equal(house.held(), 0)
     const other = await open()
     other.pool.refusal = new Error('full')
     await assert.rejects(turn(other, await gradient(20)), /full/)
-    assert.deepEqual([other.pool.jobs, other.leases.count('')], [[], 0])
+    assert.deepEqual([other.pool.jobs, other.held()], [[], 0])
     await assert.rejects(turn(other, Buffer.from('no picture')), hasCode('IMAGE_UNREADABLE'))
-    assert.equal(other.leases.count(''), 0)
+    assert.equal(other.held(), 0)
   })
 })

@@ -18,6 +18,8 @@ export class FakePool implements Pick<InferencePool, keyof InferencePool & (
   readonly jobs: Job[] = []
   /** Of each submission, whether it passed by the limits of the queue. */
   readonly letIn: boolean[] = []
+  /** Of each submission, what would drop it. */
+  readonly signals: Array<AbortSignal | undefined> = []
   readonly loaded: ServedModel[] = []
   readonly warmedUp: Job[] = []
   readonly forgotten: string[] = []
@@ -46,6 +48,7 @@ export class FakePool implements Pick<InferencePool, keyof InferencePool & (
     signal?.throwIfAborted()
     this.jobs.push(...jobs)
     this.letIn.push(isLetIn)
+    this.signals.push(signal)
     await this.#gates.shift()?.pass()
     signal?.throwIfAborted()
     return await Promise.all(jobs.map(async (job) => ({

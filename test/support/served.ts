@@ -101,13 +101,15 @@ export interface HouseOptions {
   room?: Pick<PictureRoom, 'hold'>
   /** Draws for the shadows. */
   random?: () => number
+  /** The store's clock, in ms since 1970. */
+  now?: () => number
 }
 
 /** Everything built, the default domains registered: signs with `day`, whose bank shifts by 0, doubler with `plain`. */
-export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DOUBLER)], room, random }: HouseOptions = {}) {
+export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DOUBLER)], room, random, now }: HouseOptions = {}) {
   const states = new ModelStates(models.map(({ entry }) => entry))
   for (const model of models) states.setReady(model)
-  const store = new MemoryStore()
+  const store = new MemoryStore(undefined, now)
   const pool = new FakePool(compute)
   const banks = new BankCache(1e6)
   const leases = new Leases()
@@ -152,8 +154,12 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
   }
   for (const model of models) await publish(model.entry.manifest.defaultDomain, 0, { model })
   const countedAs = (name: string) => counted.filter(([one]) => one === name).map(([, ...given]) => given)
+  /** Leases that are held, of whatever version. */
+  const held = () => models.reduce((sum, { entry }) => sum + leases.count(`${entry.manifest.name}/`), 0)
   const asTrial = { pool, store, runRows: 4 }
-  return { asTrial, states, models, store, pool, banks, leases, traffic, counted, countedAs, metrics, shadows, heated, answering, admin, publish }
+  return {
+    states, models, store, pool, banks, leases, traffic, metrics, shadows, heated, answering, admin, asTrial, held, counted, countedAs, publish
+  }
 }
 
 export type House = Awaited<ReturnType<typeof openHouse>>
