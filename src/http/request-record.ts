@@ -5,7 +5,7 @@
 import type { App } from './app-type.js'
 import type { Metrics, Stage } from '../observability/metrics.js'
 import type { TracedStage, Tracing } from '../observability/tracing.js'
-import type { Run } from '../serving/answering/inference.js'
+import type { Run } from '../serving/answering/answering.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** What a request is about; what is not known, or not one, is left out. */

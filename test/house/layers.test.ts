@@ -12,6 +12,12 @@ const ROOMS = [
   'engine.ts', 'http', 'cli', 'main.ts'
 ]
 
+/** Rooms of serving/ from the ground up, each with its door; what all of them share lies beside them. */
+const SERVING: ReadonlyArray<readonly [room: string, door: string]> = [
+  ['', ''], ['heating', 'hot-domains.ts'], ['answering', 'answering.ts'], ['changing', 'administration.ts'],
+  ['preparing', 'preparation.ts'], ['calibrating', 'calibrations.ts']
+]
+
 /** Packages with one door. */
 const DOORS: Readonly<Record<string, string>> = {
   'onnxruntime-node': 'ort',
@@ -80,6 +86,27 @@ describe('the house', () => {
       done.add(file)
     }
     for (const file of files) visit(file, [])
+  })
+
+  it('has rooms in serving/ that import downwards, each through its door; only the engine builds what is behind it', () => {
+    const order = SERVING.map(([room]) => room)
+    const place = (file: string) => {
+      const [first, second, third] = relative(SRC, file).split('/')
+      if (first !== 'serving') return undefined
+      return third === undefined ? { room: '', name: second! } : { room: second!, name: third }
+    }
+    const seen = new Set<string>()
+    const wrong = imports.filter(({ from, to }) => {
+      if (!to.startsWith('.')) return false
+      const [user, used] = [from, resolve(dirname(from), to.replace(/\.js$/, '.ts'))].map(place)
+      if (used === undefined) return false
+      seen.add(used.room)
+      if (user !== undefined && order.indexOf(used.room) > order.indexOf(user.room)) return true
+      if (used.room === '' || used.room === user?.room || roomOf(from) === 'engine.ts') return false
+      return used.name !== new Map(SERVING).get(used.room)
+    })
+    assert.deepEqual(wrong.map(({ from, to }) => `${relative(SRC, from)} -> ${to}`), [])
+    assert.deepEqual([...seen].toSorted(), order.toSorted())
   })
 
   it('lets each native or framework package in by one door', () => {

@@ -98,6 +98,36 @@ describe('the choice', () => {
     assert.equal(await chosenBy(house, { header: 'night:active', canaryKey }), 'night:1')
   })
 
+  it('keeps who is in a canary that grows, and draws for each domain anew', async () => {
+    const house = await openHouse()
+    for (const domain of ['night', 'fog']) {
+      await house.publish(domain, 1)
+      await house.publish(domain, 2, { isActivated: false })
+    }
+    const keys = Array.from({ length: 300 }, (_, at) => `request-${at}`)
+    const inCanary = async (domain: string, percent: number) => {
+      await house.store.mark('signs', domain, { kind: 'canary', candidate: { version: 2, percent } })
+      const drawn = new Set<string>()
+      for (const canaryKey of keys) {
+        if (await chosenBy(house, { header: domain, canaryKey }) === `${domain}:2`) drawn.add(canaryKey)
+      }
+      return drawn
+    }
+    const shares = [0, 10, 40, 100]
+    const night: Array<Set<string>> = []
+    for (const percent of shares) night.push(await inCanary('night', percent))
+    assert.deepEqual([night[0]!.size, night[3]!.size], [0, keys.length])
+    for (const [at, smaller] of night.slice(0, -1).entries()) {
+      assert.ok([...smaller].every((key) => night[at + 1]!.has(key)), `${shares[at]} to ${shares[at + 1]}`)
+    }
+    const fog = await inCanary('fog', 40)
+    const both = [...fog].filter((key) => night[2]!.has(key)).length
+    assert.ok(both < fog.size && both < night[2]!.size, 'not the same keys in every domain')
+    // A domain that is switched off has no canary either.
+    await house.store.deactivate('signs', 'night')
+    await assert.rejects(chosenBy(house, { header: 'night', canaryKey: keys[0] }), hasCode('DOMAIN_INACTIVE'))
+  })
+
   it('takes one more strategy at any place of the list, which may take its time and see what was sent', async () => {
     const house = await openHouse()
     await house.publish('night', 1)

@@ -90,6 +90,19 @@ describe('what is counted', () => {
     assert.equal(house.held(), 0)
   })
 
+  it('writing an answer of several versions counts for each by its share', async () => {
+    const house = await openHouse()
+    await house.publish('night', 1)
+    await house.answering.inferMixed('signs', { wish: {}, rows: ['day', 'night'], feeds: pictures(2) })
+    const answeredBy = ['day', 'night'].map((domain) => ({ domain, version: 1, digest: '' }))
+    house.answering.observeEncoding('signs', answeredBy, 8)
+    assert.deepEqual(answeredBy.map(({ domain }) => house.answering.traffic('signs', domain, 1).output.ms), [4, 4])
+    assert.deepEqual(house.countedAs('observeStage').at(-1), ['signs', 'encode', 0.008])
+    // Of a version that was removed meanwhile nothing is begun.
+    house.answering.observeEncoding('signs', [{ domain: 'night', version: 9, digest: '' }], 8)
+    assert.equal(house.answering.traffic('signs', 'night', 9).output.ms, 0)
+  })
+
   it('what was asked of one version is not that of another', async () => {
     const house = await openHouse()
     await house.publish('day', 5)

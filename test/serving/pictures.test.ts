@@ -130,6 +130,42 @@ describe('turning a picture into another', () => {
     await turn(house, await gradient(20), { progressKey: 'mine' })
   })
 
+  it('keeps grey grey and alpha where the format carries it, and asks for no more room than that takes', async () => {
+    const asked: number[] = []
+    const room = { hold: async <T>(bytes: number, work: () => Promise<T>) => { asked.push(bytes); return await work() } }
+    const house = await openHouse({ models: [readyModel(MANIFEST), readyModel(TILED)], room })
+    const source = (channels: 1 | 2 | 3 | 4) => {
+      const picture = painted(6, 6, channels, (x, y, channel) => channel === channels - 1 && channels % 2 === 0 ? 40 * y : 10 * x)
+      return (channels < 3 ? picture.toColourspace('b-w') : picture).png().toBuffer()
+    }
+    const channelsOf = async (channels: 1 | 2 | 3 | 4, format: 'png' | 'jpeg') => {
+      const { picture } = await turn(house, await source(channels), { format })
+      const { channels: given, hasAlpha, space } = await sharp(picture).metadata()
+      return [given, hasAlpha, space]
+    }
+    assert.deepEqual(await channelsOf(3, 'png'), [3, false, 'srgb'])
+    assert.deepEqual(await channelsOf(4, 'png'), [4, true, 'srgb'])
+    assert.deepEqual(await channelsOf(4, 'jpeg'), [3, false, 'srgb'])
+    assert.equal((await channelsOf(1, 'png'))[2], 'b-w')
+    assert.deepEqual((await channelsOf(2, 'png')).slice(1), [true, 'b-w'])
+    // The picture that came, and twice the one that goes, of four times the pixels.
+    assert.deepEqual(asked, [3, 4, 3, 1, 2].map((channels) => 36 * channels * (1 + 2 * 4)))
+  })
+
+  it('enlarges alpha beside the colours', async () => {
+    const house = await open()
+    const image = await painted(12, 12, 4, (x, y, channel) => channel === 3 ? 20 * Math.min(x, 11) : 10 * y).png().toBuffer()
+    const { picture } = await turn(house, image)
+    const { data } = await sharp(picture).raw().toBuffer({ resolveWithObject: true })
+    const at = (x: number, y: number) => [...data.subarray((y * 24 + x) * 4, (y * 24 + x) * 4 + 4)]
+    for (const [x, y] of [[0, 0], [23, 23], [9, 20], [20, 9]] as const) {
+      const [red, , , alpha] = at(x, y)
+      assert.equal(red, 10 * (y >> 1), `${x}, ${y}`)
+      // Alpha is interpolated: between its neighbours.
+      assert.ok(Math.abs(alpha! - 20 * (x >> 1)) <= 10, `${x}, ${y}: ${alpha}`)
+    }
+  })
+
   it('tells how far it has got under its key, which no other request may use meanwhile', async () => {
     const house = await open()
     const { reached, open: letGo } = house.pool.hold()

@@ -3,7 +3,7 @@ import { Ajv } from 'ajv'
 import { Type, type Static } from 'typebox'
 import { httpErrors } from '../errors.js'
 import { readInputs, RequestInput } from './parse-request.js'
-import type { Goldens } from '../../serving/changing/goldens.js'
+import type { Goldens } from '../../serving/changing/administration.js'
 
 const TENSORS_MAX = 64
 

@@ -2,7 +2,7 @@
 import { servingErrors } from '../../serving/errors.js'
 import { classify } from './classification.js'
 import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
-import type { MixedResult } from '../../serving/answering/mixed-inference.js'
+import type { MixedResult } from '../../serving/answering/answering.js'
 import type { InferenceTerms, WantedOutput } from './parse-request.js'
 
 export interface WireResponse {

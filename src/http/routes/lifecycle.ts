@@ -1,7 +1,7 @@
 /** The life of a domain: labels, canary, shadow, and the gate that versions must pass. */
 import { Type } from 'typebox'
 import { isLabel } from '../../base/names.js'
-import { parseGoldens } from '../../serving/changing/goldens.js'
+import { parseGoldens } from '../../serving/changing/administration.js'
 import { httpErrors } from '../errors.js'
 import { noteSubject } from '../request-record.js'
 import { GoldensSchema, parseGoldensJson } from '../open-inference/parse-goldens.js'

@@ -18,7 +18,7 @@ import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { EncodedFormat } from '../../imaging/encode.js'
-import type { PictureRequest } from '../../serving/answering/classify.js'
+import type { PictureRequest } from '../../serving/answering/answering.js'
 import type { Static } from 'typebox'
 
 const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp']

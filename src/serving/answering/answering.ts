@@ -25,6 +25,11 @@ export interface AnsweringNeeds extends InferenceNeeds, PictureNeeds, TransformN
 
 type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number>>
 
+export { noReport, type ShadowReport } from './shadows.js'
+export type { PictureRequest } from './classify.js'
+export type { InferenceRequest, Run } from './inference.js'
+export type { MixedResult } from './mixed-inference.js'
+
 export class Answering {
   readonly #needs: AnsweringNeeds
   readonly #models: ModelStates

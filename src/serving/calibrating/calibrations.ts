@@ -18,13 +18,12 @@ import { modelErrors } from '../../models/errors.js'
 import { rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
 import { parseDomainReference, resolveDomain } from '../domain-reference.js'
 import {
-  versionFile, type FileExtras, type Registered, type RegistrationOptions
-} from '../changing/registration.js'
+  versionFile, type Administration, type FileExtras, type Registered, type RegistrationOptions
+} from '../changing/administration.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { Settings } from '../../config/schema.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { Logger } from '../../observability/logger.js'
-import type { Administration } from '../changing/administration.js'
 import type { ReadyModel, ModelStates } from '../model-states.js'
 
 export type Uploads = { kind: 'pictures', files: NamedFile[] } | { kind: 'tensors', file: NamedFile }

@@ -1,5 +1,5 @@
 /** Changes of domains and their versions, each checked against what is in use. */
-import { noReport, type ShadowReport, type Shadows } from '../answering/shadows.js'
+import { noReport, type ShadowReport } from '../answering/answering.js'
 import { bankKey, foldedBank, ownBankOf } from '../banks-to-run.js'
 import { resolveDomain, type DomainReference } from '../domain-reference.js'
 import { servingErrors } from '../errors.js'
@@ -20,6 +20,11 @@ import type { HotDomains } from '../heating/hot-domains.js'
 import type { ModelStates, ReadyModel } from '../model-states.js'
 import type { Goldens } from './goldens.js'
 
+export { parseGoldens, type Goldens } from './goldens.js'
+export {
+  versionFile, type FileExtras, type Registered, type RegistrationOptions
+} from './registration.js'
+
 /** What changing domains needs. */
 export interface AdministrationNeeds extends RegistrationNeeds {
   store: BankStore
@@ -28,7 +33,10 @@ export interface AdministrationNeeds extends RegistrationNeeds {
   leases: Pick<Leases, 'remove'>
   traffic: Pick<TrafficBook, 'forget'>
   hot: Pick<HotDomains, 'forget'>
-  shadows: Pick<Shadows, 'report' | 'forget'>
+  shadows: {
+    report (model: string, domain: string, version: number): ShadowReport | undefined
+    forget (model: string, domain: string): void
+  }
 }
 
 export class Administration {
