@@ -102,7 +102,7 @@ function wrap (session: InferenceSession): Session {
       const plain: Record<string, PlainTensor> = {}
       for (const name of wanted) {
         const { type, dims, data } = results[name] as Tensor
-        plain[name] = { type, dims, data }
+        plain[name] = { type, dims, data: type === 'float16' ? bitPatterns(data as ArrayBufferView) : data }
       }
       return plain
     },
@@ -111,8 +111,16 @@ function wrap (session: InferenceSession): Session {
   }
 }
 
+/** float16 is the type's bits everywhere; the runtime gives a Float16Array where JavaScript has one (Node 24). */
+function bitPatterns ({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint16Array {
+  return new Uint16Array(buffer, byteOffset, byteLength / Uint16Array.BYTES_PER_ELEMENT)
+}
+
 function makeTensor (type: TensorType, data: TensorData, dims: readonly number[]): Tensor {
-  return new Tensor(type as 'float32', data as Float32Array, dims)
+  const tensor = new Tensor(type as 'float32', data as Float32Array, dims)
+  // Where JavaScript has a Float16Array, the tensor makes one of the bits, which the runtime's native part cannot read.
+  if (type === 'float16') Object.assign(tensor, { cpuData: data })
+  return tensor
 }
 
 function describe (metadata: InferenceSession.ValueMetadata): ValueDescription {
