@@ -4,7 +4,7 @@
  *  - a bank gets its session when every worker has opened it; what comes in from then on runs there, what came in
  *    before where it was to run
  *  - a session that is to go takes nothing new, and goes when all that came in for it has been answered
- *  - opening and releasing keep a thread busy for some ten milliseconds: one thread at a time does it, when it is idle
+ *  - opening and releasing keep a thread busy for tens of milliseconds: one thread at a time does it, when it is idle
  *    and nothing waits, or after CALM_MS_MAX between two runs
  *  - where a thread lacks the session, the model's own computes the same, to the tolerance of the proof
  */
