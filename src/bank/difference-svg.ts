@@ -24,13 +24,13 @@ export function differenceSvg (layers: readonly LayerDifference[], titleA: strin
   }
   const rows = layers.map((layer, at) => {
     const y = TOP + ROW * at
-    const told = `${layer.meanShift.toFixed(2)}, ×${layer.deviationRatio.toFixed(2)}`
+    const figures = `${layer.meanShift.toFixed(2)}, ×${layer.deviationRatio.toFixed(2)}`
     const end = left + BARS_WIDTH * Math.max(layer.meanShift, logRatio(layer)) / largest + 6
     return [
       text(left - 8, y + 13, clip(layer.layer), ' text-anchor="end"'),
       bar(y + 1, layer.meanShift, SHIFT_COLOUR),
       bar(y + 1 + BAR, logRatio(layer), RATIO_COLOUR),
-      text(end, y + 13, told, ' fill="#555"')
+      text(end, y + 13, figures, ' fill="#555"')
     ].join('')
   })
   return [

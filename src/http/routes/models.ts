@@ -74,8 +74,8 @@ export function describeDomain (record: DomainRecord, defaultDomain: string): St
     ...(shadow === undefined ? {} : { shadow }),
     ...(gate === undefined ? {} : { gate }),
     versions: versions.map(({ version, digest, fingerprint, source, bytes, preprocessing, createdAt }) => {
-      const told = preprocessing === undefined ? {} : { preprocessing }
-      return { version, digest, fingerprint, source, bytes, ...told, createdAt, active: version === active }
+      const rules = preprocessing === undefined ? {} : { preprocessing }
+      return { version, digest, fingerprint, source, bytes, ...rules, createdAt, active: version === active }
     })
   }
 }
