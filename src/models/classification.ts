@@ -1,4 +1,6 @@
 /** Logits -> labelled predictions. */
+import { bestIndices } from '../base/best-indices.js'
+import { finish } from '../base/slices.js'
 import { modelErrors } from './errors.js'
 
 export interface Prediction {
@@ -24,8 +26,9 @@ export function topPredictions (
       expected: 'finite scores', received: String(bad)
     })
   }
-  const order = Array.from(scores.keys()).sort((a, b) => scores[b]! - scores[a]! || a - b)
-  return order.slice(0, top).map((index) => ({ index, label: labels[index] ?? String(index), score: scores[index]! }))
+  return Array.from(finish(bestIndices(scores, top)), (index) => {
+    return { index, label: labels[index] ?? String(index), score: scores[index]! }
+  })
 }
 
 function activate (logits: Float64Array, activation: Activation): Float64Array {

@@ -175,6 +175,12 @@ describe('POST /v2/models/{model}/infer', () => {
       ['an unknown datatype', 'PROTOCOL_INVALID', 400, () => post({ inputs: [{ ...one, datatype: 'FP8', data: zeros }] })],
       ['an unknown input', 'INPUT_UNKNOWN', 400, () => post({ inputs: [{ ...one, name: 'image', data: zeros }] })],
       ['an unknown output', 'OUTPUT_UNKNOWN', 400, () => post({ inputs: [{ ...one, data: zeros }], outputs: [{ name: 'x' }] })],
+      ['an output twice', 'PROTOCOL_INVALID', 400, () => {
+        return post({ inputs: [{ ...one, data: zeros }], outputs: [{ name: 'logits' }, { name: 'logits' }] })
+      }],
+      ['an object among the numbers', 'PROTOCOL_INVALID', 400, () => {
+        return post({ inputs: [{ ...one, data: [{ toString: 1 }, ...zeros.slice(1)] }] })
+      }],
       ['too few values', 'PROTOCOL_INVALID', 400, () => post({ inputs: [{ ...one, data: zeros.slice(1) }] })],
       ['text among the numbers', 'PROTOCOL_INVALID', 400, () => post({ inputs: [{ ...one, data: ['a', ...zeros.slice(1)] }] })],
       ['an input twice', 'PROTOCOL_INVALID', 400, () => post({ inputs: [{ ...one, data: zeros }, { ...one, data: zeros }] })],

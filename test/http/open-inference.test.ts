@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { gunzipSync, inflateSync } from 'node:zlib'
+import { finish } from '#src/base/slices.js'
 import { chosenEncoding, compress } from '#src/http/compress.js'
 import { classify } from '#src/http/open-inference/classification.js'
 import { bytesFromTensor, datatypeName, jsonFromTensor, tensorFromBytes, tensorFromJson, wireBytes } from '#src/http/open-inference/datatypes.js'
@@ -63,7 +64,8 @@ describe('datatypes', () => {
 
   const wrong: Array<[string, unknown]> = [
     ['UINT8', 256], ['UINT8', -1], ['UINT8', 1.5], ['INT8', 128], ['INT16', 32768], ['UINT16', 65536], ['INT32', 2 ** 31],
-    ['UINT32', -1], ['INT64', 2 ** 53], ['UINT64', -1], ['INT64', 0.5], ['BOOL', 1], ['BYTES', 1], ['FP32', '1'], ['FP64', null], ['FP32', [1]]
+    ['UINT32', -1], ['INT64', 2 ** 53], ['UINT64', -1], ['INT64', 0.5], ['BOOL', 1], ['BYTES', 1], ['FP32', '1'], ['FP64', null], ['FP32', [1]],
+    ['FP32', { toString: 1 }], ['UINT64', { valueOf: 1, toString: 1 }], ['INT8', { toString: null }], ['BYTES', {}], ['BOOL', { toString: [] }]
   ]
   for (const [name, value] of wrong) {
     it(`refuse ${JSON.stringify(value)} as ${name}`, () => {
@@ -105,6 +107,13 @@ describe('parseInferenceRequest', () => {
     assert.deepEqual(feeds.a, { type: 'float32', dims: [0, 3], data: new Float32Array(0) })
   })
 
+  it('refuses an output that is asked for twice, and an input that stands twice', () => {
+    const input = { name: 'a', datatype: 'FP32', shape: [1], data: [1] }
+    const twice = [{ name: 'y', parameters: { classification: 3 } }, { name: 'z' }, { name: 'y' }]
+    assert.throws(() => parse({ inputs: [input], outputs: twice }), hasCode('PROTOCOL_INVALID', { received: 'y' }))
+    assert.throws(() => parse({ inputs: [input, input] }), hasCode('PROTOCOL_INVALID', { received: 'a' }))
+  })
+
   it('refuses names of parameters that are reserved, and sequences', () => {
     const inputs = [{ name: 'a', datatype: 'FP32', shape: [1], data: [1] }]
     for (const name of ['triton_enable', 'headers']) {
@@ -142,25 +151,26 @@ describe('parseRawRequest', () => {
 })
 
 describe('classify', () => {
+  const best = (...given: Parameters<typeof classify>) => finish(classify(...given))
   const scores: PlainTensor = { type: 'float32', dims: [2, 3], data: Float32Array.of(1, 3, 2, 5, NaN, 5) }
 
   it('gives the best classes of every row, ties by index, NaN last', () => {
-    assert.deepEqual(classify('y', scores, 2, ['a', 'b', 'c']), {
+    assert.deepEqual(best('y', scores, 2, ['a', 'b', 'c']), {
       type: 'string', dims: [2, 2], data: ['3.000000:1:b', '2.000000:2:c', '5.000000:0:a', '5.000000:2:c']
     })
-    assert.deepEqual(classify('y', scores, 9, ['a']).data, [
+    assert.deepEqual(best('y', scores, 9, ['a']).data, [
       '3.000000:1', '2.000000:2', '1.000000:0', '5.000000:0', '5.000000:2', 'NaN:1'
     ])
   })
 
   it('takes integers as they are, one row of a vector, no rows at all', () => {
-    assert.deepEqual(classify('y', { type: 'int64', dims: [2], data: BigInt64Array.of(1n, 2n) }, 1, []).data, ['2:1'])
-    assert.deepEqual(classify('y', { type: 'float32', dims: [0, 3], data: new Float32Array(0) }, 1, []).dims, [0, 0])
+    assert.deepEqual(best('y', { type: 'int64', dims: [2], data: BigInt64Array.of(1n, 2n) }, 1, []).data, ['2:1'])
+    assert.deepEqual(best('y', { type: 'float32', dims: [0, 3], data: new Float32Array(0) }, 1, []).dims, [0, 0])
   })
 
   it('refuses what is no count or has no order', () => {
-    for (const count of [0, -1, 1.5, '2', true]) assert.throws(() => classify('y', scores, count, []), hasCode('PROTOCOL_INVALID'))
-    assert.throws(() => classify('y', { type: 'string', dims: [1], data: ['a'] }, 1, []), hasCode('PROTOCOL_INVALID'))
+    for (const count of [0, -1, 1.5, '2', true]) assert.throws(() => best('y', scores, count, []), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => best('y', { type: 'string', dims: [1], data: ['a'] }, 1, []), hasCode('PROTOCOL_INVALID'))
   })
 })
 

@@ -113,7 +113,7 @@ export function tensorFromJson (input: string, datatype: string, dims: number[],
     throw httpErrors.PROTOCOL_INVALID(`the input "${input}" has a value that is no ${name}`, {
       input,
       expected: isBig === true ? 'an integer within 2^53; send others as binary' : name,
-      received: String(values[wrong]).slice(0, 50)
+      received: describeValue(values[wrong])
     })
   }
   if (ArrayType === undefined) return { type, dims, data: values as string[] }
@@ -132,8 +132,13 @@ export function tensorFromJson (input: string, datatype: string, dims: number[],
 function isJsonValue (value: unknown, name: string, isBig: boolean): boolean {
   if (name === 'BYTES') return typeof value === 'string'
   if (name === 'BOOL') return typeof value === 'boolean'
-  if (name === 'UINT64' && Number(value) < 0) return false
-  return typeof value === 'number' && (!isBig || Number.isSafeInteger(value))
+  if (typeof value !== 'number' || (name === 'UINT64' && value < 0)) return false
+  return !isBig || Number.isSafeInteger(value)
+}
+
+/** An object is never made a text: members of its own stand where JavaScript looks for how to do that. */
+function describeValue (value: unknown): string {
+  return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 50)
 }
 
 /** Values of an output for JSON. Throws PROTOCOL_INVALID for FP16 and for what JSON has no number for. */

@@ -73,6 +73,7 @@ export function parseInferenceRequest (body: Uint8Array, headerLength: string | 
     isBinaryByDefault
   }
   if (outputs !== undefined && outputs.length > 0) {
+    refuseTwice(outputs)
     message.outputs = outputs.map(({ name, parameters: { binary_data: isBinary, classification } = {} }) => ({
       name,
       isBinary: typeof isBinary === 'boolean' ? isBinary : isBinaryByDefault,
@@ -80,6 +81,19 @@ export function parseInferenceRequest (body: Uint8Array, headerLength: string | 
     }))
   }
   return message
+}
+
+/** Each repetition would be written out once more. */
+function refuseTwice (outputs: NonNullable<RequestJson['outputs']>): void {
+  const seen = new Set<string>()
+  for (const { name } of outputs) {
+    if (seen.has(name)) {
+      throw httpErrors.PROTOCOL_INVALID(`the output "${name.slice(0, 100)}" is asked for twice`, {
+        expected: 'each output once', received: name.slice(0, 100)
+      })
+    }
+    seen.add(name)
+  }
 }
 
 /** Sequences are for models with a state; names that the protocol's servers keep for themselves are no parameters. */

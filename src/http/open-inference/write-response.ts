@@ -1,4 +1,5 @@
 /** An inference answer of the Open Inference Protocol v2: JSON, or JSON followed by the binary outputs. */
+import { finish } from '../../base/slices.js'
 import { servingErrors } from '../../serving/errors.js'
 import { classify } from './classification.js'
 import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
@@ -19,7 +20,7 @@ export function writeInferenceResponse (
   const binary: Uint8Array[] = []
   const outputs = wantedOutputs(message, result).map(({ name, isBinary, classification }) => {
     const whole = result.outputs[name]!
-    const tensor = classification === undefined ? whole : classify(name, whole, classification, labels)
+    const tensor = classification === undefined ? whole : finish(classify(name, whole, classification, labels))
     const common = { name, datatype: datatypeName(tensor.type), shape: tensor.dims }
     if (!isBinary) return { ...common, data: jsonFromTensor(name, tensor) }
     const bytes = bytesFromTensor(tensor)
