@@ -4,7 +4,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
 COPY tsconfig.json ./
 COPY src src
-RUN npx tsc -b && npm prune --omit=dev --no-audit --no-fund \
+RUN npm run build && npm prune --omit=dev --no-audit --no-fund \
   # Other platforms' runtimes are most of the package's size.
   && find node_modules/onnxruntime-node/bin -mindepth 2 -maxdepth 2 -type d ! -name linux -exec rm -rf {} +
 

@@ -4,8 +4,8 @@
  * A file is taken whole or not at all. Members that are not known are refused: a misspelt expiry must not become a key
  * for ever.
  */
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
+import { compileSchema } from '../base/json-schema.js'
 import { NAME_PATTERN } from '../base/names.js'
 import { parseStrictJson } from '../base/strict-json.js'
 import { SCOPES, type Scope } from './caller.js'
@@ -37,7 +37,7 @@ const FileSchema = Type.Object({ format: Type.Literal(1), keys: Type.Array(KeySc
 
 export type KeyRecord = Readonly<Static<typeof KeySchema>>
 
-const validate = new Ajv({ strictSchema: false }).compile<Static<typeof FileSchema>>(FileSchema)
+const validate = compileSchema<Static<typeof FileSchema>>(FileSchema, { strictSchema: false })
 
 /** Throws KEYS_INVALID, which tells where the fault is. */
 export function parseKeys (bytes: Uint8Array, path: string): KeyRecord[] {

@@ -1,6 +1,6 @@
 /** What can be asked of a calibration; the HTTP fields and the command line derive from it. */
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
+import { compileSchema } from '../base/json-schema.js'
 import { calibrationErrors } from './errors.js'
 import { PRIOR_KINDS } from './priors.js'
 
@@ -61,7 +61,7 @@ export const OptionsSchema = Type.Object(optionsShape, { additionalProperties: f
 
 export type CalibrationOptions = Static<typeof OptionsSchema>
 
-const validate = new Ajv({ allErrors: true, useDefaults: true }).compile<CalibrationOptions>(OptionsSchema)
+const validate = compileSchema<CalibrationOptions>(OptionsSchema, { allErrors: true, useDefaults: true })
 
 /** Throws CALIBRATION_OPTIONS_INVALID listing every fault. */
 export function completeOptions (given: Readonly<Record<string, unknown>>): CalibrationOptions {

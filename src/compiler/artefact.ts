@@ -12,12 +12,12 @@
  */
 import { join } from 'node:path'
 import { readFile } from 'node:fs/promises'
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
 import { alignedView, bytesOf } from '../base/bytes.js'
 import { makeFolderDurably, writeDurably } from '../base/durable-file.js'
 import { sha256, sha256File } from '../base/digest.js'
 import { defineErrors } from '../base/errors.js'
+import { compileSchema } from '../base/json-schema.js'
 import type { Bank } from '../bank/bank.js'
 import { readOwnBank, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import type { Port, PortLayout } from '../bank/port.js'
@@ -94,7 +94,7 @@ const PORTS_FILE = 'ports.bin'
 const OWN_BANK_FILE = 'own-bank.safetensors'
 const DESCRIPTION_FILE = 'artefact.json'
 
-const validate = new Ajv({ allErrors: false }).compile<ArtefactDescription>(ArtefactJson)
+const validate = compileSchema<ArtefactDescription>(ArtefactJson)
 
 /** Completes an artefact in `folder`, where graph and weights must lie already; artefact.json is written last. */
 export async function writeArtefact (folder: string, parts: CompiledParts): Promise<void> {

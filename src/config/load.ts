@@ -1,17 +1,16 @@
 /** Settings from defaults, environment and flags, in that order of precedence: a pure function of its inputs. */
 import { parseArgs } from 'node:util'
-import { Ajv } from 'ajv'
 import { defineErrors } from '../base/errors.js'
+import { compileSchema } from '../base/json-schema.js'
 import {
   ENVIRONMENT_PREFIX, environmentName, flagName, isSecret, SETTING_NAMES, SettingsSchema, settingsShape, type Settings
 } from './schema.js'
 
 export const configErrors = defineErrors({ CONFIG_INVALID: 'invalid' })
 
-const ajv = new Ajv({
+const validate = compileSchema<Settings>(SettingsSchema, {
   allErrors: true, useDefaults: true, strictNumbers: false, keywords: ['secret', 'defaultText']
 })
-const validate = ajv.compile<Settings>(SettingsSchema)
 
 /** How an unbounded number is written. */
 const INFINITE = 'infinite'

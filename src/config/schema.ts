@@ -3,7 +3,7 @@
  * table of docs/settings.md all derive from here. `modelsDir` is BANKSWITCH_MODELS_DIR and --models-dir.
  */
 import { availableParallelism } from 'node:os'
-import { Type, type Static, type TSchema } from 'typebox'
+import { Type, type Static, type TSchema } from '#typebox'
 
 const MIB = 2 ** 20
 

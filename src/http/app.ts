@@ -6,8 +6,8 @@
  */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import { Ajv, type Options } from 'ajv'
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
+import { schemaCompiler, type SchemaOptions } from '../base/json-schema.js'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import {
   accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
@@ -136,9 +136,9 @@ export async function buildApp (options: AppOptions): Promise<App> {
  * schema is marked as raw is documented by it, but reaches the handler as bytes.
  */
 function createValidator (): Parameters<App['setValidatorCompiler']>[0] {
-  const common: Options = { allErrors: false, useDefaults: true, removeAdditional: false, strictSchema: false }
-  const body = new Ajv(common)
-  const text = new Ajv({ ...common, coerceTypes: true })
+  const common: SchemaOptions = { allErrors: false, useDefaults: true, removeAdditional: false, strictSchema: false }
+  const body = schemaCompiler(common)
+  const text = schemaCompiler({ ...common, coerceTypes: true })
   return ({ schema, httpPart }) => {
     if (httpPart === 'body' && isRawBody(schema)) return () => true
     return (httpPart === 'body' ? body : text).compile(schema as object)

@@ -1,5 +1,5 @@
 /** Shapes of our own requests and answers; the OpenAPI document is made of them. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { LABEL_PATTERN, NAME_PATTERN } from '../base/names.js'
 
 const strict = { additionalProperties: false }

@@ -6,8 +6,8 @@
  *   tensors           detectors, segmenters and all others: the tensors of the graph, whatever they mean
  */
 import { readFile } from 'node:fs/promises'
-import { Ajv } from 'ajv'
-import { Type, type Static, type TObject } from 'typebox'
+import { Type, type Static, type TObject } from '#typebox'
+import { schemaCompiler } from '../base/json-schema.js'
 import { NAME_PATTERN } from '../base/names.js'
 import { modelErrors } from './errors.js'
 import {
@@ -117,7 +117,7 @@ export function takesPictures (manifest: Manifest): manifest is PictureManifest 
   return manifest.task !== 'tensors'
 }
 
-const ajv = new Ajv({ allErrors: true })
+const ajv = schemaCompiler({ allErrors: true })
 const validateTask = ajv.compile<{ task: Manifest['task'] }>(Type.Object({
   task: Type.Unsafe<Manifest['task']>({ enum: [...PICTURE_TASKS, 'tensors'] })
 }))

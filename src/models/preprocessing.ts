@@ -6,8 +6,8 @@
  * The rules of a request are the model's, overlaid by the domain's in the manifest, overlaid by those registered with
  * the version that answers.
  */
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
+import { schemaCompiler } from '../base/json-schema.js'
 import { modelErrors } from './errors.js'
 
 const strict = { additionalProperties: false }
@@ -42,7 +42,7 @@ export type ColourRules = Static<typeof ColourRulesSchema>
 export type Preprocessing = Static<typeof PreprocessingSchema>
 export type PreprocessingOverrides = Partial<Preprocessing>
 
-const ajv = new Ajv({ allErrors: true })
+const ajv = schemaCompiler({ allErrors: true })
 const validateOf = {
   classification: ajv.compile(Type.Partial(PreprocessingSchema, strict)),
   'image-to-image': ajv.compile(Type.Partial(ColourRulesSchema, strict))

@@ -1,6 +1,6 @@
 /** Goldens as JSON: inputs as an inference request has them, and what is expected as its answer has it. */
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
+import { compileSchema } from '../../base/json-schema.js'
 import { httpErrors } from '../errors.js'
 import { readInputs, RequestInput } from './parse-request.js'
 import type { Goldens } from '../../serving/changing/administration.js'
@@ -12,7 +12,7 @@ export const GoldensSchema = Type.Object({
   expected: Type.Array(RequestInput, { minItems: 1, maxItems: TENSORS_MAX })
 }, { additionalProperties: false })
 
-const validate = new Ajv().compile<Static<typeof GoldensSchema>>(GoldensSchema)
+const validate = compileSchema<Static<typeof GoldensSchema>>(GoldensSchema)
 
 /** Throws PROTOCOL_INVALID, telling expected and received. */
 export function parseGoldensJson (body: Uint8Array): Goldens {

@@ -5,8 +5,8 @@
  *
  * Members that we do not know are ignored, as the protocol's clients expect.
  */
-import { Ajv } from 'ajv'
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
+import { compileSchema } from '../../base/json-schema.js'
 import { httpErrors } from '../errors.js'
 import { tensorFromBytes, tensorFromJson, wireBytes } from './datatypes.js'
 import type { PlainTensor } from '../../ort/session.js'
@@ -54,7 +54,7 @@ export interface InferenceMessage extends InferenceTerms {
   feeds: Record<string, PlainTensor>
 }
 
-const validate = new Ajv().compile<RequestJson>(RequestSchema)
+const validate = compileSchema<RequestJson>(RequestSchema)
 
 /** Nesting of `data` never exceeds the rank, whose limit the schema sets. */
 const DATA_DEPTH_MAX = 16

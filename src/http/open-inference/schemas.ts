@@ -1,5 +1,5 @@
 /** Answers of the Open Inference Protocol v2, for the document. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 
 const Datatype = Type.String({ description: 'BOOL, UINT8 … FP64, BYTES' })
 const Shape = Type.Array(Type.Integer())

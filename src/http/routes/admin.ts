@@ -1,5 +1,5 @@
 /** The admin API: registering, activating, removing. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { parsePreprocessingText } from '../../bank/formats/format.js'
 import { BANK_FORMATS, BANK_MEDIA_TYPES, formatOfBody } from '../../bank/formats/table.js'
 import { BankswitchError } from '../../base/errors.js'

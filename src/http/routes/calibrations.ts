@@ -1,6 +1,6 @@
 /** Domains from unlabelled images: starting, watching and cancelling jobs, and adding up the sums of several sites. */
 import multipart from '@fastify/multipart'
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
 import { httpErrors } from '../errors.js'

@@ -1,6 +1,6 @@
 /** What stands at `/`: where everything else is, as a page for browsers and as JSON for programs. */
 import { createHash } from 'node:crypto'
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { isServed, type Audience, type RouteAccess } from '../access/route-access.js'
 import { acceptedType } from '../answer.js'
 import { errorsOf } from '../schemas.js'

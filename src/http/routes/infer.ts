@@ -1,5 +1,5 @@
 /** Open Inference Protocol v2: inference. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { usualShape } from '../../models/manifest.js'
 import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'

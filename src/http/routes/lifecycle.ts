@@ -1,5 +1,5 @@
 /** The life of a domain: labels, canary, shadow, and the gate that versions must pass. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { isLabel } from '../../base/names.js'
 import { parseGoldens } from '../../serving/changing/administration.js'
 import { httpErrors } from '../errors.js'

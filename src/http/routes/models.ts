@@ -1,5 +1,5 @@
 /** What there is: models, their domains, and versions. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { NAME_PATTERN } from '../../base/names.js'
 import { DomainSchema, errorsOf, ModelSchema, NameParameter } from '../schemas.js'
 import { takesPictures } from '../../models/manifest.js'
@@ -7,7 +7,7 @@ import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
 import type { ModelState } from '../../serving/model-states.js'
 import type { DomainRecord } from '../../store/bank-store.js'
-import type { Static } from 'typebox'
+import type { Static } from '#typebox'
 
 const ModelParams = Type.Object({ model: Type.String({ pattern: NAME_PATTERN }) })
 

@@ -1,5 +1,5 @@
 /** Open Inference Protocol v2: what the server and its models are, whether they are well, and how they fare. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import {
   describeConfiguration, describeMetadata, describeStatistics, EXTENSIONS
 } from '../open-inference/describe.js'

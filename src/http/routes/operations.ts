@@ -1,5 +1,5 @@
 /** For those who run the server. */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { errorsOf } from '../schemas.js'
 import { httpErrors } from '../errors.js'
 import { runtimeErrors } from '../../runtime/errors.js'

@@ -1,6 +1,6 @@
 /** Pictures in, labels or pictures out; the model's task decides. */
 import multipart from '@fastify/multipart'
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { acceptedType } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
@@ -19,7 +19,7 @@ import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { EncodedFormat } from '../../imaging/encode.js'
 import type { PictureRequest } from '../../serving/answering/answering.js'
-import type { Static } from 'typebox'
+import type { Static } from '#typebox'
 
 const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp']
 

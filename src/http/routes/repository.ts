@@ -2,7 +2,7 @@
  * Open Inference Protocol v2, model repository extension: our models, and `model@domain` as a model whose versions are
  * banks. Loading activates a version, unloading deactivates; both need the scope admin.
  */
-import { Type, type Static } from 'typebox'
+import { Type, type Static } from '#typebox'
 import { parseStrictJson } from '../../base/strict-json.js'
 import { httpErrors } from '../errors.js'
 import { repositoryState } from '../open-inference/describe.js'

@@ -6,7 +6,7 @@
  *
  * A file whose format or fields only a newer server knows is not damaged: it is refused by name and stays as it is.
  */
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { LABEL_PATTERN, NAME_PATTERN } from '../../base/names.js'
 import { storeErrors } from '../errors.js'
 import { checkedFile, serializeChecked } from './checked-file.js'

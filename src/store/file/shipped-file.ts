@@ -1,7 +1,7 @@
 /** `.shipped/<model>/<domain>.json`: what a store remembers of the banks that a domain was shipped with. */
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { Type } from 'typebox'
+import { Type } from '#typebox'
 import { makeFolderDurably, writeDurably } from '../../base/durable-file.js'
 import { BankswitchError, hasErrno } from '../../base/errors.js'
 import { NAME_PATTERN } from '../../base/names.js'
