@@ -120,6 +120,18 @@ export const settingsShape = {
     default: 512 * MIB,
     description: 'Request bodies in memory at once, in bytes; beyond, requests get 429'
   }),
+  answerBytes: Type.Integer({
+    minimum: 1024,
+    maximum: 2 ** 31 - 1,
+    default: 128 * MIB,
+    description: 'Largest inference answer, in bytes, as its shapes tell before it is written; beyond, 413'
+  }),
+  answersBytes: Type.Integer({
+    minimum: 1024,
+    maximum: 2 ** 40,
+    default: 512 * MIB,
+    description: 'Inference answers in memory at once, in bytes; beyond, requests get 429'
+  }),
   compressBytes: Type.Integer({
     minimum: 1,
     maximum: 2 ** 40,

@@ -15,6 +15,7 @@ import {
 import { addAudit } from './audit.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
+import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
@@ -45,7 +46,8 @@ export interface AppOptions {
   engine: Engine
   settings: AccessSettings & Pick<
     Settings,
-    'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' | 'refusalHoldMs' | 'requestsPerMinute'
+    'answerBytes' | 'answersBytes' | 'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' |
+    'refusalHoldMs' | 'requestsPerMinute'
   >
   keys: KeyRing
   logger: Logger
@@ -56,6 +58,7 @@ export interface AppOptions {
   audience?: Audience
   /** Given when several applications share one. */
   bodies?: BodyBudget
+  answers?: AnswerBudget
   /** Given for HTTPS. */
   tls?: TlsFiles
 }
@@ -99,7 +102,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   addRecords(app, metrics, options.tracing)
   requireDeclarations(app)
   const methodsAt = trackRoutes(app, audience)
-  const { bodies = new BodyBudget(settings.bodiesBytes) } = options
+  const { bodies = new BodyBudget(settings.bodiesBytes), answers = new AnswerBudget(settings) } = options
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)
   const refusals = limitLoad(app, settings, bodies)
@@ -117,7 +120,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', readBody)
-    registerInferRoutes(scope as App, engine, settings.compressBytes)
+    registerInferRoutes(scope as App, engine, answers, settings.compressBytes)
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))

@@ -7,6 +7,8 @@ export const httpErrors = defineErrors({
   REQUEST_TOO_LARGE: 'too-large',
   REQUEST_ABORTED: 'cancelled',
   BODIES_FULL: 'exhausted',
+  ANSWER_TOO_LARGE: 'too-large',
+  ANSWERS_FULL: 'exhausted',
   CONTENT_TYPE_UNSUPPORTED: 'media-type',
   CONTENT_ENCODING_UNSUPPORTED: 'media-type',
   CONTENT_ENCODING_INVALID: 'invalid',

@@ -1,5 +1,6 @@
 /** From an engine to listening ports and back: start, and a stop that answers what was let in. */
 import { buildApp, type AppOptions } from './app.js'
+import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { openTls, type TlsSettings } from './tls.js'
 import type { App } from './app-type.js'
@@ -16,7 +17,7 @@ export interface RunningServer {
   close (): Promise<void>
 }
 
-export type ServerOptions = Omit<AppOptions, 'settings' | 'audience' | 'bodies' | 'tls'> & {
+export type ServerOptions = Omit<AppOptions, 'settings' | 'audience' | 'bodies' | 'answers' | 'tls'> & {
   settings: AppOptions['settings'] & TlsSettings & Pick<Settings, 'host' | 'port' | 'adminPort' | 'adminHost'>
 }
 
@@ -28,9 +29,12 @@ export async function startServer (options: ServerOptions): Promise<RunningServe
   const { settings, keys, engine, logger } = options
   const tls = await openTls(settings, logger)
   const bodies = new BodyBudget(settings.bodiesBytes)
+  const answers = new AnswerBudget(settings)
   const apps: App[] = []
   const listen = async (audience: Audience, host: string, port: number) => {
-    const app = await buildApp({ ...options, audience, bodies, ...(tls === undefined ? {} : { tls: tls.files }) })
+    const app = await buildApp({
+      ...options, audience, bodies, answers, ...(tls === undefined ? {} : { tls: tls.files })
+    })
     apps.push(app)
     tls?.watch((files) => (app.server as unknown as TlsServer).setSecureContext(files))
     return await app.listen({ host, port })

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { bytesFromTensor } from '#src/http/open-inference/datatypes.js'
 import { runSeed } from '../support/run-seed.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
-import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
+import { binaryRequest, bytesOfTexts, firstOutput, parseAnswer } from '../support/wire.js'
 
 const URL_INFER = '/v2/models/traffic-signs/infer'
 const ROW = 3072
@@ -21,7 +20,7 @@ describe('rows of several domains in one request', () => {
     return service.app.inject({ method: 'POST', url: URL_INFER, payload: payload as Buffer, headers })
   }
   const mixed = (domains: readonly string[], headers: Record<string, string> = {}) => {
-    const names = Buffer.from(bytesFromTensor({ type: 'string', dims: [domains.length], data: [...domains] }))
+    const names = bytesOfTexts(domains)
     const rows = Buffer.from(pixels.buffer, 0, domains.length * ROW * 4)
     const header = Buffer.from(JSON.stringify({
       inputs: [

@@ -5,9 +5,11 @@ import { gunzipSync, inflateSync } from 'node:zlib'
 import { finish } from '#src/base/slices.js'
 import { chosenEncoding, compress } from '#src/http/compress.js'
 import { classify } from '#src/http/open-inference/classification.js'
-import { bytesFromTensor, datatypeName, jsonFromTensor, tensorFromBytes, tensorFromJson, wireBytes } from '#src/http/open-inference/datatypes.js'
+import { datatypeName, tensorFromBytes, tensorFromJson, wireBytes } from '#src/http/open-inference/datatypes.js'
 import { parseInferenceRequest } from '#src/http/open-inference/parse-request.js'
 import { parseRawRequest } from '#src/http/open-inference/raw-request.js'
+import { binaryBytes, binaryBytesMax, jsonBytesMax, Page, writeBinary, writeJson } from '#src/http/open-inference/write-tensor.js'
+import { planAnswer } from '#src/http/open-inference/write-response.js'
 import { hasCode } from '../support/errors.js'
 import type { PlainTensor, TensorType, ValueDescription } from '#src/ort/session.js'
 
@@ -27,6 +29,20 @@ const DATATYPES: Array<[name: string, type: TensorType, hex: string, json: unkno
   ['BYTES', 'string', '0200000061620300000061c3a9', ['ab', 'aé']]
 ]
 
+/** What is written, which must not be longer than was expected. */
+function binaryOf (tensor: PlainTensor): Buffer {
+  const page = new Page(binaryBytesMax(tensor))
+  finish(writeBinary(page, tensor))
+  assert.equal(page.length, finish(binaryBytes(tensor)))
+  return page.view()
+}
+
+function jsonOf (tensor: PlainTensor): string {
+  const page = new Page(jsonBytesMax(tensor))
+  finish(writeJson(page, 'x', tensor))
+  return `[${page.view()}]`
+}
+
 describe('datatypes', () => {
   for (const [name, type, hex, json] of DATATYPES) {
     it(`${name}: binary and JSON, both ways`, () => {
@@ -34,8 +50,8 @@ describe('datatypes', () => {
       const fromBytes = tensorFromBytes('x', name, [2], bytes)
       assert.equal(fromBytes.type, type)
       assert.deepEqual(tensorFromJson('x', name, [2], json), fromBytes)
-      assert.deepEqual(Buffer.from(bytesFromTensor(fromBytes)), bytes)
-      assert.deepEqual(jsonFromTensor('x', fromBytes), json)
+      assert.deepEqual(binaryOf(fromBytes), bytes)
+      assert.deepEqual(JSON.parse(jsonOf(fromBytes)), json)
       assert.equal(datatypeName(type), name)
       assert.equal(wireBytes(name, 'x', 2), name === 'BYTES' ? undefined : bytes.length)
     })
@@ -45,9 +61,9 @@ describe('datatypes', () => {
     const bytes = Buffer.from('003c00c1', 'hex')
     const tensor = tensorFromBytes('x', 'FP16', [2], bytes)
     assert.equal(tensor.type, 'float16')
-    assert.deepEqual(Buffer.from(bytesFromTensor(tensor)), bytes)
+    assert.deepEqual(binaryOf(tensor), bytes)
     assert.throws(() => tensorFromJson('x', 'FP16', [1], [1]), hasCode('PROTOCOL_INVALID'))
-    assert.throws(() => jsonFromTensor('x', tensor), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => jsonOf(tensor), hasCode('PROTOCOL_INVALID'))
   })
 
   it('BF16 is widened to FP32, exactly; JSON cannot carry it', () => {
@@ -74,14 +90,70 @@ describe('datatypes', () => {
   }
 
   it('refuse what has no JSON: NaN, and integers beyond 2^53', () => {
-    assert.throws(() => jsonFromTensor('y', { type: 'float32', dims: [1], data: Float32Array.of(NaN) }), hasCode('PROTOCOL_INVALID'))
-    assert.throws(() => jsonFromTensor('y', { type: 'int64', dims: [1], data: BigInt64Array.of(2n ** 53n) }), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => jsonOf({ type: 'float32', dims: [1], data: Float32Array.of(NaN) }), hasCode('PROTOCOL_INVALID'))
+    assert.throws(() => jsonOf({ type: 'int64', dims: [1], data: BigInt64Array.of(2n ** 53n) }), hasCode('PROTOCOL_INVALID'))
   })
 
   it('refuse a byte that is no BOOL, and BYTES that do not add up', () => {
     assert.throws(() => tensorFromBytes('x', 'BOOL', [2], Buffer.from([0, 2])), hasCode('PROTOCOL_INVALID', { received: 2 }))
     for (const hex of ['', '01000000', '0500000061', '010000006101', 'ffffffff']) {
       assert.throws(() => tensorFromBytes('x', 'BYTES', [1], Buffer.from(hex, 'hex')), hasCode('PROTOCOL_INVALID'), hex)
+    }
+  })
+})
+
+describe('what is written', () => {
+  const longest: PlainTensor[] = [
+    { type: 'float64', dims: [2], data: Float64Array.of(-1.7976931348623157e308, -1e-300 / 3) },
+    { type: 'float32', dims: [2], data: Float32Array.of(-1.1754943508222875e-38, -1 / 3) },
+    { type: 'int64', dims: [1], data: BigInt64Array.of(-9007199254740991n) },
+    { type: 'uint64', dims: [1], data: BigUint64Array.of(9007199254740991n) },
+    { type: 'int32', dims: [1], data: Int32Array.of(-2147483648) },
+    { type: 'uint32', dims: [1], data: Uint32Array.of(4294967295) },
+    { type: 'int16', dims: [1], data: Int16Array.of(-32768) },
+    { type: 'uint16', dims: [1], data: Uint16Array.of(65535) },
+    { type: 'int8', dims: [1], data: Int8Array.of(-128) },
+    { type: 'uint8', dims: [1], data: Uint8Array.of(255) },
+    { type: 'bool', dims: [1], data: Uint8Array.of(0) },
+    { type: 'string', dims: [4], data: ['\u0001'.repeat(9), '\ud800', '€', '"\\'] }
+  ]
+  for (const tensor of longest) {
+    it(`is as long as expected at most: ${tensor.type}`, () => {
+      assert.ok(Buffer.byteLength(jsonOf(tensor)) - 2 <= jsonBytesMax(tensor))
+      assert.ok(binaryOf(tensor).length <= binaryBytesMax(tensor))
+    })
+  }
+
+  it('comes in steps, and is the same as in one go', () => {
+    const data = Float32Array.from({ length: 10_000 }, (_, at) => at / 7)
+    const tensor: PlainTensor = { type: 'float32', dims: [10_000], data }
+    assert.deepEqual(JSON.parse(jsonOf(tensor)), Array.from(data))
+    const steps = [...writeJson(new Page(jsonBytesMax(tensor)), 'x', tensor)].length
+    assert.equal(steps, 2)
+    const texts = Array.from(data, String)
+    const all: PlainTensor = { type: 'string', dims: [10_000], data: texts }
+    assert.deepEqual(JSON.parse(jsonOf(all)), texts)
+    assert.deepEqual(tensorFromBytes('x', 'BYTES', [10_000], binaryOf(all)).data, texts)
+    const large = new Float32Array(700_000).fill(2)
+    assert.deepEqual(binaryOf({ type: 'float32', dims: [700_000], data: large }), Buffer.from(large.buffer))
+  })
+
+  it('keeps its names and shapes, and its length, whatever is asked for', () => {
+    const outputs = { 'ü"': { type: 'float32', dims: [1, 3], data: Float32Array.of(1, 3, 2) } as PlainTensor }
+    const answeredBy = [{ domain: 'day', version: 1, digest: 'd' }]
+    const result = { outputs, answeredBy, queueMs: 0, inferMs: 0, runs: [] }
+    for (const isBinary of [false, true]) {
+      for (const classification of [undefined, 2]) {
+        const wanted = { name: 'ü"', isBinary, ...(classification === undefined ? {} : { classification }) }
+        const planned = planAnswer('m', { id: 'é', parameters: {}, isBinaryByDefault: false, outputs: [wanted] }, result, ['a', '\u0002', 'c'])
+        const { body, headerLength = body.length } = finish(planned.write())
+        assert.ok(body.length <= planned.bytesMax && planned.bytesMax < body.length + 400)
+        const { id, model_version: version, outputs: [output] } = JSON.parse(body.subarray(0, headerLength).toString())
+        assert.deepEqual([id, version, output.name, output.shape], ['é', '1', 'ü"', [1, classification ?? 3]])
+        const values = classification === undefined ? [1, 3, 2] : ['3.000000:1:\u0002', '2.000000:2:c']
+        if (!isBinary) assert.deepEqual(output.data, values)
+        else assert.equal(output.parameters.binary_data_size, body.length - headerLength)
+      }
     }
   })
 })

@@ -22,6 +22,15 @@ export function binaryRequest (
   return { payload: Buffer.concat([header, bytes]), headers: { [HEADER_LENGTH]: String(header.length) } }
 }
 
+/** BYTES as the binary tensor extension has them. */
+export function bytesOfTexts (texts: readonly string[]): Buffer {
+  return Buffer.concat(texts.flatMap((text) => {
+    const length = Buffer.alloc(4)
+    length.writeUInt32LE(Buffer.byteLength(text))
+    return [length, Buffer.from(text)]
+  }))
+}
+
 export interface WireAnswer {
   json: Record<string, any>
   /** The bytes behind the JSON. */

@@ -10,17 +10,17 @@ export const TIMEOUT_HEADER = 'x-timeout-ms'
 const MS_MAX = 1e9
 
 /**
- * Aborts when the client leaves, or with DEADLINE_EXCEEDED when so much time has passed since the request arrived.
- * 0 means no limit. Throws REQUEST_INVALID for a limit that is no number.
+ * Aborts with `client`, which tells when the client leaves, or with DEADLINE_EXCEEDED when so much time is over since
+ * the request arrived. 0 means no limit. Throws REQUEST_INVALID for a limit that is no number.
  */
 export function patienceOf (
-  request: FastifyRequest, reply: FastifyReply, timeoutUs?: string | number | boolean
+  request: FastifyRequest, reply: FastifyReply, timeoutUs?: string | number | boolean,
+  client = clientSignal(request, reply)
 ): AbortSignal {
   const header = request.headers[TIMEOUT_HEADER]
   const limits = [
     millisecondsOf(`the header ${TIMEOUT_HEADER}`, header, 1), millisecondsOf('the parameter timeout', timeoutUs, 1000)
   ].filter((ms) => ms !== undefined)
-  const client = clientSignal(request, reply)
   if (limits.length === 0) return client
   const limitMs = Math.min(...limits)
   const controller = new AbortController()

@@ -1,11 +1,15 @@
 /** The classification extension: an output as its best classes, `"value:index:label"`, instead of all its values. */
 import { bestIndices } from '../../base/best-indices.js'
 import { httpErrors } from '../errors.js'
+import { JSON_BYTES_PER_CHARACTER } from './write-tensor.js'
 import type { Sliced } from '../../base/slices.js'
 import type { PlainTensor } from '../../ort/session.js'
 
 /** Float32 has no more digits than these. */
 const DIGITS = 7
+
+/** -9223372036854775808:4294967295: */
+const NUMBER_BYTES = 32
 
 /** Texts that are made in one step. */
 const SLICE = 1024
@@ -31,6 +35,12 @@ export function * classify (
     }
   }
   return { type: 'string', dims: [rows, kept], data: texts }
+}
+
+/** Bytes of one of the texts in JSON, at most: a number of at most 20 characters, an index, colons, a label. */
+export function textBytesMax (classes: number, labels: readonly string[]): number {
+  if (labels.length !== classes) return NUMBER_BYTES
+  return NUMBER_BYTES + JSON_BYTES_PER_CHARACTER * labels.reduce((most, { length }) => Math.max(most, length), 0)
 }
 
 /** How many rows and classes there are, and of how many classes there will be texts. Throws like `classify`. */

@@ -140,37 +140,3 @@ function isJsonValue (value: unknown, name: string, isBig: boolean): boolean {
 function describeValue (value: unknown): string {
   return typeof value === 'object' && value !== null ? 'an object' : String(value).slice(0, 50)
 }
-
-/** Values of an output for JSON. Throws PROTOCOL_INVALID for FP16 and for what JSON has no number for. */
-export function jsonFromTensor (output: string, { type, data }: PlainTensor): unknown[] {
-  if (type === 'float16') {
-    throw httpErrors.PROTOCOL_INVALID(`the output "${output}" is FP16, which JSON cannot carry; ask for binary_data`)
-  }
-  if (type === 'bool') return Array.from(data as Uint8Array, Boolean)
-  if (type === 'int64' || type === 'uint64') return integersForJson(output, data as BigInt64Array)
-  const values = Array.from(data as ArrayLike<number | string>)
-  if (!values.every((value) => typeof value === 'string' || Number.isFinite(value))) {
-    throw httpErrors.PROTOCOL_INVALID(`the output "${output}" has NaN or infinite values; ask for binary_data`)
-  }
-  return values
-}
-
-function integersForJson (output: string, data: BigInt64Array): number[] {
-  const values = Array.from(data, Number)
-  if (values.every(Number.isSafeInteger)) return values
-  throw httpErrors.PROTOCOL_INVALID(`the output "${output}" has integers beyond 2^53; ask for binary_data`)
-}
-
-/** The raw bytes of an output. */
-export function bytesFromTensor ({ type, data }: PlainTensor): Uint8Array {
-  if (type !== 'string') {
-    const { buffer, byteOffset, byteLength } = data as Float32Array
-    return new Uint8Array(buffer, byteOffset, byteLength)
-  }
-  return Buffer.concat((data as string[]).flatMap((text) => {
-    const bytes = Buffer.from(text)
-    const length = Buffer.alloc(4)
-    length.writeUInt32LE(bytes.length)
-    return [length, bytes]
-  }))
-}

@@ -1,8 +1,17 @@
-/** An inference answer of the Open Inference Protocol v2: JSON, or JSON followed by the binary outputs. */
-import { finish } from '../../base/slices.js'
+/**
+ * An inference answer of the Open Inference Protocol v2: JSON, or JSON followed by the binary outputs.
+ *
+ * It is planned first: how long it can get is known from the outputs' shapes before a byte of it is written. Writing
+ * goes in steps, for a long answer takes seconds.
+ */
 import { servingErrors } from '../../serving/errors.js'
-import { classify } from './classification.js'
-import { bytesFromTensor, datatypeName, jsonFromTensor } from './datatypes.js'
+import { classesOf, classify, textBytesMax } from './classification.js'
+import { datatypeName } from './datatypes.js'
+import {
+  binaryBytes, binaryBytesMax, jsonBytesMax, JSON_BYTES_PER_TEXT, LENGTH_BYTES, Page, writeBinary, writeJson
+} from './write-tensor.js'
+import type { Sliced } from '../../base/slices.js'
+import type { PlainTensor } from '../../ort/session.js'
 import type { MixedResult } from '../../serving/answering/answering.js'
 import type { InferenceTerms, WantedOutput } from './parse-request.js'
 
@@ -13,25 +22,50 @@ export interface WireResponse {
   headerLength?: number
 }
 
-/** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for outputs that JSON cannot carry. */
-export function writeInferenceResponse (
+export interface PlannedAnswer {
+  /** The answer will be no longer. */
+  bytesMax: number
+  /** Throws PROTOCOL_INVALID for outputs that JSON cannot carry. */
+  write (): Sliced<WireResponse>
+}
+
+interface PlannedOutput extends WantedOutput {
+  tensor: PlainTensor
+  bytesMax: number
+}
+
+/** JSON of an output besides its name, shape and data. */
+const OUTPUT_BYTES = 150
+
+/** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for a classification of what has no classes. */
+export function planAnswer (
   model: string, message: InferenceTerms, result: MixedResult, labels: readonly string[]
-): WireResponse {
-  const binary: Uint8Array[] = []
-  const outputs = wantedOutputs(message, result).map(({ name, isBinary, classification }) => {
-    const whole = result.outputs[name]!
-    const tensor = classification === undefined ? whole : finish(classify(name, whole, classification, labels))
-    const common = { name, datatype: datatypeName(tensor.type), shape: tensor.dims }
-    if (!isBinary) return { ...common, data: jsonFromTensor(name, tensor) }
-    const bytes = bytesFromTensor(tensor)
-    binary.push(bytes)
-    return { ...common, parameters: { binary_data_size: bytes.length } }
+): PlannedAnswer {
+  const outputs = wantedOutputs(message, result).map((wanted): PlannedOutput => {
+    const tensor = result.outputs[wanted.name]!
+    const bytesOfName = Buffer.byteLength(JSON.stringify([wanted.name, tensor.dims]))
+    return { ...wanted, tensor, bytesMax: OUTPUT_BYTES + bytesOfName + valueBytesMax(wanted, tensor, labels) }
   })
-  const [first] = result.answeredBy as [MixedResult['answeredBy'][number]]
-  const isMixed = result.answeredBy.length > 1
+  const begin = `${JSON.stringify(describeAnswer(model, message, result)).slice(0, -1)},"outputs":[`
+  const bytesMax = outputs.reduce((sum, output) => sum + output.bytesMax, Buffer.byteLength(`${begin}]}`))
+  return { bytesMax, write: () => write(begin, outputs, bytesMax, labels) }
+}
+
+function valueBytesMax (
+  { name, isBinary, classification }: WantedOutput, tensor: PlainTensor, labels: readonly string[]
+): number {
+  if (classification === undefined) return isBinary ? binaryBytesMax(tensor) : jsonBytesMax(tensor)
+  const { rows, classes, kept } = classesOf(name, tensor, classification)
+  return rows * kept * (textBytesMax(classes, labels) + (isBinary ? LENGTH_BYTES : JSON_BYTES_PER_TEXT))
+}
+
+/** The answer but for its outputs. */
+function describeAnswer (model: string, message: InferenceTerms, { answeredBy }: MixedResult): object {
+  const [first] = answeredBy as [MixedResult['answeredBy'][number]]
+  const isMixed = answeredBy.length > 1
   // The protocol's parameters are single values.
-  const list = (part: (one: typeof first) => string | number) => result.answeredBy.map(part).join()
-  const json = Buffer.from(JSON.stringify({
+  const list = (part: (one: typeof first) => string | number) => answeredBy.map(part).join()
+  return {
     model_name: model,
     ...(isMixed ? {} : { model_version: String(first.version) }),
     ...(message.id === undefined ? {} : { id: message.id }),
@@ -39,13 +73,34 @@ export function writeInferenceResponse (
       domain: list(({ domain }) => domain),
       domain_version: isMixed ? list(({ version }) => version) : first.version,
       bank_digest: list(({ digest }) => digest)
-    },
-    outputs
-  }))
-  if (binary.length === 0) return { body: json, contentType: 'application/json' }
-  return {
-    body: Buffer.concat([json, ...binary]), contentType: 'application/octet-stream', headerLength: json.length
+    }
   }
+}
+
+function * write (
+  begin: string, outputs: readonly PlannedOutput[], bytesMax: number, labels: readonly string[]
+): Sliced<WireResponse> {
+  const page = new Page(bytesMax)
+  const binary: PlainTensor[] = []
+  page.text(begin)
+  for (const [at, { name, isBinary, classification, tensor: whole }] of outputs.entries()) {
+    const tensor = classification === undefined ? whole : yield * classify(name, whole, classification, labels)
+    const common = { name, datatype: datatypeName(tensor.type), shape: tensor.dims }
+    page.text(`${at > 0 ? ',' : ''}${JSON.stringify(common).slice(0, -1)}`)
+    if (isBinary) {
+      binary.push(tensor)
+      page.text(`,"parameters":{"binary_data_size":${yield * binaryBytes(tensor)}}}`)
+    } else {
+      page.text(',"data":[')
+      yield * writeJson(page, name, tensor)
+      page.text(']}')
+    }
+  }
+  page.text(']}')
+  const headerLength = page.length
+  for (const tensor of binary) yield * writeBinary(page, tensor)
+  if (binary.length === 0) return { body: page.view(), contentType: 'application/json' }
+  return { body: page.view(), contentType: 'application/octet-stream', headerLength }
 }
 
 function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceTerms, result: MixedResult): WantedOutput[] {

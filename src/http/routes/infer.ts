@@ -1,6 +1,8 @@
 /** Open Inference Protocol v2: inference. */
 import { Type } from '#typebox'
+import { SlicedWork } from '../../base/slices.js'
 import { usualShape } from '../../models/manifest.js'
+import { clientSignal } from '../answer.js'
 import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
@@ -8,11 +10,13 @@ import { RowEstimates } from '../limits/row-estimates.js'
 import { parseInferenceRequest, RequestSchema, type InferenceTerms } from '../open-inference/parse-request.js'
 import { parseRawRequest } from '../open-inference/raw-request.js'
 import { InferAnswer } from '../open-inference/schemas.js'
-import { writeInferenceResponse, type WireResponse } from '../open-inference/write-response.js'
+import { planAnswer, type WireResponse } from '../open-inference/write-response.js'
 import { modelOf, refuseEarly, requestedModel, type RequestedModel } from '../request-domain.js'
 import { noteAnswer, noteRead, noteStage } from '../request-record.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
+
 import type { App } from '../app-type.js'
+import type { AnswerBudget } from '../limits/answer-budget.js'
 import type { Engine } from '../../engine.js'
 import type { InferenceRequest, MixedResult } from '../../serving/answering/answering.js'
 import type { ResolvedDomain } from '../../serving/domain-reference.js'
@@ -32,12 +36,17 @@ const URL_INFER_VERSION = '/v2/models/:model/versions/:version/infer'
 interface InferRoutes {
   engine: Engine
   estimates: RowEstimates
+  answers: AnswerBudget
+  /** Answers that are being written. */
+  writing: SlicedWork
   /** The smallest answer worth compressing. */
   compressBytes: number
 }
 
-export function registerInferRoutes (app: App, engine: Engine, compressBytes: number): void {
-  const routes: InferRoutes = { engine, estimates: new RowEstimates(), compressBytes }
+export function registerInferRoutes (app: App, engine: Engine, answers: AnswerBudget, compressBytes: number): void {
+  const routes: InferRoutes = {
+    engine, estimates: new RowEstimates(), answers, writing: new SlicedWork(), compressBytes
+  }
   const schema = {
     tags: ['inference'],
     summary: 'Infer (Open Inference Protocol v2, JSON or binary tensors)',
@@ -66,7 +75,7 @@ export function registerInferRoutes (app: App, engine: Engine, compressBytes: nu
 async function answer (
   routes: InferRoutes, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
-  const { engine, estimates } = routes
+  const { engine, estimates, answers, writing } = routes
   noteRead(request)
   const ready = engine.readyModel(modelOf(path))
   const begin = performance.now()
@@ -77,14 +86,18 @@ async function answer (
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
   const { model, wish } = requested
   const feeds = message.feeds ?? rawFeeds(engine, requested, body)
-  const signal = patienceOf(request, reply, message.parameters.timeout)
+  const client = clientSignal(request, reply)
+  const signal = patienceOf(request, reply, message.parameters.timeout, client)
   const inputMs = performance.now() - begin
   noteStage(request, 'decode', inputMs)
   const result = await run(engine, model, { wish, feeds, signal, inputMs })
   estimates.observe(model, body.length, result.runs.reduce((sum, { rows }) => sum + rows, 0))
   const encodeBegin = performance.now()
-  const response = writeInferenceResponse(model, message, result, ready.entry.labels)
+  const planned = planAnswer(model, message, result, ready.entry.labels)
+  const held = answers.hold(request, reply, planned.bytesMax)
+  const response = await writing.run(planned.write(), client)
   const sent = await compressed(routes, request, reply, response)
+  held.settle(sent.length)
   const encodeMs = performance.now() - encodeBegin
   const domain = result.answeredBy.map((one) => one.domain).join()
   const answeredVersion = result.answeredBy.map((one) => one.version).join()

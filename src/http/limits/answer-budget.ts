@@ -1,0 +1,93 @@
+/**
+ * How many bytes of answers are in memory: of one, and of all together, from before they are written until the client
+ * has taken them.
+ *
+ * Who reads slowly holds a share of what is free and no more, and not for ever.
+ */
+import { isWithinShare } from '../../base/dynamic-threshold.js'
+import { httpErrors } from '../errors.js'
+import { whenOver } from './exchange-end.js'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+
+export interface AnswerLimits {
+  /** Of one answer. */
+  answerBytes: number
+  /** Of all together. */
+  answersBytes: number
+}
+
+/** Answers beyond this must be taken at some pace; smaller ones lie in the system's own buffers. */
+const LARGE_BYTES = 2 ** 18
+
+/** What a client has for taking a large answer: this long, and a second more for so many bytes. */
+const PATIENCE_MS = 60_000
+const BYTES_PER_SECOND_MIN = 2 ** 18
+
+export interface HeldAnswer {
+  /** Says how long the answer really is: what was held beyond that is free again, and the client's time begins. */
+  settle (bytes: number): void
+}
+
+export class AnswerBudget {
+  readonly #limits: AnswerLimits
+  readonly #bytesOf = new Map<string, number>()
+  #bytes = 0
+
+  constructor (limits: AnswerLimits) {
+    this.#limits = limits
+  }
+
+  /** Bytes in memory now. */
+  get bytes (): number {
+    return this.#bytes
+  }
+
+  /**
+   * Holds room for an answer of at most so many bytes, until it is sent. Throws ANSWER_TOO_LARGE for what can never
+   * have it, ANSWERS_FULL for what has none now.
+   */
+  hold (request: FastifyRequest, { raw: response }: FastifyReply, bytesMax: number): HeldAnswer {
+    const { raw: { socket }, caller, ip } = request
+    const owner = caller === undefined ? `address ${ip}` : `key ${caller.id}`
+    this.#requireRoom(owner, bytesMax)
+    let own = bytesMax
+    let patience: NodeJS.Timeout | undefined
+    this.#count(owner, own)
+    whenOver(response, socket, () => {
+      clearTimeout(patience)
+      this.#count(owner, -own)
+      own = 0
+    })
+    return {
+      settle: (bytes) => {
+        if (own === 0) return
+        this.#count(owner, bytes - own)
+        own = bytes
+        if (bytes < LARGE_BYTES) return
+        patience = setTimeout(() => socket.destroy(), PATIENCE_MS + 1000 * bytes / BYTES_PER_SECOND_MIN).unref()
+      }
+    }
+  }
+
+  #requireRoom (owner: string, bytes: number): void {
+    const { answerBytes, answersBytes } = this.#limits
+    if (bytes > answerBytes) {
+      throw httpErrors.ANSWER_TOO_LARGE('the answer could get too long: ask for less of it, or for binary_data', {
+        expected: `at most ${answerBytes} bytes`, received: bytes
+      })
+    }
+    const held = this.#bytesOf.get(owner) ?? 0
+    const free = answersBytes - this.#bytes
+    if (bytes <= free && (held === 0 || isWithinShare(held + bytes, free))) return
+    throw httpErrors.ANSWERS_FULL('the server holds as many answers as it has room for', {
+      expected: `at most ${answersBytes} bytes at once`
+    })
+  }
+
+  #count (owner: string, bytes: number): void {
+    this.#bytes += bytes
+    const held = (this.#bytesOf.get(owner) ?? 0) + bytes
+    if (held === 0) this.#bytesOf.delete(owner)
+    else this.#bytesOf.set(owner, held)
+  }
+}
