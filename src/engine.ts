@@ -65,7 +65,7 @@ export class Engine {
 
   constructor (options: EngineOptions, models: ModelStates, jobs: Jobs) {
     const { settings, logger, metrics, store } = options
-    const { workers, runRows } = settings
+    const { workers, runRows, runBytes } = settings
     this.#settings = settings
     this.#models = models
     this.#store = store
@@ -81,7 +81,7 @@ export class Engine {
     const hot = this.#hot = new HotDomains({
       dedicated, store, leases, metrics, logger, dedicate: dedicateInProcess, now: () => performance.now()
     }, settings)
-    const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows }
+    const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
     this.answering = new Answering({
       ...shared,
       room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
@@ -178,6 +178,11 @@ export class Engine {
   /** Milliseconds until what waits now will have run, at the pace of the last runs. */
   get drainMs (): number {
     return this.#pool.backlog.drainMs
+  }
+
+  /** What the activations of one run may take. */
+  get runBytes (): number {
+    return this.#settings.runBytes
   }
 
   /** Rows that one request may have at most. */

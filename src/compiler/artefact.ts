@@ -53,6 +53,8 @@ const ArtefactJson = Type.Object({
   /** Shapes of one row of every input that the model was probed and proven with. */
   samples: Type.Array(Type.Record(Type.String(), Type.Array(Count))),
   weightBytes: Count,
+  /** What the activations of a run of one row of the first sample take. */
+  runBytes: Count,
   bank: Type.Object({
     length: Count,
     inputs: Type.Array(Type.Object({ name: Type.String(), offset: Count, dims: Type.Array(Count) })),

@@ -47,6 +47,8 @@ export class Compilation {
   ports!: PortSource[]
   promoted!: PromotedPorts
   proof!: Proof
+  /** Activations of a run of one row of the first sample. */
+  runBytes!: number
 
   /** `folder` takes what is compiled; it must exist by then. Throws ONNX_NOT_A_MODEL or ONNX_TOO_LARGE. */
   constructor (prepared: PreparedModel, options: CompileOptions, folder: string) {

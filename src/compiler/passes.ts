@@ -13,6 +13,7 @@ import { findFoldableConv } from './find-foldable-conv.js'
 import * as invariant from './invariants.js'
 import { learnCosts, learnLost, learnWrong } from './lessons.js'
 import { lowerBatchNorms } from './lower-batch-norms.js'
+import { measureRun } from './measure-run.js'
 import { optimise } from './optimise.js'
 import { AGAIN, type Pass } from './pass.js'
 import { probeModel } from './probe.js'
@@ -208,6 +209,14 @@ export const ROUND: ReadonlyArray<Pass<Compilation>> = [
     run: prove
   },
   {
+    name: 'measure',
+    file: 'measure-run.ts',
+    does: 'counts the memory that a run takes',
+    requires: [invariant.isProven],
+    ensures: [],
+    run: async (work) => { work.runBytes = await measureRun(subjectOf(work), work.folder) }
+  },
+  {
     name: 'verify',
     file: 'source/verify-prepared.ts',
     does: 'compares what preparing changed with the file itself',
@@ -256,17 +265,8 @@ function promote (work: Compilation): typeof AGAIN | undefined {
 
 /** A graph that computes something else is lowered generically; when it was already, there is no artefact. */
 async function prove (work: Compilation): Promise<typeof AGAIN | undefined> {
-  const { prepared, folder, reading: { batchNorms }, probe, promoted } = work
-  work.proof = await proveCompiled({
-    compiledPath: join(folder, GRAPH_FILE),
-    layout: promoted.layout,
-    bankInputs: promoted.inputs,
-    inputs: probe.inputs,
-    outputs: probe.outputs,
-    samples: probe.samples,
-    ownBank: batchNorms.ownBank,
-    originalWith: (bank) => withBank(prepared.bytes, bank)
-  })
+  const { prepared } = work
+  work.proof = await proveCompiled({ ...subjectOf(work), originalWith: (bank) => withBank(prepared.bytes, bank) })
   const { maxRelativeError } = work.proof
   if (maxRelativeError <= RELATIVE_ERROR_MAX) return undefined
   if (learnWrong(work.lessons)) return AGAIN
@@ -274,4 +274,16 @@ async function prove (work: Compilation): Promise<typeof AGAIN | undefined> {
     'the compiled graph does not compute what the original computes, in any lowering',
     { expected: RELATIVE_ERROR_MAX, received: maxRelativeError }
   )
+}
+
+function subjectOf ({ folder, reading: { batchNorms }, probe, promoted }: Compilation) {
+  return {
+    compiledPath: join(folder, GRAPH_FILE),
+    layout: promoted.layout,
+    bankInputs: promoted.inputs,
+    inputs: probe.inputs,
+    outputs: probe.outputs,
+    samples: probe.samples,
+    ownBank: batchNorms.ownBank
+  }
 }

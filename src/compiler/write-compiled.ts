@@ -4,7 +4,8 @@ import type { Compilation } from './compilation.js'
 
 /** Graph and weights must lie in the folder already. */
 export async function writeCompiled (work: Compilation): Promise<void> {
-  const { prepared, folder, reading: { batchNorms, fingerprint, weightBytes }, probe, plan, promoted, proof } = work
+  const { prepared, folder, reading, probe, plan, promoted, proof, runBytes } = work
+  const { batchNorms, fingerprint, weightBytes } = reading
   await writeArtefact(folder, {
     description: {
       fingerprint,
@@ -19,6 +20,7 @@ export async function writeCompiled (work: Compilation): Promise<void> {
         return Object.fromEntries(Object.entries(shapes).map(([name, dims]) => [name, [...dims]]))
       }),
       weightBytes,
+      runBytes,
       proof
     },
     layout: promoted.layout,

@@ -93,6 +93,12 @@ export const settingsShape = {
   runRows: Type.Integer({
     minimum: 1, maximum: 1024, default: 4, description: 'Rows of one bank that waiting requests may share in a run'
   }),
+  runBytes: Type.Integer({
+    minimum: 2 ** 20,
+    maximum: 2 ** 40,
+    default: 512 * MIB,
+    description: 'Memory that one run may take, in bytes, as measured at compilation; beyond, requests get 413'
+  }),
   runMs: Type.Integer({
     minimum: 100,
     maximum: 3_600_000,

@@ -130,7 +130,11 @@ export const ModelSchema = Type.Object({
     layers: Type.Array(Type.Object({ key: Type.String(), channels: Type.Integer(), epsilon: Type.Number() })),
     bytesPerDomain: Type.Integer(),
     weightBytes: Type.Integer(),
-    maxRelativeError: Type.Number()
+    maxRelativeError: Type.Number(),
+    runBytes: Type.Integer({ description: 'Memory of a run of one row, at the first size that it was compiled for' }),
+    rowElementsMax: Type.Record(Type.String(), Type.Integer(), {
+      description: 'By input: elements that one row may have at most, so that its run stays within the memory of one'
+    })
   })),
   hot: Type.Optional(Type.Array(Type.Object({
     domain: Type.String(),

@@ -19,6 +19,8 @@ export interface Job {
   readonly wanted: string[]
   /** Jobs of one key may share a run; undefined to run alone. */
   readonly runKey: string | undefined
+  /** Of a size that the thread should keep no memory for. */
+  readonly isUnusual?: boolean
 }
 
 export interface JobResult {

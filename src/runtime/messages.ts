@@ -40,6 +40,8 @@ export interface RunRequest {
   evicted: string[]
   feeds: Record<string, PlainTensor>
   wanted: string[]
+  /** To be run by a session that keeps no memory. */
+  isUnusual: boolean
 }
 
 export type ToWorker = LoadRequest | RunRequest | { type: 'unload', modelId: string } | { type: 'close' }

@@ -243,7 +243,8 @@ export class InferencePool {
         bank: job.bank,
         dedicatedId: dedicated?.id,
         feeds: concatenateRows(batch.map((queued) => queued.job.feeds)),
-        wanted: job.wanted
+        wanted: job.wanted,
+        isUnusual: job.isUnusual === true
       })
       this.#settle(batch, outcome, startedAt)
     } catch (error) {

@@ -50,6 +50,7 @@ export interface WorkerRun {
   dedicatedId?: string | undefined
   feeds: Record<string, PlainTensor>
   wanted: string[]
+  isUnusual: boolean
 }
 
 type Settle<T> = { resolve (value: T): void, reject (error: unknown): void }

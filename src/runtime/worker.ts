@@ -26,6 +26,11 @@ const banks = new Map<string, HeldBank>()
 
 interface LoadedModel {
   session: Session
+  /**
+   * For runs of unusual sizes, once there was one: it gives its memory back after each, and plans none. The other one
+   * never gives back what its largest run took, and remembers a plan for every shape that it has met.
+   */
+  frugal?: Session
   served: ServedModel
   packer: Packer
   /** Memory of a bank that went is taken by the next one, so that rotation makes no garbage. */
@@ -73,7 +78,8 @@ async function run (request: RunRequest): Promise<void> {
     const bank = bankKey === undefined ? undefined : banks.get(bankKey)
     assert((bank === undefined) === (bankKey === undefined), `bank ${bankKey} is not here`)
     const begin = performance.now()
-    const outputs = await model.session.run({ ...request.feeds, ...bank?.tensors }, wanted)
+    const session = request.isUnusual ? await frugalOf(model) : model.session
+    const outputs = await session.run({ ...request.feeds, ...bank?.tensors }, wanted)
     const inferMs = performance.now() - begin
     send({ type: 'done', job, outputs, inferMs }, Object.values(outputs).map(({ data }) => (data as Uint8Array).buffer))
   } catch (thrown) {
@@ -86,6 +92,14 @@ async function unload (modelId: string): Promise<void> {
   const model = models.get(modelId)
   models.delete(modelId)
   await model?.session.release()
+  await model?.frugal?.release()
+}
+
+async function frugalOf (model: LoadedModel): Promise<Session> {
+  model.frugal ??= await openSession(model.served.graphPath, {
+    optimization: 'disabled', memoryPattern: false, cpuMemoryArena: false
+  })
+  return model.frugal
 }
 
 function roomFor ({ served: { id, bankInputs }, memory }: LoadedModel): HeldBank {
@@ -103,7 +117,10 @@ function forget (key: string): void {
 }
 
 async function close (): Promise<void> {
-  for (const { session } of models.values()) await session.release()
+  for (const { session, frugal } of models.values()) {
+    await session.release()
+    await frugal?.release()
+  }
   port!.close()
 }
 

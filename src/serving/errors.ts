@@ -14,6 +14,7 @@ export const servingErrors = defineErrors({
   INPUT_MISSING: 'invalid',
   INPUT_DATATYPE_MISMATCH: 'invalid',
   INPUT_SHAPE_MISMATCH: 'invalid',
+  INPUT_TOO_LARGE: 'too-large',
   OUTPUT_UNKNOWN: 'invalid',
   REQUEST_TOO_MANY_VERSIONS: 'invalid',
   ROWS_DEPENDENT: 'unsupported',

@@ -23,7 +23,8 @@ export function loneRow (
     rows: 1,
     feeds,
     wanted,
-    runKey: undefined
+    runKey: undefined,
+    isUnusual: model.memory.isUnusual(feeds)
   }
 }
 

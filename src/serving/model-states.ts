@@ -4,12 +4,14 @@ import type { FoldedRange } from '../bank/folded-range.js'
 import type { Artefact } from '../compiler/artefact.js'
 import type { ModelEntry } from '../models/repository.js'
 import type { ServedModel } from '../runtime/messages.js'
+import type { RunMemory } from './run-memory.js'
 
 export interface ReadyModel {
   readonly entry: ModelEntry
   readonly artefact: Artefact
   readonly range: FoldedRange
   readonly served: ServedModel
+  readonly memory: RunMemory
 }
 
 export type ModelState =

@@ -45,6 +45,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   foldBudget: ['0.25', 0.25],
   queueRows: ['7', 7],
   runRows: ['1', 1],
+  runBytes: ['1048576', 1048576],
   runMs: ['100', 100],
   bankCacheBytes: ['0', 0],
   hotBytes: ['1073741824', 1073741824],
@@ -86,6 +87,7 @@ describe('where settings come from', () => {
       foldBudget: 0.05,
       queueRows: 1024,
       runRows: 4,
+      runBytes: 536870912,
       runMs: 60000,
       bankCacheBytes: 268435456,
       hotBytes: 0,
@@ -184,7 +186,7 @@ describe('numbers', () => {
     ['bodiesBytes', 1024, 2 ** 40], ['answerBytes', 1024, 2 ** 31 - 1], ['answersBytes', 1024, 2 ** 40],
     ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
     ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1],
-    ['runMs', 100, 3_600_000]
+    ['runMs', 100, 3_600_000], ['runBytes', 2 ** 20, 2 ** 40]
   ]
   for (const [name, minimum, maximum] of bounds) {
     test(`${name} keeps to its bounds, which a fault tells`, () => {

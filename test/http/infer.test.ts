@@ -137,6 +137,15 @@ describe('POST /v2/models/{model}/infer', () => {
     assert.ok(mixed.every(Boolean))
   })
 
+  it('answers a size that no domain has as it answers others', async () => {
+    const side = 20
+    const row = Float32Array.from({ length: 3 * side * side }, (_, at) => Math.sin(at))
+    const alone = firstOutput(parseAnswer(await infer('day', { shape: [1, 3, side, side], values: row })))
+    assert.equal(alone.length, 43)
+    const many = await infer('day', { shape: [5, 3, side, side], values: Float32Array.from({ length: 5 * row.length }, (_, at) => row[at % row.length]!) })
+    assert.deepEqual(firstOutput(parseAnswer(many)), Float32Array.from({ length: 5 * 43 }, (_, at) => alone[at % 43]!))
+  })
+
   it('answers many rows in order, whatever shares a run', async () => {
     const { values } = inputsOf('day')
     const rows = 50

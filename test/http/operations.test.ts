@@ -42,6 +42,7 @@ describe('operations', () => {
     assert.equal(signs.compiled.batchNorms, 15)
     assert.deepEqual(signs.hot, [])
     assert.ok(signs.compiled.bytesPerDomain <= 0.05 * signs.compiled.weightBytes)
+    assert.ok(signs.compiled.runBytes > 4 * 3 * 32 * 32 && signs.compiled.rowElementsMax.input > 3 * 32 * 32)
     assert.deepEqual((await get('/v1/models/traffic-signs')).json(), signs)
     const { domains } = (await get('/v1/models/traffic-signs/domains')).json()
     assert.deepEqual(domains.map(({ domain }: { domain: string }) => domain), signs.domains)

@@ -10,14 +10,15 @@ import type { Job } from '#src/runtime/job.js'
 const model = {
   entry: { manifest: { name: 'signs', task: 'classification', output: { name: 'scores' } } },
   artefact: { proof: { isRowInvariant: true }, fingerprint: 'f', outputs: [], layers: [] },
-  served: { id: 'id' }
+  served: { id: 'id' },
+  memory: { isUnusual: ({ input }: Tensors) => input?.dims[1] === 3 }
 } as unknown as ReadyModel
 
 const versions = [1, 2].map((version) => ({ version, digest: `digest ${version}`, fingerprint: 'f' }))
 const record = { domain: 'night', revision: 1, active: 1, previous: [], versions, shadow: { version: 2, percent: 50 } }
 
-const tensors = (name: string, rows: number, fill: number): Tensors => {
-  return { [name]: { type: 'float32', dims: [rows, 2], data: new Float32Array(2 * rows).fill(fill) } }
+const tensors = (name: string, rows: number, fill: number, width = 2): Tensors => {
+  return { [name]: { type: 'float32', dims: [rows, width], data: new Float32Array(width * rows).fill(fill) } }
 }
 
 function setUp ({ ready = 2, draw = 0 } = {}) {
@@ -38,9 +39,9 @@ function setUp ({ ready = 2, draw = 0 } = {}) {
     metrics: { countShadow () {} },
     runRows: 4
   } as unknown as ConstructorParameters<typeof Shadows>[0], () => draw)
-  const offer = (rows: number, version = 1) => {
+  const offer = (rows: number, version = 1, width = 2) => {
     const resolved = { record, version: versions[version - 1] }
-    shadows.offer(model, { resolved, feeds: tensors('input', rows, 1), rows } as unknown as Group, tensors('scores', rows, 1))
+    shadows.offer(model, { resolved, feeds: tensors('input', rows, 1, width), rows } as unknown as Group, tensors('scores', rows, 1))
   }
   /** Settles with the run that starts next. */
   const nextRun = async () => {
@@ -66,6 +67,12 @@ test('rows of the active version run once more under the candidate, in parts, on
   await nextRun()
   const { comparedRows, largestRelativeDifference, active } = report()!
   assert.deepEqual([comparedRows, largestRelativeDifference, active], [6, 2, 1])
+})
+
+test('rows of an unusual size run one by one', async () => {
+  const { offer, nextRun, shadows } = setUp()
+  offer(2, 1, 3)
+  assert.deepEqual([(await nextRun()).job.rows, shadows.backlog.rows], [1, 1])
 })
 
 test('nothing runs while requests wait or only one worker is free; it runs as soon as that is over', async () => {

@@ -14,6 +14,7 @@ import { Shadows } from '#src/serving/answering/shadows.js'
 import { Administration, type AdministrationNeeds } from '#src/serving/changing/administration.js'
 import { versionFile } from '#src/serving/changing/registration.js'
 import { Leases } from '#src/serving/leases.js'
+import { RunMemory } from '#src/serving/run-memory.js'
 import { ModelStates, type ReadyModel } from '#src/serving/model-states.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { FakePool, type Network } from './fake-pool.js'
@@ -54,6 +55,7 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
     outputs: [{ name: manifest.output.name, type: 'float32', dims: isPicture ? [null, 3, null, null] : [null, 2] }],
     samples: [],
     weightBytes: 0,
+    runBytes: 0,
     bankInputs: [],
     layout,
     ownBank: bankOf(0),
@@ -64,6 +66,7 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
     entry: { manifest, labels: isPicture ? [] : ['cat', 'dog'], folder: '/nowhere', graphPath: '/nowhere/model.onnx' },
     artefact,
     range: new FoldedRange(layout),
+    memory: new RunMemory(artefact, [], isPicture),
     served: { id: `id-${manifest.name}`, name: manifest.name, graphPath: artefact.graphPath, bankInputs: [], layout }
   }
 }
@@ -125,7 +128,7 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
     count: (_, { record, version }, rows) => { heated.push(`${record.domain}:${version.version}:${rows}`) },
     forget: (bank) => { heated.push(bank) }
   }
-  const shared = { store, pool, banks, leases, traffic, metrics, shadows, hot, runRows: 4 }
+  const shared = { store, pool, banks, leases, traffic, metrics, shadows, hot, runRows: 4, runBytes: 2 ** 20 }
   const answering = new Answering({
     ...shared,
     room: room ?? new PictureRoom({ picturesMax: 4, bytesMax: 1e6 }),

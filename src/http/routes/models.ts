@@ -5,7 +5,7 @@ import { DomainSchema, errorsOf, ModelSchema, NameParameter } from '../schemas.j
 import { takesPictures } from '../../models/manifest.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
-import type { ModelState } from '../../serving/model-states.js'
+import type { ModelState, ReadyModel } from '../../serving/model-states.js'
 import type { DomainRecord } from '../../store/bank-store.js'
 import type { Static } from '#typebox'
 
@@ -96,11 +96,13 @@ function describeModel (engine: Engine, model: ModelState): Static<typeof ModelS
     ...(manifest.task === 'classification' ? { labels: model.entry.labels.length } : {}),
     ...(manifest.task === 'image-to-image' ? { tiling: manifest.tiling } : {}),
     ...('domainFrom' in manifest ? { domainFrom: manifest.domainFrom } : {}),
-    ...(model.state === 'ready' ? { compiled: describeCompiled(model.artefact), hot: engine.hotVersions(name) } : {})
+    ...(model.state === 'ready'
+      ? { compiled: describeCompiled(model, engine.runBytes), hot: engine.hotVersions(name) }
+      : {})
   }
 }
 
-function describeCompiled (artefact: Extract<ModelState, { state: 'ready' }>['artefact']) {
+function describeCompiled ({ artefact, memory }: ReadyModel, runBytes: number) {
   const { fingerprint, sites, layers, layout, weightBytes, proof } = artefact
   return {
     fingerprint,
@@ -108,6 +110,8 @@ function describeCompiled (artefact: Extract<ModelState, { state: 'ready' }>['ar
     layers: layers.map(({ key, channels, epsilon }) => ({ key, channels, epsilon })),
     bytesPerDomain: layout.length * Float32Array.BYTES_PER_ELEMENT,
     weightBytes,
-    maxRelativeError: proof.maxRelativeError
+    maxRelativeError: proof.maxRelativeError,
+    runBytes: artefact.runBytes,
+    rowElementsMax: memory.rowElementsMax(runBytes)
   }
 }

@@ -54,6 +54,8 @@ export interface InferenceNeeds extends BankSources, ChoiceNeeds {
   hot: Pick<HotDomains, 'count'>
   /** Rows that may share a run. */
   runRows: number
+  /** What the activations of a run may take. */
+  runBytes: number
   /** Runs once more, unseen, what the active version has answered. */
   shadows: { offer (model: ReadyModel, group: Group, outputs: Tensors): void }
 }
@@ -83,7 +85,7 @@ export async function infer (
 
 /**
  * One result for each group, in order; all groups are let in together or none. The caller holds their versions. Rejects
- * with what the store or the pool throws.
+ * with INPUT_TOO_LARGE, and what the store or the pool throws.
  */
 export async function inferGroups (
   needs: InferenceNeeds, model: ReadyModel, groups: readonly Group[],
@@ -92,6 +94,9 @@ export async function inferGroups (
   const { name } = model.entry.manifest
   const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
   const total = groups.reduce((sum, { rows }) => sum + rows, 0)
+  for (const { feeds, rows } of groups) {
+    model.memory.requireFits(feeds, model.artefact.proof.isRowInvariant ? 1 : rows, needs.runBytes)
+  }
   const begin = performance.now()
   try {
     const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(needs, model, resolved)))
@@ -114,11 +119,10 @@ export async function inferGroups (
 }
 
 async function runGroups (
-  { pool, runRows }: Pick<InferenceNeeds, 'pool' | 'runRows'>, model: ReadyModel, groups: readonly Group[],
-  banks: readonly FoldedBank[],
-  signal?: AbortSignal
+  { pool, ...limits }: Pick<InferenceNeeds, 'pool' | 'runRows' | 'runBytes'>, model: ReadyModel,
+  groups: readonly Group[], banks: readonly FoldedBank[], signal?: AbortSignal
 ): Promise<InferenceResult[]> {
-  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, runRows))
+  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, limits))
   const results = await pool.submit(jobs.flat(), signal)
   let first = 0
   return groups.map(({ resolved: { record, version } }, at) => {
@@ -135,12 +139,20 @@ async function runGroups (
   })
 }
 
-/** The group in parts of at most `runRows` rows, or in one where rows depend on each other. */
-function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: FoldedBank, runRows: number): Job[] {
-  const { artefact, served, entry } = model
+/**
+ * The group in parts of at most `runRows` rows, and no more than a run has memory for; in one where rows depend on each
+ * other.
+ */
+function jobsOf (
+  model: ReadyModel, { resolved, feeds, rows }: Group, bank: FoldedBank,
+  { runRows, runBytes }: Pick<InferenceNeeds, 'runRows' | 'runBytes'>
+): Job[] {
+  const { artefact, served, entry, memory } = model
   const key = bankKey(model, resolved.version.digest)
   const isDivisible = artefact.proof.isRowInvariant
-  const partRows = isDivisible ? runRows : rows
+  const fitting = Math.floor(memory.bytesMax(runBytes) / Math.max(memory.rowBytes(feeds), 1))
+  const partRows = isDivisible ? Math.min(runRows, fitting) : rows
+  const isUnusual = memory.isUnusual(feeds)
   const jobs: Job[] = []
   for (let first = 0; first < rows; first += partRows) {
     const count = Math.min(partRows, rows - first)
@@ -152,7 +164,8 @@ function jobsOf (model: ReadyModel, { resolved, feeds, rows }: Group, bank: Fold
       rows: count,
       feeds: count === rows ? feeds : sliceRows(feeds, first, count),
       wanted: artefact.outputs.map(({ name }) => name),
-      runKey: isDivisible ? `${key}|${shapeKey(feeds)}` : undefined
+      runKey: isDivisible && fitting >= runRows ? `${key}|${shapeKey(feeds)}` : undefined,
+      isUnusual
     })
   }
   return jobs

@@ -72,13 +72,18 @@ export class Shadows {
   offer (model: ReadyModel, group: Group, outputs: Tensors): void {
     const { record: { shadow, active }, version } = group.resolved
     if (shadow === undefined || version.version !== active || this.#random() * 100 >= shadow.percent) return
-    const runRows = model.artefact.proof.isRowInvariant ? this.#needs.runRows : group.rows
+    const runRows = this.#runRows(model, group)
     for (let first = 0; first < group.rows; first += runRows) {
       const rows = Math.min(runRows, group.rows - first)
       const cut = (all: Tensors) => rows === group.rows ? all : sliceRows(all, first, rows)
       this.#add(model, { ...group, feeds: cut(group.feeds), rows }, cut(outputs))
     }
     this.pump()
+  }
+
+  #runRows ({ artefact: { proof: { isRowInvariant } }, memory }: ReadyModel, { feeds, rows }: Group): number {
+    if (!isRowInvariant) return rows
+    return memory.isUnusual(feeds) ? 1 : this.#needs.runRows
   }
 
   /** Runs the next trial if the pool has nothing better to do; to be called whenever it may have become idle. */

@@ -11,6 +11,7 @@ import {
 } from '../../models/manifest.js'
 import { ownBankOf } from '../banks-to-run.js'
 import { loneRow } from '../lone-row.js'
+import { RunMemory } from '../run-memory.js'
 import { proveTiling } from './prove-tiling.js'
 import type { Artefact } from '../../compiler/artefact.js'
 import type { Settings } from '../../config/schema.js'
@@ -41,9 +42,11 @@ export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry
   const logger = needs.logger.child({ model: name })
   const begin = performance.now()
   const { artefact, key } = await needs.obtain(entry, logger)
+  const isOfAnySize = takesAnySize(entry.manifest, artefact)
   const model: ReadyModel = {
     entry,
     artefact,
+    memory: new RunMemory(artefact, rowShapes(entry.manifest, 'usual'), isOfAnySize),
     range: new FoldedRange(artefact.layout),
     served: {
       id: key,
@@ -51,7 +54,7 @@ export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry
       graphPath: artefact.graphPath,
       bankInputs: artefact.bankInputs,
       layout: artefact.layout,
-      takesAnySize: takesAnySize(entry.manifest, artefact)
+      takesAnySize: isOfAnySize
     }
   }
   checkManifest(model)

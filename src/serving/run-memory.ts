@@ -1,0 +1,118 @@
+/**
+ * How much memory a run will take, before it begins: judged by the run that the compiler measured, whose activations
+ * grow with the elements of the input, as those of convolutions do. Where they grow faster, this is an underestimate.
+ */
+import { elementCount } from '../base/dims.js'
+import { servingErrors } from './errors.js'
+import type { Artefact } from '../compiler/artefact.js'
+import type { SampleShapes } from '../compiler/sample-inputs.js'
+import type { Tensors } from '../ort/rows.js'
+
+/** Runs whose rows take less than this are nothing unusual, whatever their size. */
+const SMALL_BYTES = 64 * 2 ** 20
+
+/** So many times the memory of the largest usual row is no longer usual. */
+const UNUSUAL_FACTOR = 2
+
+type Measured = Pick<Artefact, 'inputs' | 'samples' | 'runBytes'>
+
+/** An input, and how many times as large as in the measured run its rows are. */
+interface Growth {
+  input: string
+  factor: number
+  elements: number
+}
+
+export class RunMemory {
+  readonly #measured: Measured
+  /** Elements of one row of each input in the measured run; empty when none was. */
+  readonly #elements: ReadonlyArray<[input: string, elements: number]>
+  readonly #usual: ReadonlySet<string>
+  readonly #usualBytes: number
+  readonly #takesAnySize: boolean
+
+  /** `usual` are shapes of one row that requests will mostly have, besides those that the model was compiled with. */
+  constructor (measured: Measured, usual: readonly SampleShapes[], takesAnySize: boolean) {
+    this.#measured = measured
+    this.#takesAnySize = takesAnySize
+    const { inputs, samples: [first = {}] } = measured
+    this.#elements = inputs.flatMap(({ name }) => {
+      return Object.hasOwn(first, name) ? [[name, this.#rowElements(name, first[name]!)]] : []
+    })
+    const shapes = [...measured.samples, ...usual]
+    this.#usual = new Set(shapes.map((shape) => this.#keyOf(shape)))
+    this.#usualBytes = Math.max(0, ...shapes.map((shape) => this.#bytesAt(shape)))
+  }
+
+  /** Bytes of the activations of one row. */
+  rowBytes (feeds: Tensors): number {
+    return this.#bytesAt(shapesOf(feeds))
+  }
+
+  /**
+   * True for rows that had better leave nothing behind: of a size that a model of a few sizes does not have, or much
+   * larger than others are.
+   */
+  isUnusual (feeds: Tensors): boolean {
+    if (!this.#takesAnySize) return this.#usual.size > 0 && !this.#usual.has(this.#keyOf(shapesOf(feeds)))
+    return this.rowBytes(feeds) > Math.max(SMALL_BYTES, UNUSUAL_FACTOR * this.#usualBytes)
+  }
+
+  /** What a run may take: `runBytes`, or a row of a usual size, which is never refused. */
+  bytesMax (runBytes: number): number {
+    return Math.max(runBytes, this.#usualBytes)
+  }
+
+  /** Throws INPUT_TOO_LARGE when `rows` of these, which must share a run, take more than a run may. */
+  requireFits (feeds: Tensors, rows: number, runBytes: number): void {
+    const bytes = rows * this.rowBytes(feeds)
+    const bytesMax = this.bytesMax(runBytes)
+    if (bytes <= bytesMax) return
+    const { input, elements } = this.#largest(shapesOf(feeds))!
+    throw servingErrors.INPUT_TOO_LARGE(`the input "${input}" is so large that its run would take too much memory`, {
+      input,
+      expected: `at most ${Math.floor(rows * elements * bytesMax / bytes)} elements in a run`,
+      received: rows * elements,
+      bytes: Math.round(bytes),
+      bytesMax
+    })
+  }
+
+  /** Elements that one row of each input may have at most; empty when that was not measured. */
+  rowElementsMax (runBytes: number): Record<string, number> {
+    const { runBytes: measured } = this.#measured
+    if (measured === 0) return {}
+    return Object.fromEntries(this.#elements.map(([input, elements]) => {
+      return [input, Math.floor(elements * this.bytesMax(runBytes) / measured)]
+    }))
+  }
+
+  #bytesAt (shapes: SampleShapes): number {
+    return this.#measured.runBytes * (this.#largest(shapes)?.factor ?? 0)
+  }
+
+  #largest (shapes: SampleShapes): Growth | undefined {
+    let largest: Growth | undefined
+    for (const [input, before] of this.#elements) {
+      const shape = shapes[input]
+      if (shape === undefined) continue
+      const elements = this.#rowElements(input, shape)
+      const factor = elements / Math.max(before, 1)
+      if (largest === undefined || factor > largest.factor) largest = { input, factor, elements }
+    }
+    return largest
+  }
+
+  #rowElements (input: string, shape: readonly number[]): number {
+    const { dims } = this.#measured.inputs.find(({ name }) => name === input)!
+    return elementCount([dims[0] ?? 1, ...shape.slice(1)])
+  }
+
+  #keyOf (shapes: SampleShapes): string {
+    return this.#measured.inputs.map(({ name }) => shapes[name]?.slice(1).join('x')).join()
+  }
+}
+
+function shapesOf (feeds: Tensors): SampleShapes {
+  return Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]))
+}
