@@ -61,7 +61,7 @@ async function compare (): Promise<string> {
   const logger = createLogger('error', process.stderr)
   const own = loadSettings({ ...process.env, ...settings('engine') }, [])
   const engine = await createEngine({
-    settings: own, logger, metrics: createMetrics(), store: await openStore(own, logger)
+    settings: own, logger, metrics: createMetrics(), store: (await openStore(own, logger)).store
   })
   await engine.prepared
   const rows: string[][] = []

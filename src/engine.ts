@@ -36,6 +36,8 @@ export interface EngineOptions {
   store: BankStore
   /** False for a short-lived engine beside a server, whose jobs are not its own. */
   recoversJobs?: boolean
+  /** True over a store that is only read: no model gets a default domain that it lacks. */
+  isReading?: boolean
 }
 
 /** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, or the errno error of the jobs' folder. */
@@ -92,7 +94,13 @@ export class Engine {
     this.admin = new Administration(shared, models)
     const registerMade = this.admin.registerMade.bind(this.admin)
     this.calibrations = new Calibrations({ store, registerMade, calibrate: calibrateInThread }, models, settings, jobs)
-    this.#preparation = { obtain: obtainFromCache(settings, this.#closing.signal), pool, store, registerMade, logger }
+    this.#preparation = {
+      obtain: obtainFromCache(settings, this.#closing.signal),
+      pool,
+      store,
+      logger,
+      ...(options.isReading === true ? {} : { registerMade })
+    }
     showGauges(metrics, settings, models, pool, banks, hot)
     hot.start()
     this.prepared = this.#prepareAll(logger)

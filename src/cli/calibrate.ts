@@ -6,7 +6,7 @@ import { flagName, type Settings } from '../config/schema.js'
 import { createEngine } from '../engine.js'
 import { createLogger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
-import { openStore } from '../store/open-store.js'
+import { openStore, openStoreToRead } from '../store/open-store.js'
 import { calibrateRemotely } from './calibrate-remotely.js'
 import { parseCommandLine } from './command-line.js'
 import { loadCommandSettings } from './settings.js'
@@ -22,8 +22,8 @@ const OPTIONS = Object.entries(optionsShape as unknown as Record<string, OptionS
 const CALIBRATE_HELP = `bankswitch calibrate --model M --domain D [options] IMAGES...
 
 Makes a bank for a domain, new or not, from unlabelled pictures: files, folders (searched), tar, tar.gz and zip archives,
-or one safetensors file with the input as a tensor. Registers it in the store that the settings name; a running server
-sees that after a restart.
+or one safetensors file with the input as a tensor. Registers it in the store that the settings name; while a server has
+that store only --url and --out are possible.
 
   --url URL          do it on a running server, whose admin key the settings name, and serve the bank at once
   --out FILE         write the bank to a file instead of registering it
@@ -107,8 +107,13 @@ async function calibrateHere (
   onProgress: (share: number) => void
 ): Promise<CalibrationResult> {
   const logger = createLogger('error', process.stderr)
-  const store = await openStore(settings, logger)
-  const engine = await createEngine({ settings, logger, metrics: createMetrics(), store, recoversJobs: false })
+  const isReading = out !== undefined
+  const { store, close } = isReading
+    ? { store: await openStoreToRead(settings), close: async () => {} }
+    : await openStore(settings, logger)
+  const engine = await createEngine({
+    settings, logger, metrics: createMetrics(), store, isReading, recoversJobs: false
+  })
   try {
     await engine.prepared
     const { file, result } = await engine.calibrations.run(model, domain, uploads, options, {
@@ -118,6 +123,7 @@ async function calibrateHere (
     return result
   } finally {
     await engine.close()
+    await close()
   }
 }
 

@@ -6,8 +6,7 @@ import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import { BANK_EXTENSIONS, formatOfName } from '../bank/formats/table.js'
 import { configErrors, loadSettings } from '../config/load.js'
 import { parseDomainReference, resolveDomain } from '../serving/domain-reference.js'
-import { createLogger } from '../observability/logger.js'
-import { openStore } from '../store/open-store.js'
+import { openStoreToRead } from '../store/open-store.js'
 import { parseCommandLine, readNamedFile } from './command-line.js'
 import { textTable } from './table.js'
 import type { PartialLayer } from '../bank/bank.js'
@@ -46,7 +45,7 @@ async function readBank (source: string): Promise<ReadonlyMap<string, PartialLay
   if (reference === undefined || rest.length > 0) {
     throw configErrors.CONFIG_INVALID(`"${source}" is neither a file (${BANK_EXTENSIONS}) nor model/domain`)
   }
-  const store = await openStore(loadSettings(process.env, []), createLogger('error', process.stderr))
+  const store = await openStoreToRead(loadSettings(process.env, []))
   const { record, version } = resolveDomain(store, model, parseDomainReference(reference))
   return parseBankSafetensors(await store.read(model, record.domain, version.version), []).layers
 }

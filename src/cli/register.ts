@@ -10,7 +10,7 @@ import { loadCommandSettings } from './settings.js'
 const REGISTER_HELP = `bankswitch register --model M --domain D FILE [--description TEXT] [--no-activate]
 
 Registers FILE (a bank or state_dict: ${BANK_EXTENSIONS}) as a new version of a domain, in the store that the
-settings name. A running server sees it after a restart; to register with a running server use its admin API.
+settings name. While a server or another command has that store it is refused; register with a server by its admin API.
 `
 
 /** Prints what was registered as JSON. Throws CONFIG_INVALID and what registration throws. */
@@ -29,7 +29,7 @@ async function register (argv: string[]): Promise<number> {
   const bytes = await readNamedFile(file)
   const settings = loadCommandSettings()
   const logger = createLogger('error', process.stderr)
-  const store = await openStore(settings, logger)
+  const { store, close } = await openStore(settings, logger)
   const engine = await createEngine({ settings, logger, metrics: createMetrics(), store, recoversJobs: false })
   try {
     await engine.prepared
@@ -43,6 +43,7 @@ async function register (argv: string[]): Promise<number> {
     return 0
   } finally {
     await engine.close()
+    await close()
   }
 }
 

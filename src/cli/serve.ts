@@ -30,7 +30,7 @@ async function serve (flags: string[]): Promise<number> {
   const keys = await KeyRing.open({ adminKey: adminKey.key, path: settings.keysFile, logger })
   const metrics = createMetrics(version)
   const tracing = await openTracing({ ...settings, version, logger })
-  const store = await openStore(settings, logger)
+  const { store, close: closeStore } = await openStore(settings, logger)
   const engine = await createEngine({ settings, logger, metrics, store })
   const server = await startServer({ engine, settings, logger, metrics, tracing, keys, version })
   const { address, adminAddress } = server
@@ -40,6 +40,7 @@ async function serve (flags: string[]): Promise<number> {
   })
   const close = async () => {
     await server.close()
+    await closeStore()
     await tracing?.close()
   }
   const code = await untilStopped(close, logger, settings.shutdownMs)

@@ -15,6 +15,7 @@ export const storeErrors = defineErrors({
   STORE_FORMAT_UNKNOWN: 'unavailable',
   STORE_UNWRITABLE: 'unavailable',
   STORE_UNREADABLE: 'unavailable',
+  STORE_IN_USE: 'conflict',
   STORE_LIMIT: 'exhausted',
   SNAPSHOT_INVALID: 'invalid'
 })

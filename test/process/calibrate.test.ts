@@ -67,7 +67,7 @@ describe('bankswitch calibrate', () => {
     assert.equal(other.code, 66, other.stderr)
   })
 
-  it('does it on a running server, whose jobs a calibration beside it leaves alone', async (t) => {
+  it('does it on a running server, beside which nothing else may change the store', async (t) => {
     const { folder, settings } = await prepare(t)
     const server = await startProcess(t, settings, folder)
     const argv = ['calibrate', '--model', 'traffic-signs', '--domain', 'camera', '--json']
@@ -81,5 +81,13 @@ describe('bankswitch calibrate', () => {
     assert.match(refused.stderr, /CALIBRATION_TOO_FEW_IMAGES/)
     const wrongKey = await run(folder, { ...settings, BANKSWITCH_ADMIN_KEY: 'another-key-of-length' }, ...argv, '--url', server.address, 'camera')
     assert.match(wrongKey.stderr, /KEY_UNKNOWN/)
+
+    const named = new RegExp(`in use by process ${server.child.pid} on .* since .*admin API.*--url`)
+    const beside = [['register', '--model', 'traffic-signs', '--domain', 'camera', 'camera/0.png'], ['serve', '--port', '0']]
+    const all = await Promise.all(beside.map(async (command) => await run(folder, settings, ...command)))
+    for (const { code, stderr } of all) {
+      assert.equal(code, 73, stderr)
+      assert.match(stderr, named)
+    }
   })
 })

@@ -39,7 +39,10 @@ async function open (settings: { domainsDir: string, store: string }): ReturnTyp
       done()
     }
   })
-  return { opened: await openStore(settings, createLogger('info', sink)), log }
+  const { store: opened, close } = await openStore(settings, createLogger('info', sink))
+  // As a kill would: the store is left as it is.
+  await close()
+  return { opened, log }
 }
 
 /** Path -> SHA-256 of every file. */

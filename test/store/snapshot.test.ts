@@ -1,6 +1,6 @@
 /** A store as one archive, and back: whole, and refused whole. */
 import assert from 'node:assert/strict'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
@@ -260,6 +260,8 @@ test('an import killed at any call leaves each domain as it was or as it comes',
       break
     }
     names.add(name)
+    // Whoever is killed has its lock no more.
+    await rm(join(folder, '.lock'), { force: true })
     await imported(folder, archive, true)
     const again = await reopen(folder)
     assert.deepEqual(again.held, after)

@@ -56,13 +56,15 @@ export async function startService (environment: Record<string, string> = {}): P
   const logger = createLogger(settings.logLevel, sink)
   const metrics = createMetrics('0.0.0-test')
   const tracing = await openTracing({ ...settings, version: '0.0.0-test', logger })
-  const engine = await createEngine({ settings, logger, metrics, store: await openStore(settings, logger) })
+  const { store, close: closeStore } = await openStore(settings, logger)
+  const engine = await createEngine({ settings, logger, metrics, store })
   const keys = await KeyRing.open({ adminKey: ADMIN_KEY, path: settings.keysFile, logger })
   const app = await buildApp({ engine, settings, logger, metrics, tracing, keys, version: '0.0.0-test' })
   await engine.prepared
   const close = async () => {
     await app.close()
     await engine.close()
+    await closeStore()
     await tracing?.close()
     await rm(folder, { recursive: true, force: true })
   }

@@ -189,6 +189,10 @@ export class Calibrations {
 
   async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
     const { name, defaultDomain } = ready.entry.manifest
+    // Over a store that is only read the model's own statistics may not have become a domain.
+    if (reference === undefined && this.#needs.store.domain(name, defaultDomain) === undefined) {
+      return ready.artefact.ownBank
+    }
     const wanted = reference === undefined ? { domain: defaultDomain } : parseDomainReference(reference)
     const { record, version } = resolveDomain(this.#needs.store, name, wanted)
     return readOwnBank(await this.#needs.store.read(name, record.domain, version.version), ready.artefact.layers)

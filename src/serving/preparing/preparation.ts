@@ -30,7 +30,8 @@ export interface PreparationNeeds {
   obtain: Obtain
   pool: Pick<InferencePool, 'load' | 'submit' | 'warmUp'>
   store: Pick<BankStore, 'domain'>
-  registerMade: Administration['registerMade']
+  /** Absent over a store that is only read. */
+  registerMade?: Administration['registerMade']
   logger: Logger
 }
 
@@ -141,7 +142,7 @@ function pictureFaults (manifest: PictureManifest, labels: number, artefact: Art
 /** A model without a default domain can still serve: the statistics that stand in it become version 1. */
 async function ensureDefaultDomain (needs: PreparationNeeds, model: ReadyModel, logger: Logger): Promise<void> {
   const { name, defaultDomain } = model.entry.manifest
-  if (hasDomain(needs.store, name, defaultDomain)) return
+  if (needs.registerMade === undefined || hasDomain(needs.store, name, defaultDomain)) return
   await needs.registerMade(model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true })
   logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
 }

@@ -13,9 +13,9 @@
  *  - a file that no pointer lists was never acknowledged, and goes at the next start
  *  - memory changes after the disk does
  *
- * Changes of one domain run one after another; a change that finds another pointer on disk than in memory (a second
- * process at work) is refused with STORE_CHANGED and the domain read again. That keeps a forgotten second process from
- * overwriting, but is no lock: two that change one domain within the same moment are not kept apart.
+ * One process has the folder to itself while it may change it (store-lock.ts). Changes of one domain run one after
+ * another; a change that finds another pointer on disk than in memory, as when somebody mends a store by hand, is
+ * refused with STORE_CHANGED and the domain read again.
  */
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
@@ -45,7 +45,8 @@ export interface FileStoreOptions {
 }
 
 /**
- * Opens a store, making the folder when it is missing; recovers from whatever a crash or a bad disk left.
+ * Opens a store, making the folder when it is missing; recovers from whatever a crash or a bad disk left, which would
+ * destroy what another process is about to write: the caller has the folder to itself, by `lockStore`.
  * The report says what was removed and quarantined. Throws STORE_UNWRITABLE.
  */
 export async function openFileStore (

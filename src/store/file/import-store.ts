@@ -13,6 +13,7 @@ import { BankswitchError } from '../../base/errors.js'
 import { isName } from '../../base/names.js'
 import { storeErrors } from '../errors.js'
 import { openFileStore } from './file-store.js'
+import { lockStore } from './store-lock.js'
 import { unwritable, writePointer } from './files.js'
 import { parsePointer, POINTER_FILE } from './pointer-file.js'
 import { parseShipped, SHIPPED_FOLDER } from './shipped-file.js'
@@ -37,15 +38,24 @@ export interface ImportReport extends SnapshotCounts {
 }
 
 /**
- * Reads an archive that `exportStore` wrote into a store's folder, which no server may be serving. Domains that are not
- * in the archive stay.
+ * Reads an archive that `exportStore` wrote into a store's folder. Domains that are not in the archive stay.
  *
- * Throws SNAPSHOT_INVALID, DOMAIN_EXISTS, STORE_CORRUPT, STORE_FORMAT_UNKNOWN, STORE_UNWRITABLE: the store is then as
- * it was, unless the disk failed between two domains; doing it again completes it.
+ * Throws STORE_IN_USE while a server serves the folder, SNAPSHOT_INVALID, DOMAIN_EXISTS, STORE_CORRUPT,
+ * STORE_FORMAT_UNKNOWN, STORE_UNWRITABLE: the store is then as it was, unless the disk failed between two domains;
+ * doing it again completes it.
  */
 export async function importStore (
   folder: string, source: Readable, { isReplacing }: ImportOptions
 ): Promise<ImportReport> {
+  const unlock = await lockStore(folder)
+  try {
+    return await importLocked(folder, source, isReplacing)
+  } finally {
+    await unlock()
+  }
+}
+
+async function importLocked (folder: string, source: Readable, isReplacing: boolean): Promise<ImportReport> {
   const { store } = await openFileStore(folder)
   const staging = new Staging(folder, store, isReplacing)
   try {
