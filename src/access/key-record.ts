@@ -5,7 +5,7 @@
  * for ever.
  */
 import { Type, type Static } from '#typebox'
-import { compileSchema } from '../base/json-schema.js'
+import { checkOf } from '../base/json-schema.js'
 import { NAME_PATTERN } from '../base/names.js'
 import { parseStrictJson } from '../base/strict-json.js'
 import { SCOPES, type Scope } from './caller.js'
@@ -37,7 +37,7 @@ const FileSchema = Type.Object({ format: Type.Literal(1), keys: Type.Array(KeySc
 
 export type KeyRecord = Readonly<Static<typeof KeySchema>>
 
-const validate = compileSchema<Static<typeof FileSchema>>(FileSchema, { strictSchema: false })
+const validate = checkOf<Static<typeof FileSchema>>(FileSchema, { strictSchema: false })
 
 /** Throws KEYS_INVALID, which tells where the fault is. */
 export function parseKeys (bytes: Uint8Array, path: string): KeyRecord[] {
@@ -51,7 +51,7 @@ export function parseKeys (bytes: Uint8Array, path: string): KeyRecord[] {
     throw wrong((cause as Error).message, {}, cause)
   }
   if (!validate(file)) {
-    const [fault] = validate.errors ?? []
+    const [fault] = validate.errors
     throw wrong(`${fault?.instancePath || 'the file'} ${fault?.message}`, { expected: fault?.params })
   }
   const ids = new Set<string>()

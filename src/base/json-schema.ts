@@ -1,7 +1,13 @@
 /** From a schema of this project to a check. */
-import { Ajv, type Options, type ValidateFunction } from 'ajv'
+import { Ajv, type ErrorObject, type Options, type ValidateFunction } from 'ajv'
 
 export type SchemaOptions = Options
+
+/** Tells whether a value is of a schema, and of the last one what was wrong with it. */
+export interface SchemaCheck<T> {
+  (value: unknown): value is T
+  readonly errors: readonly ErrorObject[]
+}
 
 /**
  * Compiles schemas that stand in this project's sources. They are not compared with the meta-schema of JSON Schema,
@@ -11,7 +17,12 @@ export function schemaCompiler (options: SchemaOptions = {}): Ajv {
   return new Ajv({ ...options, meta: false, validateSchema: false })
 }
 
-/** One schema, as a check that tells its faults in `errors`. */
-export function compileSchema<T> (schema: object, options?: SchemaOptions): ValidateFunction<T> {
-  return schemaCompiler(options).compile<T>(schema)
+/** One schema as a check, compiled at its first use: most processes and threads use few of those that they load. */
+export function checkOf<T> (schema: object, options?: SchemaOptions): SchemaCheck<T> {
+  let validate: ValidateFunction<T> | undefined
+  const check = (value: unknown): value is T => {
+    validate ??= schemaCompiler(options).compile<T>(schema)
+    return validate(value)
+  }
+  return Object.defineProperty(check, 'errors', { get: () => validate?.errors ?? [] }) as SchemaCheck<T>
 }

@@ -1,6 +1,6 @@
 /** What can be asked of a calibration; the HTTP fields and the command line derive from it. */
 import { Type, type Static } from '#typebox'
-import { compileSchema } from '../base/json-schema.js'
+import { checkOf } from '../base/json-schema.js'
 import { calibrationErrors } from './errors.js'
 import { PRIOR_KINDS } from './priors.js'
 
@@ -61,13 +61,13 @@ export const OptionsSchema = Type.Object(optionsShape, { additionalProperties: f
 
 export type CalibrationOptions = Static<typeof OptionsSchema>
 
-const validate = compileSchema<CalibrationOptions>(OptionsSchema, { allErrors: true, useDefaults: true })
+const validate = checkOf<CalibrationOptions>(OptionsSchema, { allErrors: true, useDefaults: true })
 
 /** Throws CALIBRATION_OPTIONS_INVALID listing every fault. */
 export function completeOptions (given: Readonly<Record<string, unknown>>): CalibrationOptions {
   const options: unknown = structuredClone(given)
   if (validate(options)) return options
-  const faults = validate.errors!.map(({ instancePath, message, params }) => {
+  const faults = validate.errors.map(({ instancePath, message, params }) => {
     return `${instancePath === '' ? 'options' : instancePath.slice(1)} ${message} ${JSON.stringify(params)}`
   })
   throw calibrationErrors.CALIBRATION_OPTIONS_INVALID(`the options are refused: ${faults.join('; ')}`, { faults })

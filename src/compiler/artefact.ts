@@ -17,7 +17,7 @@ import { alignedView, bytesOf } from '../base/bytes.js'
 import { makeFolderDurably, writeDurably } from '../base/durable-file.js'
 import { sha256, sha256File } from '../base/digest.js'
 import { defineErrors } from '../base/errors.js'
-import { compileSchema } from '../base/json-schema.js'
+import { checkOf } from '../base/json-schema.js'
 import type { Bank } from '../bank/bank.js'
 import { readOwnBank, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import type { Port, PortLayout } from '../bank/port.js'
@@ -96,7 +96,7 @@ const PORTS_FILE = 'ports.bin'
 const OWN_BANK_FILE = 'own-bank.safetensors'
 const DESCRIPTION_FILE = 'artefact.json'
 
-const validate = compileSchema<ArtefactDescription>(ArtefactJson)
+const validate = checkOf<ArtefactDescription>(ArtefactJson)
 
 /** Completes an artefact in `folder`, where graph and weights must lie already; artefact.json is written last. */
 export async function writeArtefact (folder: string, parts: CompiledParts): Promise<void> {
@@ -129,7 +129,7 @@ function digestOf (content: Omit<ArtefactDescription, 'digest'>): string {
 export async function readArtefact (folder: string): Promise<Artefact> {
   try {
     const parsed: unknown = JSON.parse(await readFile(join(folder, DESCRIPTION_FILE), 'utf8'))
-    if (!validate(parsed)) throw new Error(`${DESCRIPTION_FILE} has another form: ${validate.errors?.[0]?.message}`)
+    if (!validate(parsed)) throw new Error(`${DESCRIPTION_FILE} has another form: ${validate.errors[0]?.message}`)
     const { digest, ...content } = parsed
     if (digestOf(content) !== digest) throw new Error(`${DESCRIPTION_FILE} was changed`)
     for (const name of [GRAPH_FILE, WEIGHTS_FILE, PORTS_FILE, OWN_BANK_FILE]) {

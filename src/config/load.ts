@@ -1,14 +1,14 @@
 /** Settings from defaults, environment and flags, in that order of precedence: a pure function of its inputs. */
 import { parseArgs } from 'node:util'
 import { defineErrors } from '../base/errors.js'
-import { compileSchema } from '../base/json-schema.js'
+import { checkOf } from '../base/json-schema.js'
 import {
   ENVIRONMENT_PREFIX, environmentName, flagName, isSecret, SETTING_NAMES, SettingsSchema, settingsShape, type Settings
 } from './schema.js'
 
 export const configErrors = defineErrors({ CONFIG_INVALID: 'invalid' })
 
-const validate = compileSchema<Settings>(SettingsSchema, {
+const validate = checkOf<Settings>(SettingsSchema, {
   allErrors: true, useDefaults: true, strictNumbers: false, keywords: ['secret', 'defaultText']
 })
 
@@ -31,7 +31,7 @@ export function loadSettings (environment: Readonly<Record<string, string | unde
   }
   if (!validate(candidate)) {
     const seen = new Set<string>()
-    for (const { instancePath, message, params } of validate.errors ?? []) {
+    for (const { instancePath, message, params } of validate.errors) {
       const setting = instancePath.slice(1)
       if (seen.has(setting)) continue
       seen.add(setting)

@@ -7,7 +7,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { Type, type Static, type TObject } from '#typebox'
-import { schemaCompiler } from '../base/json-schema.js'
+import { checkOf } from '../base/json-schema.js'
 import { NAME_PATTERN } from '../base/names.js'
 import { modelErrors } from './errors.js'
 import {
@@ -117,14 +117,14 @@ export function takesPictures (manifest: Manifest): manifest is PictureManifest 
   return manifest.task !== 'tensors'
 }
 
-const ajv = schemaCompiler({ allErrors: true })
-const validateTask = ajv.compile<{ task: Manifest['task'] }>(Type.Object({
+const allErrors = true
+const validateTask = checkOf<{ task: Manifest['task'] }>(Type.Object({
   task: Type.Unsafe<Manifest['task']>({ enum: [...PICTURE_TASKS, 'tensors'] })
-}))
+}), { allErrors })
 const validateOf = {
-  classification: ajv.compile(ClassificationSchema),
-  'image-to-image': ajv.compile(ImageToImageSchema),
-  tensors: ajv.compile(TensorsSchema)
+  classification: checkOf(ClassificationSchema, { allErrors }),
+  'image-to-image': checkOf(ImageToImageSchema, { allErrors }),
+  tensors: checkOf(TensorsSchema, { allErrors })
 }
 
 /** Throws MANIFEST_INVALID listing every fault. */
@@ -140,7 +140,7 @@ export function parseManifest (text: string, folderName: string): Manifest {
     throw refused([`it is not JSON: ${(cause as Error).message}`], cause)
   }
   const { errors } = validateTask(parsed) ? { errors: formFaults(parsed) } : validateTask
-  if (errors != null && errors.length > 0) {
+  if (errors.length > 0) {
     throw refused(errors.map(({ instancePath, message, params }) => {
       return `${instancePath === '' ? 'it' : instancePath} ${message} ${JSON.stringify(params)}`
     }))

@@ -7,7 +7,7 @@
  * the version that answers.
  */
 import { Type, type Static } from '#typebox'
-import { schemaCompiler } from '../base/json-schema.js'
+import { checkOf } from '../base/json-schema.js'
 import { modelErrors } from './errors.js'
 
 const strict = { additionalProperties: false }
@@ -42,10 +42,9 @@ export type ColourRules = Static<typeof ColourRulesSchema>
 export type Preprocessing = Static<typeof PreprocessingSchema>
 export type PreprocessingOverrides = Partial<Preprocessing>
 
-const ajv = schemaCompiler({ allErrors: true })
 const validateOf = {
-  classification: ajv.compile(Type.Partial(PreprocessingSchema, strict)),
-  'image-to-image': ajv.compile(Type.Partial(ColourRulesSchema, strict))
+  classification: checkOf(Type.Partial(PreprocessingSchema, strict), { allErrors: true }),
+  'image-to-image': checkOf(Type.Partial(ColourRulesSchema, strict), { allErrors: true })
 }
 
 export function channelsOf ({ colour }: Pick<ColourRules, 'colour'>): 1 | 3 {
@@ -82,7 +81,7 @@ export function parsePreprocessing (
   const validate = validateOf[manifest.task]
   const faults = validate(given)
     ? channelFaults('/preprocessing', rulesOf(manifest, domain, given as PreprocessingOverrides))
-    : validate.errors!.map(({ instancePath, message, params }) => {
+    : validate.errors.map(({ instancePath, message, params }) => {
       return `/preprocessing${instancePath} ${message} ${JSON.stringify(params)}`
     })
   if (faults.length === 0) return given as PreprocessingOverrides

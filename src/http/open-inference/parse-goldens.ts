@@ -1,6 +1,6 @@
 /** Goldens as JSON: inputs as an inference request has them, and what is expected as its answer has it. */
 import { Type, type Static } from '#typebox'
-import { compileSchema } from '../../base/json-schema.js'
+import { checkOf } from '../../base/json-schema.js'
 import { httpErrors } from '../errors.js'
 import { readInputs, RequestInput } from './parse-request.js'
 import type { Goldens } from '../../serving/changing/administration.js'
@@ -12,7 +12,7 @@ export const GoldensSchema = Type.Object({
   expected: Type.Array(RequestInput, { minItems: 1, maxItems: TENSORS_MAX })
 }, { additionalProperties: false })
 
-const validate = compileSchema<Static<typeof GoldensSchema>>(GoldensSchema)
+const validate = checkOf<Static<typeof GoldensSchema>>(GoldensSchema)
 
 /** Throws PROTOCOL_INVALID, telling expected and received. */
 export function parseGoldensJson (body: Uint8Array): Goldens {
@@ -23,7 +23,7 @@ export function parseGoldensJson (body: Uint8Array): Goldens {
     throw httpErrors.PROTOCOL_INVALID(`the goldens are not JSON: ${(cause as Error).message}`, {}, cause)
   }
   if (!validate(parsed)) {
-    const [fault] = validate.errors ?? []
+    const [fault] = validate.errors
     throw httpErrors.PROTOCOL_INVALID(`the goldens are refused: ${fault?.instancePath} ${fault?.message}`, {
       expected: fault?.message, received: fault?.instancePath
     })

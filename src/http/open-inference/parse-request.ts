@@ -6,7 +6,7 @@
  * Members that we do not know are ignored, as the protocol's clients expect.
  */
 import { Type, type Static } from '#typebox'
-import { compileSchema } from '../../base/json-schema.js'
+import { checkOf } from '../../base/json-schema.js'
 import { httpErrors } from '../errors.js'
 import { tensorFromBytes, tensorFromJson, wireBytes } from './datatypes.js'
 import type { PlainTensor } from '../../ort/session.js'
@@ -54,7 +54,7 @@ export interface InferenceMessage extends InferenceTerms {
   feeds: Record<string, PlainTensor>
 }
 
-const validate = compileSchema<RequestJson>(RequestSchema)
+const validate = checkOf<RequestJson>(RequestSchema)
 
 /** Nesting of `data` never exceeds the rank, whose limit the schema sets. */
 const DATA_DEPTH_MAX = 16
@@ -127,7 +127,7 @@ function parseJson (bytes: Uint8Array): RequestJson {
     throw httpErrors.PROTOCOL_INVALID(`the request is not JSON: ${(cause as Error).message}`, {}, cause)
   }
   if (validate(parsed)) return parsed
-  const [fault] = validate.errors ?? []
+  const [fault] = validate.errors
   throw httpErrors.PROTOCOL_INVALID(`the request is refused: ${fault?.instancePath} ${fault?.message}`, {
     expected: fault?.message, received: fault?.instancePath
   })

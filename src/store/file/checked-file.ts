@@ -1,7 +1,7 @@
 /** JSON files with a format and a checksum, which tells damage from what a newer server has written. */
 import type { Static, TSchema } from '#typebox'
 import { sha256 } from '../../base/digest.js'
-import { compileSchema } from '../../base/json-schema.js'
+import { checkOf } from '../../base/json-schema.js'
 import { storeErrors } from '../errors.js'
 
 /** The bytes of a file whose last field is the SHA-256 of all others, as JSON without spaces. */
@@ -19,7 +19,7 @@ export function serializeChecked (body: Readonly<Record<string, unknown>>): Uint
 export function checkedFile<Schema extends TSchema> (
   schema: Schema, known: number
 ): (text: string, what: string, details: Readonly<Record<string, unknown>>) => Static<Schema> {
-  const validate = compileSchema<Static<Schema>>(schema, { allErrors: true })
+  const validate = checkOf<Static<Schema>>(schema, { allErrors: true })
   return (text, what, details) => {
     const corrupt = (why: string, cause?: unknown) => {
       return storeErrors.STORE_CORRUPT(`${what} is unusable: ${why}`, details, cause)
@@ -39,7 +39,7 @@ export function checkedFile<Schema extends TSchema> (
       )
     }
     const isValid = validate(parsed)
-    const errors = validate.errors ?? []
+    const errors = validate.errors
     const further = errors.filter(({ keyword, instancePath }) => {
       return keyword === 'additionalProperties' && instancePath !== '/labels'
     })
