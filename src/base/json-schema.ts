@@ -6,22 +6,17 @@ export type SchemaOptions = Options
 /** Tells whether a value is of a schema, and of the last one what was wrong with it. */
 export interface SchemaCheck<T> {
   (value: unknown): value is T
-  readonly errors: readonly ErrorObject[]
+  readonly errors: ErrorObject[]
 }
 
 /**
- * Compiles schemas that stand in this project's sources. They are not compared with the meta-schema of JSON Schema,
- * which every compiler would first have to compile for itself: half the time that a command needs to start.
+ * A schema of this project as a check, compiled at its first use: most processes and threads use few of those that they
+ * load. It is not compared with the meta-schema of JSON Schema, which would have to be compiled for that.
  */
-export function schemaCompiler (options: SchemaOptions = {}): Ajv {
-  return new Ajv({ ...options, meta: false, validateSchema: false })
-}
-
-/** One schema as a check, compiled at its first use: most processes and threads use few of those that they load. */
 export function checkOf<T> (schema: object, options?: SchemaOptions): SchemaCheck<T> {
   let validate: ValidateFunction<T> | undefined
   const check = (value: unknown): value is T => {
-    validate ??= schemaCompiler(options).compile<T>(schema)
+    validate ??= new Ajv({ ...options, meta: false, validateSchema: false }).compile<T>(schema)
     return validate(value)
   }
   return Object.defineProperty(check, 'errors', { get: () => validate?.errors ?? [] }) as SchemaCheck<T>

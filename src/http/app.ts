@@ -7,7 +7,6 @@
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
-import { schemaCompiler, type SchemaOptions } from '../base/json-schema.js'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import {
   accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
@@ -17,6 +16,7 @@ import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
+import { serializerFactory, validatorOf } from './lazy-schemas.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
 import { DOMAIN_HEADER } from './request-domain.js'
@@ -32,7 +32,6 @@ import { registerOpenInferenceRoutes } from './routes/open-inference.js'
 import { registerOperationRoutes } from './routes/operations.js'
 import { registerPredictRoutes } from './routes/predict.js'
 import { registerRepositoryRoutes } from './routes/repository.js'
-import { isRawBody } from './schemas.js'
 import type { App } from './app-type.js'
 import type { KeyRing } from '../access/key-ring.js'
 import type { Settings } from '../config/schema.js'
@@ -92,13 +91,14 @@ export async function buildApp (options: AppOptions): Promise<App> {
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
     bodyLimit: settings.bodyBytes,
+    schemaController: { compilersFactory: { buildSerializer: serializerFactory } },
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
     ...(options.tls === undefined ? { http: slowness } : { https: { ...slowness, ...options.tls } }),
     forceCloseConnections: 'idle'
   }) as unknown as App
-  app.setValidatorCompiler(createValidator())
+  app.setValidatorCompiler(validatorOf)
   addRecords(app, metrics, options.tracing)
   requireDeclarations(app)
   const methodsAt = trackRoutes(app, audience)
@@ -132,20 +132,6 @@ export async function buildApp (options: AppOptions): Promise<App> {
   registerOperationRoutes(app, engine, metrics)
   registerFrontPage(app, options.version, audience)
   return app
-}
-
-/**
- * Bodies are taken as they are; path, query and headers are text that may stand for numbers and booleans. A body whose
- * schema is marked as raw is documented by it, but reaches the handler as bytes.
- */
-function createValidator (): Parameters<App['setValidatorCompiler']>[0] {
-  const common: SchemaOptions = { allErrors: false, useDefaults: true, removeAdditional: false, strictSchema: false }
-  const body = schemaCompiler(common)
-  const text = schemaCompiler({ ...common, coerceTypes: true })
-  return ({ schema, httpPart }) => {
-    if (httpPart === 'body' && isRawBody(schema)) return () => true
-    return (httpPart === 'body' ? body : text).compile(schema as object)
-  }
 }
 
 /** Bounds what all clients together can take: connections, bytes of bodies, and the pace of those that are refused. */
