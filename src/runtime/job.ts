@@ -1,7 +1,7 @@
 /** What is asked of the pool: rows of one model under one bank, and what comes of them. */
 import type { FoldedBank } from '../bank/fold.js'
 import type { PlainTensor } from '../ort/session.js'
-import type { ServedModel } from './messages.js'
+import type { Keeps, ServedModel } from './messages.js'
 import type { DedicatedSession } from './dedicated-sessions.js'
 import type { Waiting } from './fair-queue.js'
 
@@ -19,8 +19,8 @@ export interface Job {
   readonly wanted: string[]
   /** Jobs of one key may share a run; undefined to run alone. */
   readonly runKey: string | undefined
-  /** Of a size that the thread should keep no memory for. */
-  readonly isUnusual?: boolean
+  /** What the thread keeps for the next run of its size; everything if not given. */
+  readonly keeps?: Keeps
 }
 
 export interface JobResult {

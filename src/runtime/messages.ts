@@ -28,6 +28,9 @@ export interface LoadRequest {
   model: ServedModel
 }
 
+/** After a run: its plan and its memory, its memory alone, or nothing of it. */
+export type Keeps = 'everything' | 'memory' | 'nothing'
+
 export interface RunRequest {
   type: 'run'
   job: number
@@ -40,8 +43,7 @@ export interface RunRequest {
   evicted: string[]
   feeds: Record<string, PlainTensor>
   wanted: string[]
-  /** To be run by a session that keeps no memory. */
-  isUnusual: boolean
+  keeps: Keeps
 }
 
 export type ToWorker = LoadRequest | RunRequest | { type: 'unload', modelId: string } | { type: 'close' }

@@ -244,7 +244,7 @@ export class InferencePool {
         dedicatedId: dedicated?.id,
         feeds: concatenateRows(batch.map((queued) => queued.job.feeds)),
         wanted: job.wanted,
-        isUnusual: job.isUnusual === true
+        keeps: job.keeps ?? 'everything'
       })
       this.#settle(batch, outcome, startedAt)
     } catch (error) {

@@ -9,7 +9,7 @@ import { LRUCache } from 'lru-cache'
 import { fromErrorRecord } from '../base/errors.js'
 import { runtimeErrors } from './errors.js'
 import type { FoldedBank } from '../bank/fold.js'
-import type { FromWorker, InferenceWorkerData, ServedModel, ToWorker } from './messages.js'
+import type { FromWorker, InferenceWorkerData, Keeps, ServedModel, ToWorker } from './messages.js'
 import type { PlainTensor } from '../ort/session.js'
 
 export interface WorkerScript {
@@ -50,7 +50,7 @@ export interface WorkerRun {
   dedicatedId?: string | undefined
   feeds: Record<string, PlainTensor>
   wanted: string[]
-  isUnusual: boolean
+  keeps: Keeps
 }
 
 type Settle<T> = { resolve (value: T): void, reject (error: unknown): void }

@@ -27,10 +27,10 @@ const banks = new Map<string, HeldBank>()
 interface LoadedModel {
   session: Session
   /**
-   * For runs of unusual sizes, once there was one: it gives its memory back after each, and plans none. The other one
-   * never gives back what its largest run took, and remembers a plan for every shape that it has met.
+   * For runs of unusual sizes, while they are small: it makes no plans. A session remembers the plan of every shape
+   * that it has met, and never gives back what its largest run took.
    */
-  frugal?: Session
+  planless?: Session | undefined
   served: ServedModel
   packer: Packer
   /** Memory of a bank that went is taken by the next one, so that rotation makes no garbage. */
@@ -78,9 +78,10 @@ async function run (request: RunRequest): Promise<void> {
     const bank = bankKey === undefined ? undefined : banks.get(bankKey)
     assert((bank === undefined) === (bankKey === undefined), `bank ${bankKey} is not here`)
     const begin = performance.now()
-    const session = request.isUnusual ? await frugalOf(model) : model.session
+    const session = request.keeps === 'everything' ? model.session : await planlessOf(model)
     const outputs = await session.run({ ...request.feeds, ...bank?.tensors }, wanted)
     const inferMs = performance.now() - begin
+    if (request.keeps === 'nothing') await releasePlanless(model)
     send({ type: 'done', job, outputs, inferMs }, Object.values(outputs).map(({ data }) => (data as Uint8Array).buffer))
   } catch (thrown) {
     send({ type: 'failed', job, error: toErrorRecord(thrown) })
@@ -92,14 +93,18 @@ async function unload (modelId: string): Promise<void> {
   const model = models.get(modelId)
   models.delete(modelId)
   await model?.session.release()
-  await model?.frugal?.release()
+  if (model !== undefined) await releasePlanless(model)
 }
 
-async function frugalOf (model: LoadedModel): Promise<Session> {
-  model.frugal ??= await openSession(model.served.graphPath, {
-    optimization: 'disabled', memoryPattern: false, cpuMemoryArena: false
-  })
-  return model.frugal
+async function planlessOf (model: LoadedModel): Promise<Session> {
+  model.planless ??= await openSession(model.served.graphPath, { optimization: 'disabled', memoryPattern: false })
+  return model.planless
+}
+
+async function releasePlanless (model: LoadedModel): Promise<void> {
+  const { planless } = model
+  model.planless = undefined
+  await planless?.release()
 }
 
 function roomFor ({ served: { id, bankInputs }, memory }: LoadedModel): HeldBank {
@@ -117,9 +122,9 @@ function forget (key: string): void {
 }
 
 async function close (): Promise<void> {
-  for (const { session, frugal } of models.values()) {
-    await session.release()
-    await frugal?.release()
+  for (const model of models.values()) {
+    await model.session.release()
+    await releasePlanless(model)
   }
   port!.close()
 }

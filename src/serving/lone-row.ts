@@ -24,7 +24,7 @@ export function loneRow (
     feeds,
     wanted,
     runKey: undefined,
-    isUnusual: model.memory.isUnusual(feeds)
+    keeps: model.memory.keepsOf(feeds)
   }
 }
 

@@ -7,12 +7,13 @@ import { servingErrors } from './errors.js'
 import type { Artefact } from '../compiler/artefact.js'
 import type { SampleShapes } from '../compiler/sample-inputs.js'
 import type { Tensors } from '../ort/rows.js'
+import type { Keeps } from '../runtime/messages.js'
 
-/** Runs whose rows take less than this are nothing unusual, whatever their size. */
-const SMALL_BYTES = 64 * 2 ** 20
+/** Rows that take less than this are not large, whatever others take. */
+const SMALL_BYTES = 16 * 2 ** 20
 
-/** So many times the memory of the largest usual row is no longer usual. */
-const UNUSUAL_FACTOR = 2
+/** What takes more than so many times as much as the largest usual row is large. */
+const LARGE_FACTOR = 2
 
 type Measured = Pick<Artefact, 'inputs' | 'samples' | 'runBytes'>
 
@@ -50,12 +51,13 @@ export class RunMemory {
   }
 
   /**
-   * True for rows that had better leave nothing behind: of a size that a model of a few sizes does not have, or much
-   * larger than others are.
+   * What a thread should keep for the next run of such rows: everything; of a size that a model of a few sizes does not
+   * have, memory but no plan; of rows much larger than others are, nothing.
    */
-  isUnusual (feeds: Tensors): boolean {
-    if (!this.#takesAnySize) return this.#usual.size > 0 && !this.#usual.has(this.#keyOf(shapesOf(feeds)))
-    return this.rowBytes(feeds) > Math.max(SMALL_BYTES, UNUSUAL_FACTOR * this.#usualBytes)
+  keepsOf (feeds: Tensors): Keeps {
+    if (this.rowBytes(feeds) > Math.max(SMALL_BYTES, LARGE_FACTOR * this.#usualBytes)) return 'nothing'
+    const isUsual = this.#takesAnySize || this.#usual.size === 0 || this.#usual.has(this.#keyOf(shapesOf(feeds)))
+    return isUsual ? 'everything' : 'memory'
   }
 
   /** What a run may take: `runBytes`, or a row of a usual size, which is never refused. */

@@ -45,12 +45,13 @@ describe('RunMemory', () => {
     memory.requireFits(feeds({ image: [1, 3, 20, 20], scale: [1, 1] }), 1, 1)
   })
 
-  it('knows what is unusual: another size than a few, or a much larger one than others', () => {
+  it('says what is worth keeping: no plan of a size that is none of a few, nothing of much larger rows', () => {
     const [known, usual, other] = [[1, 3, 20, 20], [8, 3, 30, 10], [1, 3, 10, 30]].map((image) => feeds({ image: image!, scale: [1, 1] }))
-    assert.deepEqual([known, usual, other].map((one) => memory.isUnusual(one!)), [false, false, true])
+    assert.deepEqual([known, usual, other].map((one) => memory.keepsOf(one!)), ['everything', 'everything', 'memory'])
+    assert.equal(memory.keepsOf(feeds({ image: [1, 3, 40, 41], scale: [1, 1] })), 'nothing')
     const anySize = new RunMemory({ inputs: INPUTS, samples: SAMPLES, runBytes: MIB }, [{ image: [1, 3, 80, 100], scale: [1, 1] }], true)
-    assert.equal(anySize.isUnusual(feeds({ image: [1, 3, 81, 160], scale: [1, 1] })), false)
-    assert.equal(anySize.isUnusual(feeds({ image: [1, 3, 100, 161], scale: [1, 1] })), true)
+    assert.equal(anySize.keepsOf(feeds({ image: [1, 3, 100, 160], scale: [1, 1] })), 'everything')
+    assert.equal(anySize.keepsOf(feeds({ image: [1, 3, 100, 161], scale: [1, 1] })), 'nothing')
   })
 
   it('takes a batch that is fixed as one row, and says nothing of what was not measured', () => {
@@ -83,7 +84,7 @@ describe('requests', () => {
     const house = await openHouse({ models: [readyModel(MANIFEST, measured)] })
     await assert.rejects(infer(house, pictures(1, 3)), hasCode('INPUT_TOO_LARGE', { expected: 'at most 12 elements in a run', received: 27 }))
     await infer(house, pictures(1, 2))
-    assert.deepEqual(house.pool.jobs.map(({ isUnusual }) => isUnusual), [true])
+    assert.deepEqual(house.pool.jobs.map(({ keeps }) => keeps), ['memory'])
     const dependent = readyModel(MANIFEST, { ...measured, proof: { maxRelativeError: 0, isRowInvariant: false } })
     const whole = await openHouse({ models: [dependent] })
     await assert.rejects(infer(whole, pictures(5)), hasCode('INPUT_TOO_LARGE', { received: 15 }))

@@ -11,7 +11,7 @@ const model = {
   entry: { manifest: { name: 'signs', task: 'classification', output: { name: 'scores' } } },
   artefact: { proof: { isRowInvariant: true }, fingerprint: 'f', outputs: [], layers: [] },
   served: { id: 'id' },
-  memory: { isUnusual: ({ input }: Tensors) => input?.dims[1] === 3 }
+  memory: { keepsOf: ({ input }: Tensors) => input?.dims[1] === 3 ? 'nothing' : 'everything' }
 } as unknown as ReadyModel
 
 const versions = [1, 2].map((version) => ({ version, digest: `digest ${version}`, fingerprint: 'f' }))
@@ -69,7 +69,7 @@ test('rows of the active version run once more under the candidate, in parts, on
   assert.deepEqual([comparedRows, largestRelativeDifference, active], [6, 2, 1])
 })
 
-test('rows of an unusual size run one by one', async () => {
+test('large rows run one by one', async () => {
   const { offer, nextRun, shadows } = setUp()
   offer(2, 1, 3)
   assert.deepEqual([(await nextRun()).job.rows, shadows.backlog.rows], [1, 1])

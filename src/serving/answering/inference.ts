@@ -152,7 +152,7 @@ function jobsOf (
   const isDivisible = artefact.proof.isRowInvariant
   const fitting = Math.floor(memory.bytesMax(runBytes) / Math.max(memory.rowBytes(feeds), 1))
   const partRows = isDivisible ? Math.min(runRows, fitting) : rows
-  const isUnusual = memory.isUnusual(feeds)
+  const keeps = memory.keepsOf(feeds)
   const jobs: Job[] = []
   for (let first = 0; first < rows; first += partRows) {
     const count = Math.min(partRows, rows - first)
@@ -165,7 +165,7 @@ function jobsOf (
       feeds: count === rows ? feeds : sliceRows(feeds, first, count),
       wanted: artefact.outputs.map(({ name }) => name),
       runKey: isDivisible && fitting >= runRows ? `${key}|${shapeKey(feeds)}` : undefined,
-      isUnusual
+      keeps
     })
   }
   return jobs

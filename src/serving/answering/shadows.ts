@@ -83,7 +83,7 @@ export class Shadows {
 
   #runRows ({ artefact: { proof: { isRowInvariant } }, memory }: ReadyModel, { feeds, rows }: Group): number {
     if (!isRowInvariant) return rows
-    return memory.isUnusual(feeds) ? 1 : this.#needs.runRows
+    return memory.keepsOf(feeds) === 'nothing' ? 1 : this.#needs.runRows
   }
 
   /** Runs the next trial if the pool has nothing better to do; to be called whenever it may have become idle. */
