@@ -8,7 +8,9 @@ import { PORT_PREFIX } from './lower-batch-norms.js'
 import { FLOAT_BYTES } from './plan.js'
 import { RELATIVE_ERROR_MAX } from './prove.js'
 import { makeSentinel } from './sentinels.js'
-import type { AttributeProto, GraphProto, NodeProto, TensorProto } from '../onnx/generated/onnx_pb.js'
+import type {
+  AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
+} from '../onnx/generated/onnx_pb.js'
 import type { Compilation, Preparation } from './compilation.js'
 import type { Invariant } from './pass.js'
 
@@ -16,7 +18,25 @@ const isBatchNorm = ({ opType, domain }: NodeProto): boolean => opType === 'Batc
 
 export const holdsItsData: Invariant<Preparation> = {
   name: 'no tensor lies in another file',
-  holds: ({ model }) => everyTensor(model, (tensor) => !isExternal(tensor))
+  holds: ({ model }) => {
+    const isHere = (tensor: TensorProto | undefined): boolean => tensor === undefined || !isExternal(tensor)
+    const areHere = (sparse: readonly SparseTensorProto[]): boolean => {
+      return sparse.every(({ values, indices }) => isHere(values) && isHere(indices))
+    }
+    const hasItsOwn = ({ t, tensors, g, graphs, sparseTensor, sparseTensors }: AttributeProto): boolean => {
+      return [t, ...tensors].every(isHere) && areHere(sparseTensor === undefined ? [] : [sparseTensor]) &&
+        areHere(sparseTensors) && [g, ...graphs].every(isWhole)
+    }
+    const isWhole = (graph: GraphProto | undefined): boolean => {
+      return graph === undefined || (graph.initializer.every(isHere) && areHere(graph.sparseInitializer) &&
+        graph.node.every(({ attribute }) => attribute.every(hasItsOwn)))
+    }
+    return isWhole(model.graph) &&
+      model.trainingInfo.every(({ initialization, algorithm }) => isWhole(initialization) && isWhole(algorithm)) &&
+      model.functions.every(({ node, attributeProto }) => {
+        return attributeProto.every(hasItsOwn) && node.every(({ attribute }) => attribute.every(hasItsOwn))
+      })
+  }
 }
 
 export const callsNoBatchNorm: Invariant<Preparation> = {

@@ -3,17 +3,22 @@ import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
+import { holdsItsData } from '#src/compiler/invariants.js'
 import { externalLocations, loadExternalData } from '#src/compiler/source/external-data.js'
 import { sha256File } from '#src/base/digest.js'
 import { prepareSource } from '#src/compiler/pipeline.js'
 import { sourceDigests } from '#src/compiler/source/model-source.js'
-import { StringStringEntryProtoSchema } from '#src/onnx/generated/onnx_pb.js'
-import { parseModel, type OnnxModel } from '#src/onnx/model.js'
+import {
+  AttributeProtoSchema, FunctionProtoSchema, GraphProtoSchema, NodeProtoSchema, SparseTensorProtoSchema, StringStringEntryProtoSchema,
+  TensorProtoSchema, TrainingInfoProtoSchema, type TensorProto
+} from '#src/onnx/generated/onnx_pb.js'
+import { parseModel, serializeModel, type OnnxModel } from '#src/onnx/model.js'
 import { compileExactly } from '../support/compile.js'
 import { hasCode } from '../support/errors.js'
 import { end, picture } from '../support/exact.js'
 import { temporaryFolder } from '../support/folders.js'
 import { GraphBuilder } from '../support/graph-builder.js'
+import type { Preparation } from '#src/compiler/compilation.js'
 
 function network (): GraphBuilder {
   const g = new GraphBuilder()
@@ -109,4 +114,66 @@ describe('external data', () => {
       await assert.rejects(attempt(), hasCode('ONNX_EXTERNAL_DATA'))
     })
   }
+})
+
+describe('a tensor that names a file', () => {
+  const sparse = (values: TensorProto) => create(SparseTensorProtoSchema, { values, dims: [4n] })
+  const node = (attribute: Partial<Omit<ReturnType<typeof create<typeof AttributeProtoSchema>>, '$typeName' | '$unknown'>>) => {
+    return create(NodeProtoSchema, { opType: 'Constant', output: ['c'], attribute: [create(AttributeProtoSchema, { name: 'value', ...attribute })] })
+  }
+  const places: Array<[title: string, put: (model: OnnxModel, tensor: TensorProto) => unknown]> = [
+    ['an initializer', ({ graph }, tensor) => graph.initializer.push(tensor)],
+    ['the values of a sparse initializer', ({ graph }, tensor) => graph.sparseInitializer.push(sparse(tensor))],
+    ['the indices of a sparse initializer', ({ graph }, tensor) => {
+      graph.sparseInitializer.push(create(SparseTensorProtoSchema, { indices: tensor }))
+    }],
+    ['an attribute', ({ graph }, t) => graph.node.push(node({ t }))],
+    ['a list behind a tensor', ({ graph }, tensor) => graph.node.push(node({ t: create(TensorProtoSchema), tensors: [tensor] }))],
+    ['a sparse attribute', ({ graph }, tensor) => graph.node.push(node({ sparseTensor: sparse(tensor) }))],
+    ['a list of sparse ones', ({ graph }, tensor) => graph.node.push(node({ sparseTensors: [sparse(tensor)] }))],
+    ['a nested graph', ({ graph }, tensor) => {
+      graph.node.push(node({ graphs: [create(GraphProtoSchema, { sparseInitializer: [sparse(tensor)] })] }))
+    }],
+    ['a function', ({ functions }, t) => functions.push(create(FunctionProtoSchema, { name: 'f', node: [node({ t })] }))],
+    ['the default of a function\'s attribute', ({ functions }, t) => {
+      functions.push(create(FunctionProtoSchema, { name: 'f', attributeProto: [create(AttributeProtoSchema, { name: 'v', t })] }))
+    }],
+    ['what training starts from', ({ trainingInfo }, tensor) => {
+      trainingInfo.push(create(TrainingInfoProtoSchema, { initialization: create(GraphProtoSchema, { initializer: [tensor] }) }))
+    }],
+    ['what training does', ({ trainingInfo }, t) => {
+      trainingInfo.push(create(TrainingInfoProtoSchema, { algorithm: create(GraphProtoSchema, { node: [node({ t })] }) }))
+    }]
+  ]
+  for (const [title, put] of places) {
+    test(`is found in ${title}: refused elsewhere, read beside the model`, async (t) => {
+      const outside = await temporaryFolder(t)
+      const folder = join(outside, 'model')
+      await mkdir(folder)
+      const secret = Buffer.from('a secret of sixteen bytes'.slice(0, 16))
+      for (const path of [join(outside, 'secret'), join(folder, 'data')]) await writeFile(path, secret)
+      const modelWith = (location: string) => {
+        const externalData = [create(StringStringEntryProtoSchema, { key: 'location', value: location })]
+        const { model } = network()
+        put(model, create(TensorProtoSchema, { name: 'c', dims: [4n], dataType: 1, dataLocation: 1, externalData }))
+        return parseModel(serializeModel(model))
+      }
+      await assert.rejects(loadExternalData(modelWith('../secret'), folder), hasCode('ONNX_EXTERNAL_DATA'))
+      const model = modelWith('data')
+      assert.equal(holdsItsData.holds({ model } as Preparation), false)
+      assert.deepEqual(externalLocations(model), ['data'])
+      await loadExternalData(model, folder)
+      assert.equal(holdsItsData.holds({ model } as Preparation), true)
+      assert.ok(Buffer.from(serializeModel(model)).includes(secret))
+    })
+  }
+
+  test('is not looked for in fields that are not known: they are refused where they could hold one', async (t) => {
+    const folder = await temporaryFolder(t)
+    const { model } = network()
+    model.graph.$unknown = [{ no: 14, wireType: 2, data: Buffer.of(0) }, { no: 90, wireType: 0, data: Buffer.of(1) }]
+    await loadExternalData(model, folder)
+    model.graph.node[0]!.$unknown = [{ no: 90, wireType: 2, data: Buffer.of(0) }]
+    await assert.rejects(loadExternalData(model, folder), hasCode('ONNX_UNSUPPORTED', { received: 'onnx.NodeProto, field 90' }))
+  })
 })

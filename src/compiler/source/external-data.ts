@@ -9,14 +9,16 @@
  *  3. an absolute location, one that leaves the folder, or no regular file: refused
  *  4. a slice beyond the end of the file: refused
  *  5. more than a model may hold in all: refused before anything is read
+ *  6. tensors in attributes, functions and nested graphs, sparse ones, and those of training: all of these
+ *  7. a field that is not known and could hold a tensor: refused
  */
 import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
 import { isAbsolute, join, sep } from 'node:path'
 import { onnxErrors } from '../../onnx/errors.js'
-import { nestedGraphs } from '../../onnx/graph.js'
+import { requireKnownFields, tensorsOf } from '../../onnx/messages.js'
 import { MODEL_BYTES_MAX, type OnnxModel } from '../../onnx/model.js'
 import { isExternal } from '../../onnx/tensor.js'
-import type { GraphProto, NodeProto, TensorProto } from '../../onnx/generated/onnx_pb.js'
+import type { TensorProto } from '../../onnx/generated/onnx_pb.js'
 
 const DEFAULT_LOCATION = 0
 
@@ -34,9 +36,11 @@ export function externalLocations (model: OnnxModel): string[] {
 
 /**
  * Edits `model` in place: every external tensor becomes one that holds its bytes. Tells whether there was any.
- * Throws ONNX_EXTERNAL_DATA, or ONNX_TOO_LARGE when all slices together exceed what one model may hold.
+ * Throws ONNX_EXTERNAL_DATA, ONNX_TOO_LARGE when all slices together exceed what one model may hold, and
+ * ONNX_UNSUPPORTED for a field that could hold a tensor and is not known.
  */
 export async function loadExternalData (model: OnnxModel, folder: string): Promise<boolean> {
+  requireKnownFields(model)
   const files = new Map<string, { file: FileHandle, size: number }>()
   try {
     let total = 0
@@ -67,27 +71,12 @@ export async function loadExternalData (model: OnnxModel, folder: string): Promi
 }
 
 function slicesOf (model: OnnxModel): Slice[] {
-  const slices: Slice[] = []
-  const addTensor = (tensor: TensorProto): void => {
-    if (!isExternal(tensor)) return
+  return [...tensorsOf(model)].filter(isExternal).map((tensor) => {
     const entries = new Map(tensor.externalData.map(({ key, value }) => [key, value]))
     const location = entries.get('location') ?? ''
     const offset = numberOf(tensor, entries.get('offset')) ?? 0
-    slices.push({ tensor, location, offset, length: numberOf(tensor, entries.get('length')) })
-  }
-  const addNodes = (nodes: readonly NodeProto[]): void => {
-    for (const node of nodes) {
-      for (const { t, tensors } of node.attribute) for (const one of t === undefined ? tensors : [t]) addTensor(one)
-      for (const nested of nestedGraphs(node)) addGraph(nested)
-    }
-  }
-  const addGraph = (graph: GraphProto): void => {
-    for (const tensor of graph.initializer) addTensor(tensor)
-    addNodes(graph.node)
-  }
-  addGraph(model.graph)
-  for (const body of model.functions) addNodes(body.node)
-  return slices
+    return { tensor, location, offset, length: numberOf(tensor, entries.get('length')) }
+  })
 }
 
 function numberOf ({ name }: TensorProto, text: string | undefined): number | undefined {
