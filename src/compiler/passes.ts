@@ -107,7 +107,7 @@ export const PREPARING: readonly PreparingPass[] = [
   {
     name: 'restore',
     file: 'source/restore-batch-norms.ts',
-    does: 'batch norms that were folded away at export come back, with a reference state',
+    does: 'batch norms that were folded away or frozen at export come back, with a reference state',
     requires: [
       invariant.holdsItsData, invariant.callsNoBatchNorm, invariant.computesInFloat32, invariant.namesItsNumbers
     ],

@@ -13,7 +13,7 @@ import { isOnnxDomain, type OnnxModel } from '../../onnx/model.js'
 import { intAttribute, makeNode } from '../../onnx/node.js'
 import { dimsOf, float32Tensor } from '../../onnx/tensor.js'
 import { compilerErrors } from '../errors.js'
-import type { NodeProto } from '../../onnx/generated/onnx_pb.js'
+import type { GraphProto, NodeProto } from '../../onnx/generated/onnx_pb.js'
 
 const EPSILON = 1e-5
 
@@ -51,16 +51,23 @@ export function addBatchNorms (model: OnnxModel, batchNorms: ReadonlyMap<NodePro
     const output = node.output[0]!
     const inner = fresh(`${output}/plain`)
     node.output = [inner]
-    const parameters = (['weight', 'bias', 'running_mean', 'running_var'] as const).map((suffix) => {
-      const values = added.statistics[suffix]
-      const name = fresh(`${added.key}.${suffix}`)
-      graph.initializer.push(float32Tensor(name, [values.length], values))
-      return name
-    })
+    const parameters = addParameters(graph, fresh, added.key, added.statistics)
     const name = fresh(`${added.key}/BatchNormalization`)
     return [node, makeNode('BatchNormalization', name, [inner, ...parameters], [output], {
       epsilon: { float: added.epsilon }
     })]
+  })
+}
+
+/** Adds the four parameters of a batch norm to the graph, and gives their names, in the order of the node's inputs. */
+export function addParameters (
+  graph: GraphProto, fresh: (wish: string) => string, key: string, statistics: BatchNormToAdd['statistics']
+): string[] {
+  return (['weight', 'bias', 'running_mean', 'running_var'] as const).map((suffix) => {
+    const values = statistics[suffix]
+    const name = fresh(`${key}.${suffix}`)
+    graph.initializer.push(float32Tensor(name, [values.length], values))
+    return name
   })
 }
 

@@ -13,40 +13,25 @@
  *  3. several batch norms explain a node (fresh ones are all alike): the one whose name is nearest to the convolution's
  *  4. a batch norm of the state that neither explains a node nor stands in the graph: refused
  *  5. epsilon is in no state_dict: of the usual ones, that which explains the weights best
+ *  6. a batch norm that was frozen, and stands as Mul and Add: restore-frozen.ts
  */
-import { readFile, stat } from 'node:fs/promises'
 import { elementCount } from '../../base/dims.js'
 import { constantOf } from '../../onnx/constant.js'
 import { createNamer, indexGraph, removeUnused, type GraphIndex } from '../../onnx/graph.js'
 import { isOnnxDomain, type OnnxModel } from '../../onnx/model.js'
 import { intAttribute } from '../../onnx/node.js'
 import { dimsOf, float32Tensor, readFloat32 } from '../../onnx/tensor.js'
-import { floatValues, parseSafetensors, type SafetensorsFile } from '../../bank/formats/safetensors.js'
 import { compilerErrors } from '../errors.js'
 import { readBatchNorms } from '../read-batch-norms.js'
 import { addBatchNorms, type BatchNormToAdd } from './insert-batch-norms.js'
+import {
+  best, EPSILONS, largest, readReferenceState, RELATIVE_TOLERANCE, scaleOf,
+  type Convolution, type Explanation, type Normalisation, type ReferenceState
+} from './reference-state.js'
+import { restoreFrozen } from './restore-frozen.js'
 import type { NodeProto } from '../../onnx/generated/onnx_pb.js'
 
-/** PyTorch's default, timm's and TensorFlow's, and what some detection and face networks use. */
-const EPSILONS = [1e-5, 1e-3, 1e-6, 1e-4, 2e-5]
-
-/** Folded weights were rounded once to float32, or to float16 (2^-11) before the model was widened. */
-const RELATIVE_TOLERANCE = 2e-3
-
-/** Errors that differ by less tell nothing. */
-const ROUNDING = 1e-6
-
-/** A state_dict beyond this is none of a convolutional network that one model file could hold. */
-const STATE_BYTES_MAX = 2 ** 31
-
 const NAMED_MAX = 20
-
-interface Convolution {
-  key: string
-  weights: Float32Array
-  dims: number[]
-  bias?: Float32Array
-}
 
 /** A node that may have taken up a batch norm. */
 interface FoldedNode extends Omit<Convolution, 'key'> {
@@ -57,21 +42,8 @@ interface FoldedNode extends Omit<Convolution, 'key'> {
   channelOf (element: number): number
 }
 
-interface Normalisation {
-  key: string
-  statistics: BatchNormToAdd['statistics']
-}
-
-interface State {
-  convolutions: Convolution[]
-  normalisations: Normalisation[]
-}
-
-interface Explanation {
+interface FoldExplanation extends Explanation {
   convolution: Convolution
-  normalisation: Normalisation
-  epsilon: number
-  error: number
 }
 
 /**
@@ -79,36 +51,30 @@ interface Explanation {
  * Throws COMPILE_REFERENCE_MISMATCH, what `parseSafetensors` throws, and the errno error of an unreadable file.
  */
 export async function restoreBatchNorms (model: OnnxModel, statePath: string): Promise<void> {
-  const { size } = await stat(statePath)
-  if (size > STATE_BYTES_MAX) {
-    throw compilerErrors.COMPILE_REFERENCE_MISMATCH('the reference state is too large', {
-      expected: STATE_BYTES_MAX, received: size
-    })
-  }
-  restoreFrom(model, await readFile(statePath))
+  restoreFrom(model, await readReferenceState(statePath))
 }
 
-function restoreFrom (model: OnnxModel, stateFile: Uint8Array): void {
-  const state = readState(parseSafetensors(stateFile))
+function restoreFrom (model: OnnxModel, state: ReferenceState): void {
+  const used = new Set(keysInGraph(indexGraph(model.graph)))
+  restoreFrozen(model, state, used)
   const index = indexGraph(model.graph)
-  const used = new Set(keysInGraph(index))
   const found = new Map<NodeProto, BatchNormToAdd>()
   const fresh = createNamer(model.graph)
   for (const node of model.graph.node) {
     const folded = foldedNode(index, node)
     if (folded === undefined) continue
-    const best = explain(folded, state, used)
-    if (best === undefined) continue
-    used.add(best.normalisation.key)
-    giveBack(model, fresh, node, best.convolution)
-    const { key, statistics } = best.normalisation
-    found.set(node, { key, statistics, epsilon: best.epsilon })
+    const explanation = explain(folded, state, used)
+    if (explanation === undefined) continue
+    const { convolution, normalisation: { key, statistics }, epsilon } = explanation
+    used.add(key)
+    giveBack(model, fresh, node, convolution)
+    found.set(node, { key, statistics, epsilon })
   }
   const missing = state.normalisations.filter(({ key }) => !used.has(key)).map(({ key }) => key)
   if (missing.length > 0 || state.normalisations.length === 0) {
     throw compilerErrors.COMPILE_REFERENCE_MISMATCH(
       'the reference state does not explain the weights of the model: it is of another network, or of another training',
-      { expected: state.normalisations.length, received: found.size, missing: missing.slice(0, NAMED_MAX) }
+      { expected: state.normalisations.length, received: used.size, missing: missing.slice(0, NAMED_MAX) }
     )
   }
   // Frees the names of what the exporter folded and left behind.
@@ -119,39 +85,6 @@ function restoreFrom (model: OnnxModel, stateFile: Uint8Array): void {
 function keysInGraph (index: GraphIndex): string[] {
   if (!index.graph.node.some(({ opType }) => opType === 'BatchNormalization')) return []
   return readBatchNorms(index).layers.map(({ key }) => key)
-}
-
-function readState ({ tensors }: SafetensorsFile): State {
-  const state: State = { convolutions: [], normalisations: [] }
-  const values = (name: string): Float32Array | undefined => {
-    const tensor = tensors.get(name)
-    return tensor === undefined ? undefined : Float32Array.from(floatValues(name, tensor))
-  }
-  for (const [name, { shape }] of tensors) {
-    if (name.endsWith('.running_mean')) {
-      const key = name.slice(0, -'.running_mean'.length)
-      const mean = values(name)!
-      const variance = values(`${key}.running_var`)
-      if (variance === undefined) continue
-      const ones = new Float32Array(mean.length).fill(1)
-      state.normalisations.push({
-        key,
-        statistics: {
-          weight: values(`${key}.weight`) ?? ones,
-          bias: values(`${key}.bias`) ?? new Float32Array(mean.length),
-          running_mean: mean,
-          running_var: variance
-        }
-      })
-    } else if (name.endsWith('.weight') && shape.length >= 2) {
-      const key = name.slice(0, -'.weight'.length)
-      const bias = values(`${key}.bias`)
-      state.convolutions.push({
-        key, dims: [...shape], weights: values(name)!, ...(bias === undefined ? {} : { bias })
-      })
-    }
-  }
-  return state
 }
 
 /** What a Conv, ConvTranspose or Gemm with constant weights computes with, in the order of PyTorch's weights. */
@@ -194,10 +127,10 @@ function transposed (values: Float32Array, [rows = 0, columns = 0]: readonly num
 }
 
 function explain (
-  folded: FoldedNode, { convolutions, normalisations }: State, used: ReadonlySet<string>
-): Explanation | undefined {
+  folded: FoldedNode, { convolutions, normalisations }: ReferenceState, used: ReadonlySet<string>
+): FoldExplanation | undefined {
   const { channels } = folded
-  const explanations: Explanation[] = []
+  const explanations: FoldExplanation[] = []
   for (const convolution of convolutions) {
     if (convolution.dims.join() !== folded.dims.join()) continue
     for (const normalisation of normalisations) {
@@ -208,32 +141,15 @@ function explain (
       }
     }
   }
-  return explanations.sort(byErrorAndName)[0]
-}
-
-/** Where errors tell nothing, names do. */
-function byErrorAndName (a: Explanation, b: Explanation): number {
-  if (Math.abs(a.error - b.error) > ROUNDING) return a.error - b.error
-  return nearness(b) - nearness(a)
-}
-
-/** Length of the common beginning, and a little for a common end (`conv2` and `bn2`). */
-function nearness ({ convolution: { key: a }, normalisation: { key: b } }: Explanation): number {
-  let start = 0
-  while (start < a.length && a[start] === b[start]) start++
-  return start + (a.at(-1) === b.at(-1) ? 0.5 : 0)
-}
-
-function largest (values: Float32Array): number {
-  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-12)
+  return best(explanations, ({ convolution }) => convolution.key)
 }
 
 /** The largest deviation of folded weights and bias, relative to the largest of each; Infinity when it is hopeless. */
 function errorOf (
-  folded: FoldedNode, convolution: Convolution, { statistics }: Normalisation, epsilon: number
+  folded: FoldedNode, convolution: Convolution, normalisation: Normalisation, epsilon: number
 ): number {
-  const { weight, bias, running_mean: mean, running_var: variance } = statistics
-  const scale = weight.map((gamma, channel) => gamma / Math.sqrt(variance[channel]! + epsilon))
+  const { bias, running_mean: mean } = normalisation.statistics
+  const scale = scaleOf(normalisation, epsilon)
   const { weightSize } = folded
   let weightError = 0
   for (let at = 0; at < folded.weights.length; at++) {
