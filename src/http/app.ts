@@ -17,6 +17,7 @@ import { isOverload, sendError } from './error-map.js'
 import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { serializerFactory, validatorOf } from './lazy-schemas.js'
+import { closeQueuedResponses } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
 import { DOMAIN_HEADER } from './request-domain.js'
@@ -103,6 +104,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   requireDeclarations(app)
   const methodsAt = trackRoutes(app, audience)
   const { bodies = new BodyBudget(settings.bodiesBytes), answers = new AnswerBudget(settings) } = options
+  metrics.showBodies(bodies)
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)
   const refusals = limitLoad(app, settings, bodies)
@@ -127,9 +129,9 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
-  registerOpenInferenceRoutes(app, engine, options.version)
+  registerOpenInferenceRoutes(app, engine, bodies, options.version)
   registerModelRoutes(app, engine)
-  registerOperationRoutes(app, engine, metrics)
+  registerOperationRoutes(app, engine, bodies, metrics)
   registerFrontPage(app, options.version, audience)
   return app
 }
@@ -137,6 +139,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
 /** Bounds what all clients together can take: connections, bytes of bodies, and the pace of those that are refused. */
 function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudget): HeldRefusals {
   app.server.maxConnections = settings.connections
+  closeQueuedResponses(app.server)
   app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownerOf(request)))
   const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
   app.addHook('preClose', async () => refusals.release())

@@ -63,6 +63,8 @@ export interface Metrics {
   countHotBuild (model: string, outcome: 'ok' | 'error'): void
   countHotRows (model: string, rows: number): void
   setGauges (gauges: Gauges): void
+  /** What is read for the gauges of request bodies; 0 before. */
+  showBodies (bodies: { readonly bytes: number, readonly bytesMax: number }): void
 }
 
 /** `version` is that of the service, for the build's own metric. */
@@ -132,7 +134,8 @@ export function createMetrics (version = 'unknown'): Metrics {
     countShadow: createShadowCounter(registry, labelsOf),
     countHotBuild: (model, outcome) => hotBuilds.inc({ model, outcome }),
     countHotRows: (model, count) => hotRows.inc({ model }, count),
-    setGauges: (gauges) => registerGauges(registry, gauges)
+    setGauges: (gauges) => registerGauges(registry, gauges),
+    showBodies: createBodyGauges(registry)
   }
 }
 
@@ -169,10 +172,19 @@ function createShadowCounter (
   }
 }
 
+function createBodyGauges (registry: Registry): Metrics['showBodies'] {
+  let bodies = { bytes: 0, bytesMax: 0 }
+  registerGauge(registry, 'bankswitch_body_bytes', 'Bytes of request bodies in memory', () => bodies.bytes)
+  registerGauge(registry, 'bankswitch_body_bytes_max', 'Bytes that they may have', () => bodies.bytesMax)
+  return (shown) => { bodies = shown }
+}
+
+function registerGauge (registry: Registry, name: string, help: string, read: () => number): void {
+  registry.registerMetric(new Gauge({ name, help, registers: [], collect () { this.set(read()) } }))
+}
+
 function registerGauges (registry: Registry, gauges: Gauges): void {
-  const gauge = (name: string, help: string, read: () => number) => new Gauge({
-    name, help, registers: [registry], collect () { this.set(read()) }
-  })
+  const gauge = (name: string, help: string, read: () => number) => registerGauge(registry, name, help, read)
   gauge('bankswitch_queue_rows', 'Rows waiting', gauges.queueRows)
   gauge('bankswitch_queue_rows_max', 'Rows that may wait', gauges.queueRowsMax)
   gauge('bankswitch_queue_domains', 'Domains with rows waiting', gauges.queueDomains)

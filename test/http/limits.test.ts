@@ -97,9 +97,36 @@ describe('BodyBudget', () => {
   })
 })
 
+describe('BodyBudget.isUsable', () => {
+  it('is false after a minute with next to no room, and true again with the first room', () => {
+    let now = 0
+    const budget = new BodyBudget(1600, () => now)
+    const [large, small] = [open(budget, 'large'), open(budget, 'small')]
+    large.share.add(1500)
+    now += 1e6
+    assert.equal(budget.isUsable, true, 'a sixteenth is free')
+    small.share.add(1)
+    assert.equal(budget.isUsable, true)
+    now += 59_999
+    assert.equal(budget.isUsable, true)
+    now += 1
+    assert.equal(budget.isUsable, false)
+    small.response.emit('close')
+    assert.equal(budget.isUsable, true)
+  })
+
+  it('counts nothing for a connection that has ended already', () => {
+    const budget = new BodyBudget(100)
+    const request = {} as IncomingMessage
+    budget.open(request, Object.assign(new EventEmitter(), { destroyed: true }) as never, 'day')
+    budget.shareOf(request).add(60)
+    assert.equal(budget.bytes, 0)
+  })
+})
+
 function open (budget: BodyBudget, owner: string) {
   const request = {} as IncomingMessage
-  const response = new EventEmitter()
+  const response = Object.assign(new EventEmitter(), { destroyed: false })
   budget.open(request, response as never, owner)
   return { share: budget.shareOf(request), response }
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
+import { BodyBudget } from '#src/http/limits/body-budget.js'
 import { bareApp } from '../support/bare-app.js'
 import { startService, type Service } from '../support/service.js'
 
@@ -16,6 +17,22 @@ it('a server whose every thread is stuck is not alive, by either name of that qu
     for (const url of ['/livez', '/v2/health/live']) {
       const lost = await app.inject(url)
       assert.deepEqual([lost.statusCode, lost.json().code], [503, 'WORKERS_STUCK'], url)
+    }
+  } finally {
+    await close()
+  }
+})
+
+it('a server that has had no room for bodies for a while is not ready, by either name of that question', async () => {
+  const bodies = Object.defineProperty(new BodyBudget(100), 'isUsable', { value: true, writable: true })
+  const { app, close } = await bareApp({}, { engine: { isReady: true }, bodies })
+  try {
+    for (const url of ['/readyz', '/v2/health/ready']) {
+      Object.assign(bodies, { isUsable: true })
+      assert.equal((await app.inject(url)).json().ready, true, url)
+      Object.assign(bodies, { isUsable: false })
+      const full = await app.inject(url)
+      assert.deepEqual([full.statusCode, full.json().code], [503, 'SERVER_NOT_READY'], url)
     }
   } finally {
     await close()

@@ -36,6 +36,8 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_hot_rows_total: 'counter',
   bankswitch_hot_banks: 'gauge',
   bankswitch_hot_bytes: 'gauge',
+  bankswitch_body_bytes: 'gauge',
+  bankswitch_body_bytes_max: 'gauge',
   bankswitch_models: 'gauge'
 }
 

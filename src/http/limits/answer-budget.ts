@@ -53,7 +53,7 @@ export class AnswerBudget {
     let own = bytesMax
     let patience: NodeJS.Timeout | undefined
     this.#count(owner, own)
-    whenOver(response, socket, () => {
+    whenOver(response, () => {
       clearTimeout(patience)
       this.#count(owner, -own)
       own = 0

@@ -6,6 +6,7 @@
  */
 import { isWithinShare } from '../../base/dynamic-threshold.js'
 import { httpErrors } from '../errors.js'
+import { whenOver } from './exchange-end.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface BodyShare {
@@ -13,14 +14,24 @@ export interface BodyShare {
   add (bytes: number): void
 }
 
+/** With less room than this share of the budget no ordinary body finds any. */
+const ROOM_SHARE_MIN = 1 / 16
+
+/** What floods and slow clients take comes back sooner than this. */
+const FULL_MS_MAX = 60_000
+
 export class BodyBudget {
-  readonly #bytesMax: number
+  readonly bytesMax: number
+  readonly #now: () => number
   readonly #shares = new WeakMap<IncomingMessage, BodyShare>()
   readonly #bytesOf = new Map<string, number>()
   #bytes = 0
+  #fullSince: number | undefined
 
-  constructor (bytesMax: number) {
-    this.#bytesMax = bytesMax
+  /** `now` in ms. */
+  constructor (bytesMax: number, now: () => number = () => performance.now()) {
+    this.bytesMax = bytesMax
+    this.#now = now
   }
 
   /** Bytes in memory now. */
@@ -28,25 +39,30 @@ export class BodyBudget {
     return this.#bytes
   }
 
+  /** False once there has been next to no room for a minute on end: then nobody can send a body. */
+  get isUsable (): boolean {
+    return this.#fullSince === undefined || this.#now() - this.#fullSince < FULL_MS_MAX
+  }
+
   /**
-   * Gives a request its share, empty at first; it comes back when the answer is written or the client gone. `owner`
-   * says whom a flood of such requests is put down to.
+   * Gives a request its share, empty at first; it comes back when the answer is written or the client gone, which
+   * the response tells (see exchange-end.ts). `owner` says whom a flood of such requests is put down to.
    */
-  open (request: IncomingMessage, response: Pick<ServerResponse, 'once'>, owner: string): void {
+  open (request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed'>, owner: string): void {
     let own = 0
     let isClosed = false
-    response.once('close', () => {
+    whenOver(response, () => {
       isClosed = true
       this.#count(owner, -own)
     })
     this.#shares.set(request, {
       add: (bytes) => {
         if (isClosed) return
-        const free = this.#bytesMax - this.#bytes
+        const free = this.bytesMax - this.#bytes
         const held = this.#bytesOf.get(owner) ?? 0
         if (bytes > free || (held !== own && !isWithinShare(held + bytes, free))) {
           throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
-            expected: `at most ${this.#bytesMax} bytes at once`
+            expected: `at most ${this.bytesMax} bytes at once`
           })
         }
         own += bytes
@@ -60,6 +76,8 @@ export class BodyBudget {
     const held = (this.#bytesOf.get(owner) ?? 0) + bytes
     if (held === 0) this.#bytesOf.delete(owner)
     else this.#bytesOf.set(owner, held)
+    const isFull = this.bytesMax - this.#bytes < ROOM_SHARE_MIN * this.bytesMax
+    this.#fullSince = isFull ? this.#fullSince ?? this.#now() : undefined
   }
 
   /** Only for requests that were opened. */

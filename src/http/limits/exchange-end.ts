@@ -1,29 +1,38 @@
-/** The end of an exchange, however it ends. */
-import type { ServerResponse } from 'node:http'
+/**
+ * The end of an exchange, however it ends. When a connection ends, Node tells only the response whose turn it is
+ * (`resOnFinish` and `onServerResponseClose` of its _http_server.js). Those behind it in the pipeline never hear of it,
+ * and what was to be given back with them would be lost: the room of their bodies, their place in the queue.
+ */
+import type { Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** One listener a connection, which may have many requests in its pipeline. */
-const waiting = new WeakMap<Socket, Set<() => void>>()
-
-/**
- * Calls back once: when the answer is written or given up, or when the connection is gone, for an answer behind others
- * in a pipeline never hears of that.
- */
-export function whenOver (response: ServerResponse, socket: Socket, callback: () => void): void {
-  const own = waitingAt(socket)
-  const over = () => {
-    if (own.delete(over)) callback()
-  }
-  own.add(over)
-  response.once('close', over)
-  if (response.closed || socket.destroyed) over()
+/** Calls back once: when the answer is written, or given up because the connection is gone; at once if it is. */
+export function whenOver (response: Pick<ServerResponse, 'destroyed' | 'once'>, callback: () => void): void {
+  if (response.destroyed) callback()
+  else response.once('close', callback)
 }
 
-function waitingAt (socket: Socket): Set<() => void> {
-  const known = waiting.get(socket)
-  if (known !== undefined) return known
-  const all = new Set<() => void>()
-  waiting.set(socket, all)
-  socket.once('close', () => { for (const over of all) over() })
-  return all
+/** Makes every response emit `close` when its connection ends, also one whose turn had not come. */
+export function closeQueuedResponses (server: Server): void {
+  const openOf = new WeakMap<Socket, Set<ServerResponse>>()
+  server.prependListener('request', ({ socket }, response) => {
+    let open = openOf.get(socket)
+    if (open === undefined) {
+      const responses = open = new Set()
+      openOf.set(socket, responses)
+      socket.once('close', () => closeAll(responses))
+    }
+    const responses = open
+    responses.add(response)
+    response.once('close', () => responses.delete(response))
+  })
+}
+
+/** A response has its socket from the moment that it is its turn; then it is Node that closes it. */
+function closeAll (responses: ReadonlySet<ServerResponse>): void {
+  for (const response of responses) {
+    if (response.socket !== null || response.writableFinished) continue
+    response.destroy()
+    response.emit('close')
+  }
 }

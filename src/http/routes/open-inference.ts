@@ -3,14 +3,14 @@ import { Type } from '#typebox'
 import {
   describeConfiguration, describeMetadata, describeStatistics, EXTENSIONS
 } from '../open-inference/describe.js'
-import { httpErrors } from '../errors.js'
 import { modelOf, wishInPath } from '../request-domain.js'
 import {
   MetadataSchema, ModelConfigurationSchema, ServerMetadataSchema, StatisticsSchema
 } from '../open-inference/schemas.js'
 import { errorsOf, ModelParameter, VersionText } from '../schemas.js'
-import { liveness } from './operations.js'
+import { liveness, readiness } from './operations.js'
 import type { App } from '../app-type.js'
+import type { BodyBudget } from '../limits/body-budget.js'
 import type { Engine } from '../../engine.js'
 import type { DomainRecord } from '../../store/bank-store.js'
 
@@ -23,13 +23,13 @@ interface PathParams {
   version?: string
 }
 
-export function registerOpenInferenceRoutes (app: App, engine: Engine, version: string): void {
-  registerServerRoutes(app, engine, version)
+export function registerOpenInferenceRoutes (app: App, engine: Engine, bodies: BodyBudget, version: string): void {
+  registerServerRoutes(app, engine, bodies, version)
   registerModelRoutes(app, engine)
   registerStatisticsRoutes(app, engine)
 }
 
-function registerServerRoutes (app: App, engine: Engine, version: string): void {
+function registerServerRoutes (app: App, engine: Engine, bodies: BodyBudget, version: string): void {
   const metadata = async () => ({ name: 'bankswitch', version, extensions: EXTENSIONS })
   const response = { 200: ServerMetadataSchema }
   const config = { access: 'documents' } as const
@@ -50,14 +50,11 @@ function registerServerRoutes (app: App, engine: Engine, version: string): void 
     config: { access: 'health' },
     schema: {
       tags,
-      summary: 'Is every model ready',
+      summary: 'Is every model ready, and room for bodies',
       response: { 200: Type.Object({ live: Type.Boolean(), ready: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => {
-    if (engine.isReady) return { live: true, ready: true }
-    throw httpErrors.SERVER_NOT_READY('not every model is ready')
-  })
+  }, async () => ({ live: true, ...readiness(engine, bodies) }))
 
   app.get('/v2/models', {
     config: { access: 'listing' },

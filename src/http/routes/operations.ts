@@ -4,10 +4,11 @@ import { errorsOf } from '../schemas.js'
 import { httpErrors } from '../errors.js'
 import { runtimeErrors } from '../../runtime/errors.js'
 import type { App } from '../app-type.js'
+import type { BodyBudget } from '../limits/body-budget.js'
 import type { Engine } from '../../engine.js'
 import type { Metrics } from '../../observability/metrics.js'
 
-export function registerOperationRoutes (app: App, engine: Engine, { registry }: Metrics): void {
+export function registerOperationRoutes (app: App, engine: Engine, bodies: BodyBudget, { registry }: Metrics): void {
   const tags = ['operations']
   app.get('/livez', {
     config: { access: 'health' },
@@ -23,17 +24,11 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
     config: { access: 'health' },
     schema: {
       tags,
-      summary: 'Is every model compiled, proven and warm',
+      summary: 'Is every model compiled, proven and warm, and room for bodies',
       response: { 200: Type.Object({ ready: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => {
-    if (engine.isReady) return { ready: true }
-    const models = Object.fromEntries(engine.models().map(({ entry, state }) => [entry.manifest.name, state]))
-    throw httpErrors.SERVER_NOT_READY('not every model is ready, or no inference thread', {
-      models, workers: engine.workers
-    })
-  })
+  }, async () => readiness(engine, bodies))
 
   app.get('/metrics', {
     config: { access: 'metrics' },
@@ -48,4 +43,20 @@ export function registerOperationRoutes (app: App, engine: Engine, { registry }:
 export function liveness ({ isLost }: Pick<Engine, 'isLost'>): { live: true } {
   if (!isLost) return { live: true }
   throw runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
+}
+
+/** Throws SERVER_NOT_READY. */
+export function readiness (
+  engine: Pick<Engine, 'isReady' | 'models' | 'workers'>, bodies: BodyBudget
+): { ready: true } {
+  if (!engine.isReady) {
+    const models = Object.fromEntries(engine.models().map(({ entry, state }) => [entry.manifest.name, state]))
+    throw httpErrors.SERVER_NOT_READY('not every model is ready, or no inference thread', {
+      models, workers: engine.workers
+    })
+  }
+  if (bodies.isUsable) return { ready: true }
+  throw httpErrors.SERVER_NOT_READY('there has been no room for request bodies for a while', {
+    expected: `less than ${bodies.bytesMax} bytes of bodies`, received: bodies.bytes
+  })
 }
