@@ -10,6 +10,7 @@ import { floatValues, parseSafetensors } from '../bank/formats/safetensors.js'
 import { preprocessImage, type PreprocessRules } from '../imaging/preprocess.js'
 import { archivedFiles, archiveKind, type NamedFile } from './archives.js'
 import { calibrationErrors } from './errors.js'
+import type { InRoom } from '../imaging/decode.js'
 import type { Tensors } from '../ort/rows.js'
 import type { ValueDescription } from '../ort/session.js'
 
@@ -52,6 +53,9 @@ const BROKEN_NAMED = 100
 const UNPACKED_RATIO_MAX = 10
 const UNPACKED_FLOOR_BYTES = 16 * 2 ** 20
 
+/** What any picture may take while it is decoded, however little the images may take. */
+const DECODING_FLOOR_BYTES = 16 * 2 ** 20
+
 /** Throws CALIBRATION_IMAGE_BROKEN (strict only), CALIBRATION_TOO_LARGE and the ARCHIVE_* errors. */
 export async function readImages (uploads: readonly NamedFile[], options: ReadOptions): Promise<ImageSet> {
   const rows = new Rows(options)
@@ -62,7 +66,8 @@ export async function readImages (uploads: readonly NamedFile[], options: ReadOp
       given++
       options.onProgress(at / uploads.length)
       try {
-        const { dims, data } = await preprocessImage(file.bytes, options.rules!, options.imagePixels)
+        const { rules, imagePixels } = options
+        const { dims, data } = await preprocessImage(file.bytes, rules!, imagePixels, rows.besides)
         rows.add(dims.slice(1), data)
       } catch (thrown) {
         if (!(thrown instanceof BankswitchError) || !thrown.code.startsWith('IMAGE_')) throw thrown
@@ -120,9 +125,19 @@ class Rows {
   readonly #rows = new Map<string, Float32Array>()
   #dims: readonly number[] = []
   #duplicates = 0
+  #bytes = 0
 
   constructor (options: ReadOptions) {
     this.#options = options
+  }
+
+  /** Decodes a picture beside those that are there already. Throws CALIBRATION_TOO_LARGE. */
+  readonly besides: InRoom = async (bytes, work) => {
+    const left = this.#options.budgetBytes - this.#bytes
+    if (bytes <= Math.max(left, DECODING_FLOOR_BYTES)) return await work()
+    throw calibrationErrors.CALIBRATION_TOO_LARGE('decoding an image takes more memory than the calibration has left', {
+      expected: `at most ${left} bytes`, received: bytes
+    })
   }
 
   add (dims: readonly number[], data: Float32Array): void {
@@ -139,6 +154,7 @@ class Rows {
       })
     }
     this.#rows.set(digest, data)
+    this.#bytes += data.byteLength
   }
 
   /** Gives the rows away. */

@@ -166,7 +166,7 @@ export const settingsShape = {
     minimum: 2 ** 20,
     maximum: 2 ** 40,
     default: 1536 * MIB,
-    description: 'Pixels and answers of all image-to-image requests under way, in bytes; beyond, requests get 429'
+    description: 'Memory for pictures under way, decoding and image-to-image answers, in bytes; beyond, 429'
   }),
   shutdownMs: Type.Integer({
     minimum: 0,

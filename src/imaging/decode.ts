@@ -4,7 +4,7 @@
  * The picture is turned upright (EXIF), converted to sRGB from whatever profile it has, and laid over black where it is
  * transparent, unless its alpha is asked for. Its size is read from the header and bounded before any pixel is decoded.
  */
-import sharp, { type Sharp } from 'sharp'
+import sharp, { type Metadata, type Sharp } from 'sharp'
 import { BankswitchError } from '../base/errors.js'
 import { imagingErrors } from './errors.js'
 import type { Raster } from './raster.js'
@@ -33,12 +33,22 @@ export interface DecodeOptions {
   isGrey: boolean
   /** Given the upright size, the size to shrink to while decoding, so that a large picture is never held whole. */
   shrinkTo? (size: { width: number, height: number }): { width: number, height: number }
+  /** Does the work that takes so many bytes, when there is room for them. */
+  inRoom?: InRoom
 }
 
-/** EXIF orientations from 5 on lie on their side. */
+export type InRoom = <T>(bytes: number, work: () => Promise<T>) => Promise<T>
+
+/** EXIF orientations from 3 on turn the order of rows around or lie on their side; the latter from 5 on. */
+const FIRST_TURNED_ORIENTATION = 3
 const FIRST_SIDEWAYS_ORIENTATION = 5
 
-/** Throws IMAGE_UNREADABLE (no picture, a broken one, another format) or IMAGE_TOO_LARGE. */
+/** A JPEG in several scans is kept as coefficients, of 16 bits, until the last scan has come. */
+const BYTES_PER_COEFFICIENT = 2
+
+const CHANNELS = 3
+
+/** Throws what `inRoom` throws, and IMAGE_UNREADABLE (no picture, a broken one, another format) or IMAGE_TOO_LARGE. */
 export async function decodeImage (bytes: Uint8Array, options: DecodeOptions): Promise<Pixels> {
   return await readable(async () => {
     const size = await readHeader(bytes, options.pixelsMax)
@@ -47,7 +57,9 @@ export async function decodeImage (bytes: Uint8Array, options: DecodeOptions): P
     if (target.width < size.width || target.height < size.height) {
       image.resize(target.width, target.height, { fit: 'fill', kernel: 'linear' })
     }
-    const { data, info: { width, height } } = await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+    const bytesHeld = size.decodingBytes + CHANNELS * target.width * target.height
+    const work = async () => await image.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true })
+    const { data, info: { width, height } } = await (options.inRoom?.(bytesHeld, work) ?? work())
     return options.isGrey ? { width, height, channels: 1, data: luma(data) } : { width, height, channels: 3, data }
   })
 }
@@ -116,6 +128,8 @@ export interface PictureHeader {
   height: number
   isGrey: boolean
   hasAlpha: boolean
+  /** What decoding holds besides the pixels that it gives: nothing where rows come one after another. */
+  decodingBytes: number
 }
 
 /** What a picture is, from its header alone. Throws IMAGE_UNREADABLE or IMAGE_TOO_LARGE. */
@@ -124,15 +138,28 @@ export async function readPictureHeader (bytes: Uint8Array, pixelsMax: number): 
 }
 
 async function readHeader (bytes: Uint8Array, pixelsMax: number): Promise<PictureHeader> {
-  const { width, height, orientation = 1, space, hasAlpha = false } =
-    await sharp(bytes, { limitInputPixels: false, pages: 1 }).metadata()
+  const header = await sharp(bytes, { limitInputPixels: false, pages: 1 }).metadata()
+  const { width, height, orientation = 1, space, hasAlpha = false } = header
   if (width * height > pixelsMax) {
     throw imagingErrors.IMAGE_TOO_LARGE('the picture has too many pixels', {
       expected: `at most ${pixelsMax} pixels`, received: `${width} x ${height}`
     })
   }
   const upright = orientation >= FIRST_SIDEWAYS_ORIENTATION ? { width: height, height: width } : { width, height }
-  return { ...upright, isGrey: space === 'b-w' || space === 'grey16', hasAlpha }
+  return {
+    ...upright, isGrey: space === 'b-w' || space === 'grey16', hasAlpha, decodingBytes: decodingBytes(header)
+  }
+}
+
+/** WebP, interlaced PNG and JPEG in several scans are held whole, and once more whatever is to be turned. */
+function decodingBytes (
+  { format, width, height, channels, depth, isProgressive, orientation = 1 }: Metadata
+): number {
+  const samples = width * height * channels
+  const frame = samples * (depth === 'uchar' ? 1 : 2)
+  const whole = format === 'jpeg' ? samples * BYTES_PER_COEFFICIENT : frame
+  const isWhole = isProgressive || format === 'webp'
+  return (isWhole ? whole : 0) + (orientation >= FIRST_TURNED_ORIENTATION ? frame : 0)
 }
 
 function firstLine (text: string): string {

@@ -1,5 +1,5 @@
 /** A picture as the input tensor of a model, by the rules of its manifest. */
-import { decodeImage } from './decode.js'
+import { decodeImage, type InRoom } from './decode.js'
 import { resizePixels, type Fit, type Kernel, type Resized, type Size } from './resize.js'
 import type { ImageTensor } from './raster.js'
 
@@ -22,14 +22,15 @@ export interface PreprocessRules {
 const EXACT_PIXELS = 2 ** 20
 const OVERSAMPLING_MIN = 4
 
-/** Decodes, resizes and normalises. Throws IMAGE_UNREADABLE or IMAGE_TOO_LARGE. */
+/** Decodes, resizes and normalises. Throws IMAGE_UNREADABLE, IMAGE_TOO_LARGE, and what `inRoom` throws. */
 export async function preprocessImage (
-  bytes: Uint8Array, rules: PreprocessRules, pixelsMax: number
+  bytes: Uint8Array, rules: PreprocessRules, pixelsMax: number, inRoom?: InRoom
 ): Promise<ImageTensor> {
   const pixels = await decodeImage(bytes, {
     pixelsMax,
     isGrey: rules.colour === 'grey',
-    shrinkTo: (size) => shrunkSize(size, rules)
+    shrinkTo: (size) => shrunkSize(size, rules),
+    ...(inRoom === undefined ? {} : { inRoom })
   })
   const { fit, kernel } = rules.resize
   return normalise(await resizePixels(pixels, rules.size, fit, kernel), rules)

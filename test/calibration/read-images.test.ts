@@ -128,6 +128,17 @@ describe('pictures', () => {
 })
 
 describe('bounds', () => {
+  it('what decoding an image holds, by its header', async () => {
+    const side = 2500
+    const create = { width: side, height: side, channels: 3 as const, background: '#777' }
+    const interlaced = await sharp({ create }).png({ progressive: true }).toBuffer()
+    const read = async (budgetBytes: number) => {
+      return await readImages([upload('1', await grey(1)), upload('2', interlaced)], options({ budgetBytes, imagePixels: side * side }))
+    }
+    await assert.rejects(read(2 ** 20), hasCode('CALIBRATION_TOO_LARGE', { expected: `at most ${2 ** 20 - ROW_BYTES} bytes` }))
+    assert.deepEqual(levels(await read(2 ** 25)), [1, 0x77])
+  })
+
   it('as many distinct images as there is room for; copies take none', async () => {
     const greys = [await grey(1), await grey(2), await grey(3)]
     const uploads = greys.map((bytes, at) => upload(`${at}`, bytes))

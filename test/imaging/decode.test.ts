@@ -117,11 +117,11 @@ test('a grey picture is a grey raster, with and without alpha, in 8 and 16 bits'
   const options = { pixelsMax: 1000, isGrey: false, isAlphaKept: true }
   const value = (x: number, y: number) => 30 * x + 7 * y
   const grey = await painted(6, 4, 1, value).toColourspace('b-w').png().toBuffer()
-  assert.deepEqual(await readPictureHeader(grey, 1000), { width: 6, height: 4, isGrey: true, hasAlpha: false })
+  assert.deepEqual(await readPictureHeader(grey, 1000), { width: 6, height: 4, isGrey: true, hasAlpha: false, decodingBytes: 0 })
   const raster = await decodeRaster(grey, options)
   assert.deepEqual([raster.channels, at(raster, 5, 3)], [1, value(5, 3)])
   const withAlpha = await painted(2, 1, 2, (x, _y, channel) => channel === 1 ? 100 * x : 77).toColourspace('b-w').png().toBuffer()
-  assert.deepEqual(await readPictureHeader(withAlpha, 1000), { width: 2, height: 1, isGrey: true, hasAlpha: true })
+  assert.deepEqual(await readPictureHeader(withAlpha, 1000), { width: 2, height: 1, isGrey: true, hasAlpha: true, decodingBytes: 0 })
   assert.deepEqual([...(await decodeRaster(withAlpha, options)).data], [77, 0, 77, 100])
   assert.deepEqual([...(await decodeRaster(withAlpha, { ...options, isAlphaKept: false })).data], [0, 30])
   const deep = sharp(Uint16Array.of(0, 32896, 65535), { raw: { width: 3, height: 1, channels: 1 } }).toColourspace('grey16')
@@ -174,7 +174,8 @@ for (const [index, stored] of STORED.entries()) {
     const [width, height] = orientation < 5 ? [w, h] : [h, w]
     let told
     const pixels = await decodeImage(bytes, { ...RGB, shrinkTo: (size) => { told = size; return size } })
-    assert.deepEqual(told, { width, height, isGrey: false, hasAlpha: false })
+    const frame = 3 * w * h
+    assert.deepEqual(told, { width, height, isGrey: false, hasAlpha: false, decodingBytes: orientation < 3 ? frame : 2 * frame })
     assertPixels(pixels, width, height, (x, y, channel) => ramp(...stored(x, y, w, h), channel))
   })
 
@@ -280,3 +281,30 @@ function crc32 (bytes: Uint8Array): number {
   }
   return (crc ^ 0xffffffff) >>> 0
 }
+
+test('the header tells what decoding holds besides the pixels: frames that are interlaced, in scans, or turned', async () => {
+  const held = async (bytes: Buffer) => (await readPictureHeader(bytes, 1_000_000)).decodingBytes / 48
+  const picture = () => painted(8, 6, 3, ramp)
+  const deep = () => picture().toColourspace('rgb16')
+  assert.equal(await held(await picture().png().toBuffer()), 0)
+  assert.equal(await held(await deep().png().toBuffer()), 0)
+  assert.equal(await held(await picture().png({ progressive: true }).toBuffer()), 3)
+  assert.equal(await held(await deep().png({ progressive: true }).toBuffer()), 6)
+  assert.equal(await held(await painted(8, 6, 4, ramp).webp({ lossless: true }).toBuffer()), 4)
+  assert.equal(await held(await picture().jpeg().toBuffer()), 0)
+  assert.equal(await held(await picture().jpeg({ progressive: true }).toBuffer()), 6)
+  assert.equal(await held(await picture().withMetadata({ orientation: 2 }).jpeg().toBuffer()), 0)
+  assert.equal(await held(await picture().withMetadata({ orientation: 3 }).jpeg().toBuffer()), 3)
+  assert.equal(await held(await picture().withMetadata({ orientation: 6 }).jpeg({ progressive: true }).toBuffer()), 9)
+})
+
+test('what decoding holds, and gives, is asked for before it is decoded', async () => {
+  const bytes = await painted(8, 6, 3, ramp).png({ progressive: true }).toBuffer()
+  const asked: number[] = []
+  const inRoom = async <T>(count: number, work: () => Promise<T>) => { asked.push(count); return await work() }
+  await decodeImage(bytes, { ...RGB, inRoom })
+  await decodeImage(bytes, { ...RGB, inRoom, shrinkTo: () => ({ width: 4, height: 2 }) })
+  assert.deepEqual(asked, [2 * 3 * 48, 3 * 48 + 3 * 8])
+  const refused = async () => { throw new BankswitchError('FULL', 'exhausted', 'full') }
+  await assert.rejects(decodeImage(bytes, { ...RGB, inRoom: refused }), hasCode('FULL'))
+})

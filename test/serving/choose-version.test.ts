@@ -208,7 +208,8 @@ describe('between choice and run', () => {
 
   it('a picture to classify, before it is decoded', async () => {
     const decoding = gate()
-    const room = { hold: async <T>(_: number, work: () => Promise<T>) => { await decoding.pass(); return await work() } }
+    const hold = async <T>(_: number, work: () => Promise<T>) => { await decoding.pass(); return await work() }
+    const room = { hold, decode: hold }
     const house = await openNight({ room })
     const image = await painted(4, 4, 3, () => 255).png().toBuffer()
     const work = house.answering.classify('signs', { wish: { header: 'night' }, image }, 2)
@@ -220,7 +221,8 @@ describe('between choice and run', () => {
 
   it('a picture to turn into another, before it is decoded', async () => {
     const decoding = gate()
-    const room = { hold: async <T>(_: number, work: () => Promise<T>) => { await decoding.pass(); return await work() } }
+    const hold = async <T>(_: number, work: () => Promise<T>) => { await decoding.pass(); return await work() }
+    const room = { hold, decode: hold }
     const house = await openNight({ room })
     const image = await painted(4, 4, 3, () => 0).png().toBuffer()
     const work = house.answering.transform(DOUBLER.name, { wish: { header: 'night' }, image, format: 'png', quality: 90 })

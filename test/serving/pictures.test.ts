@@ -31,7 +31,7 @@ describe('classifying', () => {
   })
 
   it('lets go of the version when there is no room, no picture or no run', async () => {
-    const house = await openHouse({ room: new PictureRoom({ picturesMax: 0, bytesMax: 10 }) })
+    const house = await openHouse({ room: new PictureRoom({ picturesMax: 0, bytesMax: 100 }) })
     const ask = async (one: House, image: Buffer) => await one.answering.classify('signs', { wish: {}, image }, 1)
     await assert.rejects(ask(house, await grey(1)), hasCode('QUEUE_FULL'))
     assert.equal(house.held(), 0)
@@ -41,6 +41,22 @@ describe('classifying', () => {
     other.pool.network = () => { throw new Error('broken') }
     await assert.rejects(ask(other, await grey(1)), /broken/)
     assert.equal(other.held(), 0)
+  })
+
+  it('has room for what decoding holds, which the header tells, before it is decoded', async () => {
+    const asked: number[] = []
+    const decode = async <T>(bytes: number, work: () => Promise<T>) => { asked.push(bytes); return await work() }
+    const house = await openHouse({ room: { decode, hold: () => assert.fail('it is no picture for a picture') } })
+    const [plain, interlaced] = await Promise.all([false, true].map((progressive) => {
+      return painted(20, 10, 4, () => 9).toColourspace('rgb16').png({ progressive }).toBuffer()
+    }))
+    for (const image of [plain!, interlaced!]) await house.answering.classify('signs', { wish: {}, image }, 1)
+    assert.deepEqual(asked, [3 * 200, 3 * 200 + 8 * 200])
+    const small = await openHouse({ room: new PictureRoom({ picturesMax: 4, bytesMax: 2000 }) })
+    await assert.rejects(small.answering.classify('signs', { wish: {}, image: interlaced! }, 1), hasCode('PICTURE_TOO_LARGE', {
+      expected: 'at most 2000 bytes', received: 2200
+    }))
+    await small.answering.classify('signs', { wish: {}, image: plain! }, 1)
   })
 
   it('is refused for another task, and so is turning into another picture', async () => {
@@ -132,7 +148,8 @@ describe('turning a picture into another', () => {
 
   it('keeps grey grey and alpha where the format carries it, and asks for no more room than that takes', async () => {
     const asked: number[] = []
-    const room = { hold: async <T>(bytes: number, work: () => Promise<T>) => { asked.push(bytes); return await work() } }
+    const hold = async <T>(bytes: number, work: () => Promise<T>) => { asked.push(bytes); return await work() }
+    const room = { hold, decode: hold }
     const house = await openHouse({ models: [readyModel(MANIFEST), readyModel(TILED)], room })
     const source = (channels: 1 | 2 | 3 | 4) => {
       const picture = painted(6, 6, channels, (x, y, channel) => channel === channels - 1 && channels % 2 === 0 ? 40 * y : 10 * x)

@@ -101,7 +101,7 @@ export function pictures (rows: number, side = 1): Tensors {
 
 export interface HouseOptions {
   models?: readonly ReadyModel[]
-  room?: Pick<PictureRoom, 'hold'>
+  room?: Pick<PictureRoom, 'decode' | 'hold'>
   /** Draws for the shadows. */
   random?: () => number
   /** The store's clock, in ms since 1970. */

@@ -12,7 +12,7 @@ import type { PictureRoom } from './picture-room.js'
 import type { ReadyModel } from '../model-states.js'
 
 export interface PictureNeeds extends InferenceNeeds {
-  room: Pick<PictureRoom, 'hold'>
+  room: Pick<PictureRoom, 'decode' | 'hold'>
 }
 
 export interface PictureRequest {
@@ -28,7 +28,10 @@ export interface Classified extends Omit<InferenceResult, 'outputs'> {
   decodedAt: number
 }
 
-/** The `top` best classes. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, QUEUE_FULL and what inference.ts throws. */
+/**
+ * The `top` best classes. Rejects with IMAGE_UNREADABLE, IMAGE_TOO_LARGE, PICTURE_TOO_LARGE, QUEUE_FULL and what
+ * inference.ts throws.
+ */
 export async function classify (
   needs: PictureNeeds, model: ReadyModel, manifest: ClassificationManifest, request: PictureRequest, top: number
 ): Promise<Classified> {
@@ -37,7 +40,9 @@ export async function classify (
   const resolved = await chooseVersion(needs, manifest, wish, { image })
   try {
     const rules = rulesOf(manifest, resolved.record.domain, resolved.version.preprocessing)
-    const { dims, data } = await needs.room.hold(0, () => preprocessImage(image, rules, needs.imagePixels))
+    const { dims, data } = await preprocessImage(image, rules, needs.imagePixels, (bytes, work) => {
+      return needs.room.decode(bytes, work, signal)
+    })
     const decodedAt = performance.now()
     const decodeMs = decodedAt - begin
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }

@@ -2,9 +2,10 @@
  * A picture in, a picture out: decoded whole, run through the net in tiles, assembled in 8 bits, encoded.
  *
  * What it takes in memory is known from the picture's header: the pixels that came, those that go, and the encoded
- * answer, which is never larger than its pixels but for a few bytes. Of the float tensors only those of the tiles in
- * flight are alive. One tile more than there are workers keeps all of them busy; the fair queue lets other domains in
- * between, and another request of the same domain waits for no more than the tiles in flight.
+ * answer, which is never larger than its pixels but for a few bytes; before that, what decoding holds. Of the float
+ * tensors only those of the tiles in flight are alive. One tile more than there are workers keeps all of them busy; the
+ * fair queue lets other domains in between, and another request of the same domain waits for no more than the tiles in
+ * flight.
  */
 import { decodeRaster, readPictureHeader } from '../../imaging/decode.js'
 import {
@@ -27,6 +28,9 @@ import type { PictureNeeds, PictureRequest } from './classify.js'
 import type { Run } from './inference.js'
 import type { Progress, ProgressBoard } from './progress.js'
 import type { ReadyModel } from '../model-states.js'
+
+/** The most that a decoder gives. */
+const RAW_CHANNELS = 4
 
 /** What turning pictures into others needs. */
 export interface TransformNeeds extends Omit<PictureNeeds, 'runRows' | 'shadows'> {
@@ -89,6 +93,8 @@ async function transformUnder (
   const channels = (isGrey ? 1 : 3) + (header.hasAlpha && carriesAlpha(format) ? 1 : 0)
   const sourceBytes = header.width * header.height * channels
   const canvasBytes = scale ** 2 * sourceBytes
+  // Of a coloured picture that is to be grey, all of its channels too.
+  const decodingBytes = header.decodingBytes + RAW_CHANNELS * header.width * header.height
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
     const bank = { folded: await foldedBank(needs, model, resolved), digest: resolved.version.digest }
@@ -109,7 +115,7 @@ async function transformUnder (
   const key = leaseKey(name, domain, version)
   const begin = performance.now()
   try {
-    const result = await needs.room.hold(sourceBytes + 2 * canvasBytes, () => {
+    const result = await needs.room.hold(sourceBytes + Math.max(decodingBytes, 2 * canvasBytes), () => {
       return needs.progress.show(progressKey, progress, work)
     })
     metrics.countInference(name, domain, result.tiles, 'ok')
