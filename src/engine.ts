@@ -221,14 +221,14 @@ export class Engine {
 }
 
 function showGauges (
-  metrics: Metrics, { queueRows, workers, expressThreads }: Settings, models: ModelStates, pool: InferencePool,
+  metrics: Metrics, { queueRows }: Settings, models: ModelStates, pool: InferencePool,
   banks: BankCache, hot: HotDomains
 ): void {
   metrics.setGauges({
     queueRows: () => pool.backlog.rows,
     queueRowsMax: () => queueRows,
     queueDomains: () => pool.backlog.domains,
-    workers: () => workers + expressThreads,
+    workers: () => pool.workers.wanted,
     workersReady: () => pool.workers.ready,
     workersBusy: () => pool.workers.busy,
     workersStuck: () => pool.workers.stuck,

@@ -3,7 +3,8 @@
  *
  *  - a worker takes a run the moment it is free; nothing waits for a batch to fill, so coalescing adds no latency
  *  - while some domain floods the server, express threads take from those that have no more waiting than one run takes
- *    and nothing running: who asks little waits for no flood's run; the scheduler shares out the cores
+ *    and nothing running: who asks little waits for no flood's run; the scheduler shares out the cores. They start
+ *    with the first flood, for they take as much memory as a worker
  *  - a run is rows of one model, one bank and one shape
  *  - a bank may have a session of its own besides its model's (dedicated-sessions.ts); express threads have none
  *  - a thread that ends is replaced; what ran on it runs once more elsewhere, and fails if that ends a thread too
@@ -15,7 +16,7 @@ import { concatenateRows, sliceRows } from '../ort/rows.js'
 import { DedicatedSessions } from './dedicated-sessions.js'
 import { FairQueue } from './fair-queue.js'
 import { enqueue, type Job, type JobResult, type QueuedJob } from './job.js'
-import { WorkerCrew } from './worker-crew.js'
+import { WorkerCrew, type CrewOptions } from './worker-crew.js'
 import type { ServedModel } from './messages.js'
 import type { PoolOptions } from './pool-options.js'
 import type { RunOutcome, WorkerHandle } from './worker-handle.js'
@@ -54,18 +55,18 @@ export class InferencePool {
     this.#options = options
     this.#queue = new FairQueue(options.queueRows)
     const { workers, expressThreads = 0 } = options
-    this.#crew = this.#crewOf(workers, WORKER_NICENESS)
+    this.#crew = this.#crewOf({ workers, niceness: WORKER_NICENESS })
     this.dedicated = new DedicatedSessions(this.#crew, (worker) => {
       return !this.#crew.has(worker) || (worker.isIdle && this.#queue.rows === 0)
     })
-    this.#express = expressThreads > 0 ? [this.#crewOf(expressThreads, EXPRESS_NICENESS)] : []
+    const express = { workers: expressThreads, niceness: EXPRESS_NICENESS, startsLate: true }
+    this.#express = expressThreads > 0 ? [this.#crewOf(express)] : []
   }
 
-  #crewOf (workers: number, niceness: number): WorkerCrew {
+  #crewOf (crew: Pick<CrewOptions, 'workers' | 'niceness' | 'startsLate'>): WorkerCrew {
     const { observer, onUnloadable, onDedicatedLost, script, bankBytesMax, runMsMax } = this.#options
     return new WorkerCrew({
-      workers,
-      niceness,
+      ...crew,
       bankBytesMax,
       runMsMax,
       script,
@@ -82,7 +83,7 @@ export class InferencePool {
     })
   }
 
-  /** Opens a model on every thread, starting the threads with the first. Throws ORT_LOAD_FAILED. */
+  /** Opens a model on every thread, starting the workers with the first. Throws ORT_LOAD_FAILED. */
   async load (model: ServedModel): Promise<void> {
     await Promise.all(this.#crews.map((crew) => crew.load(model)))
   }
@@ -173,11 +174,11 @@ export class InferencePool {
   }
 
   /** Of all threads, the express ones among them. */
-  get workers (): { ready: number, busy: number, stuck: number, banks: number, bankBytes: number } {
+  get workers (): { wanted: number, ready: number, busy: number, stuck: number, banks: number, bankBytes: number } {
     const busy = [...this.#runningTurns.values()].reduce((all, count) => all + count, 0)
-    const sum = { ready: 0, busy, stuck: 0, banks: 0, bankBytes: 0 }
+    const sum = { wanted: 0, ready: 0, busy, stuck: 0, banks: 0, bankBytes: 0 }
     for (const { counts } of this.#crews) {
-      for (const name of ['ready', 'stuck', 'banks', 'bankBytes'] as const) sum[name] += counts[name]
+      for (const name of ['wanted', 'ready', 'stuck', 'banks', 'bankBytes'] as const) sum[name] += counts[name]
     }
     return sum
   }
@@ -212,7 +213,10 @@ export class InferencePool {
     const { runRowsMax } = this.#options
     const asksLittle = (turnOf: string, rows: number) => rows <= runRowsMax && !this.#runningTurns.has(turnOf)
     if (!this.#queue.hasLineAbove(FLOOD_RUNS * runRowsMax)) return
-    for (const crew of this.#express) this.#dispatchTo(crew, asksLittle)
+    for (const crew of this.#express) {
+      crew.wake()
+      this.#dispatchTo(crew, asksLittle)
+    }
   }
 
   #dispatchTo (crew: WorkerCrew, isEligible?: (turnOf: string, rows: number) => boolean): void {

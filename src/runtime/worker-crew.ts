@@ -1,5 +1,5 @@
 /**
- * The inference threads: started with the first model, replaced when one ends or is stuck.
+ * The inference threads: started with the first model or when they are woken, replaced when one ends or is stuck.
  *
  *  - a thread that ends is replaced after a delay that grows while threads die young
  *  - a thread whose run takes too long is set aside: it cannot be ended inside a native call without the whole process,
@@ -11,6 +11,8 @@ import type { ServedModel } from './messages.js'
 
 export interface CrewOptions {
   workers: number
+  /** True for threads that start when they are woken, not with the first model. */
+  startsLate?: boolean
   /** Of the threads: 0 is normal, 19 the most generous. */
   niceness: number
   /** Bytes of packed banks that each worker keeps. */
@@ -58,8 +60,9 @@ export class WorkerCrew {
   /** Opens a model on every worker, starting the workers with the first. Throws ORT_LOAD_FAILED. */
   async load (model: ServedModel): Promise<void> {
     this.#models.push(model)
-    const started = this.#isStarted ? [] : Array.from({ length: this.#options.workers }, () => this.#start())
-    this.#isStarted = true
+    const { workers, startsLate = false } = this.#options
+    const started = this.#isStarted || startsLate ? [] : Array.from({ length: workers }, () => this.#start())
+    this.#isStarted ||= !startsLate
     try {
       await Promise.all([...this.#workers].map((worker) => worker.load(model).catch((error: unknown) => {
         // One that is set aside meanwhile says nothing of this model.
@@ -72,6 +75,13 @@ export class WorkerCrew {
       for (const worker of started.filter((one) => this.has(one))) this.#ready.add(worker)
       this.#options.onChange()
     }
+  }
+
+  /** Starts the threads, where they start late and have not yet; each takes work once it has opened every model. */
+  wake (): void {
+    if (this.#isStarted) return
+    this.#isStarted = true
+    for (let at = 0; at < this.#options.workers; at++) this.#startWithModels()
   }
 
   /**
@@ -130,9 +140,11 @@ export class WorkerCrew {
     return this.#isStarted && this.#workers.size === 0 && this.#restarts.size === 0 && this.#stuck.size > 0
   }
 
-  get counts (): { ready: number, stuck: number, banks: number, bankBytes: number } {
+  get counts (): { wanted: number, ready: number, stuck: number, banks: number, bankBytes: number } {
     const held = [...this.#workers].map(({ banks }) => banks)
+    const { workers, startsLate = false } = this.#options
     return {
+      wanted: startsLate && !this.#isStarted ? 0 : workers,
       ready: this.#ready.size,
       stuck: this.#stuck.size,
       banks: held.reduce((sum, { count }) => sum + count, 0),
@@ -185,13 +197,17 @@ export class WorkerCrew {
     if (error !== undefined) onGone(error, delayMs)
     const timer = setTimeout(() => {
       this.#restarts.delete(timer)
-      const worker = this.#start()
-      this.#reloadAll(worker).then(() => {
-        this.#ready.add(worker)
-        this.#options.onChange()
-      }, () => worker.terminate())
+      this.#startWithModels()
     }, delayMs)
     this.#restarts.add(timer)
+  }
+
+  #startWithModels (): void {
+    const worker = this.#start()
+    this.#reloadAll(worker).then(() => {
+      this.#ready.add(worker)
+      this.#options.onChange()
+    }, () => worker.terminate())
   }
 
   async #reloadAll (worker: WorkerHandle): Promise<void> {

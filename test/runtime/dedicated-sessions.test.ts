@@ -164,6 +164,7 @@ test('the express thread has none: it runs the model\'s own', async (t) => {
   const h = await harness(t, { expressThreads: 1 })
   await h.pool.dedicated.add(KEY, DEDICATED)
   const flood = h.pool.submit(Array.from({ length: 70 }, (_, at) => ({ ...job(at, 'flood', 1), runKey: undefined })))
+  while (h.pool.workers.ready < 2) await new Promise((resolve) => setImmediate(resolve))
   const quiet = ask(h, job(1))
   assert.equal(h.pool.workers.busy, 2)
   h.open(100)

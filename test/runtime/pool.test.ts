@@ -115,8 +115,10 @@ describe('InferencePool', () => {
   it('serves a domain with little waiting on the express thread, beside a flood, and nothing else there', async (t) => {
     const h = await harness(t, { workers: 1, expressThreads: 1 })
     const parts = Array.from({ length: 70 }, (_, at) => job([at], 1, { turnOf: 'flood', runKey: undefined }))
+    assert.deepEqual([h.pool.workers.wanted, h.pool.workers.ready], [1, 1], 'nobody has needed it')
     const flood = h.pool.submit(parts)
-    assert.deepEqual([h.pool.workers.ready, h.pool.workers.busy, h.pool.backlog.rows], [2, 1, 69])
+    await waitFor(() => h.pool.workers.ready === 2)
+    assert.deepEqual([h.pool.workers.wanted, h.pool.workers.busy, h.pool.backlog.rows], [2, 1, 69])
     const first = submit(h, 'quiet', job([0], 2))
     assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [2, 69])
     const second = submit(h, 'later', job([0], 3))
@@ -128,17 +130,19 @@ describe('InferencePool', () => {
 
   it('warms up every idle thread, the express ones too, and leaves those at work alone', async (t) => {
     const h = await harness(t, { workers: 2, expressThreads: 1 })
+    await wakeExpress(h)
     const running = submit(h, 'a', job([1]))
     const warm = h.pool.warmUp(job([2]))
     assert.deepEqual([h.pool.workers.busy, h.pool.backlog.rows], [3, 0])
     h.open(100)
     await Promise.all([running, warm])
-    assert.equal(h.runs.length, 3)
+    assert.equal(h.runs.length, 70 + 3)
     await assert.rejects(h.pool.warmUp(job([FAIL])), hasCode('TEST_FAILED'))
   })
 
   it('replaces an express thread that ended and runs its work again', async (t) => {
     const h = await harness(t, { workers: 1, expressThreads: 1 })
+    await wakeExpress(h)
     h.open(1000)
     const crash = job([CRASH], 1)
     const held = submit(h, 'a', job([1], 3))
@@ -334,6 +338,15 @@ describe('InferencePool', () => {
     await closed
   })
 })
+
+/** A flood comes and goes, after which every thread is there and idle. */
+async function wakeExpress (h: Harness): Promise<void> {
+  const { ready } = h.pool.workers
+  const flood = h.pool.submit(Array.from({ length: 70 }, (_, at) => job([at], 1, { turnOf: 'flood', runKey: undefined })))
+  await waitFor(() => h.pool.workers.ready > ready)
+  h.open(70)
+  await flood
+}
 
 /** Lets the event loop turn until the condition holds, once it may; the test runner's time limit bounds it. */
 async function waitFor (condition: () => boolean, after = () => true): Promise<void> {

@@ -26,7 +26,7 @@ export class FakePool implements Pick<InferencePool, keyof InferencePool & (
   /** What requireRoom was asked. */
   readonly asked: Array<[turnOf: string, rows: number]> = []
   backlog = { rows: 0, domains: 0, drainMs: 0 }
-  workers = { ready: 2, busy: 0, stuck: 0, banks: 0, bankBytes: 0 }
+  workers = { wanted: 2, ready: 2, busy: 0, stuck: 0, banks: 0, bankBytes: 0 }
   /** Work that closing would wait for. */
   keptOpen = 0
   /** Thrown by requireRoom. */

@@ -22,7 +22,7 @@ import type { ReadyModel } from '../model-states.js'
 export const WAITING_ROWS_MAX = 256
 export const WAITING_BYTES_MAX = 32 * 2 ** 20
 
-/** Threads: an express one and a worker, where there are as many. */
+/** Threads, where there are as many; an express one may be among them. */
 const KEPT_FREE = 2
 
 /** Domains whose comparison is remembered; the one not seen for longest goes. */
