@@ -80,7 +80,7 @@ export const settingsShape = {
     minimum: 0,
     maximum: WORKERS_MAX,
     default: 1,
-    description: 'Further inference threads, started when first needed, for domains that ask little while others ask much'
+    description: 'Further inference threads, started when first needed, for domains that ask little beside a flood'
   }),
   foldBudget: Type.Number({
     minimum: 0,
