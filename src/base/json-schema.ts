@@ -21,3 +21,17 @@ export function checkOf<T> (schema: object, options?: SchemaOptions): SchemaChec
   }
   return Object.defineProperty(check, 'errors', { get: () => validate?.errors ?? [] }) as SchemaCheck<T>
 }
+
+/**
+ * The same for text that may stand for the numbers and booleans of the schema: it becomes those, in place, and they are
+ * checked like any other value. Of itself the coercion takes "1e999" for a number, which is infinite.
+ */
+export function checkOfText<T> (schema: object, options?: SchemaOptions): SchemaCheck<T> {
+  const steps = [checkOf<T>(schema, { ...options, coerceTypes: true }), checkOf<T>(schema, options)]
+  let failed: SchemaCheck<T> | undefined
+  const check = (value: unknown): value is T => {
+    failed = steps.find((step) => !step(value))
+    return failed === undefined
+  }
+  return Object.defineProperty(check, 'errors', { get: () => failed?.errors ?? [] }) as SchemaCheck<T>
+}

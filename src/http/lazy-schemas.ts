@@ -3,7 +3,7 @@
  * most of which a server never uses, and compiling them all takes a third of its start.
  */
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
-import { checkOf, type SchemaCheck, type SchemaOptions } from '../base/json-schema.js'
+import { checkOf, checkOfText, type SchemaCheck, type SchemaOptions } from '../base/json-schema.js'
 import { isRawBody } from './schemas.js'
 import type { App } from './app-type.js'
 
@@ -18,7 +18,7 @@ const COMMON: SchemaOptions = { allErrors: false, useDefaults: true, removeAddit
  */
 export const validatorOf: ValidatorCompiler = ({ schema, httpPart }) => {
   if (httpPart === 'body' && isRawBody(schema)) return () => true
-  const check: SchemaCheck<unknown> = checkOf(schema as object, { ...COMMON, coerceTypes: httpPart !== 'body' })
+  const check: SchemaCheck<unknown> = (httpPart === 'body' ? checkOf : checkOfText)(schema as object, COMMON)
   return check
 }
 

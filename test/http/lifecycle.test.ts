@@ -331,7 +331,12 @@ describe('life of a domain', () => {
       })
       assert.equal((await call('PUT', 'refusing/gate', Buffer.from(many), BINARY_TYPE)).json().code, 'GATE_TOO_LARGE')
       assert.equal((await putGate('nowhere', good)).json().code, 'DOMAIN_NOT_FOUND')
-      assert.equal((await putGate('refusing', good, '?absolute=-1')).statusCode, 400)
+      for (const number of ['-1', '1e999', '-1e999', 'Infinity', 'NaN', '0x', '1e309']) {
+        for (const name of ['absolute', 'relative']) {
+          const { statusCode, payload } = await putGate('refusing', good, `?${name}=${number}`)
+          assert.deepEqual([statusCode, JSON.parse(payload).code], [400, 'REQUEST_INVALID'], `${name}=${number}: ${payload}`)
+        }
+      }
       assert.equal((await putGate('refusing', good, '', { authorization: 'Bearer wrong' })).statusCode, 401)
       assert.equal((await describeDomain('refusing')).gate, undefined)
     })

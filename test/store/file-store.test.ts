@@ -124,6 +124,25 @@ test('a mistake in the program is not taken for a broken disk', async (t) => {
   await assert.rejects(store.publish('signs', 'night', newVersion('one')), RangeError)
 })
 
+for (const [what, change] of Object.entries<(store: BankStore, number: number) => Promise<unknown>>({
+  'a gate': (store, absolute) => store.setGate('signs', 'night', { ...newGate('gate'), absolute }),
+  'a share': (store, percent) => store.mark('signs', 'night', { kind: 'canary', candidate: { version: 3, percent } }),
+  'a preprocessing': (store, mean) => store.publish('signs', 'night', newVersion('four', { preprocessing: { mean: [mean] } })),
+  'a first version': (store, mean) => store.publish('signs', 'fog', newVersion('fog', { preprocessing: { mean } }))
+})) {
+  test(`${what} with a number that JSON cannot hold is refused, and nothing of it is left`, async (t) => {
+    const { folder, store } = await filledStore(t)
+    const before = await snapshot(store)
+    for (const number of [Infinity, -Infinity, NaN]) await assert.rejects(change(store, number))
+    assert.deepEqual(await snapshot(store), before)
+    const { held, report } = await reopen(folder)
+    assert.deepEqual(report.quarantined, [])
+    assert.deepEqual(JSON.parse(JSON.stringify(held)), JSON.parse(JSON.stringify(before)))
+    await change(store, -0)
+    await assertDurable(folder, store)
+  })
+}
+
 test('a gate that is damaged or lost keeps the door shut until it is set anew or removed', async (t) => {
   const folder = await temporaryFolder(t)
   await fillStore(folder)

@@ -1,4 +1,5 @@
 /** Files of a store, read and checked. */
+import { deepEqual } from 'node:assert'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '../../base/digest.js'
@@ -30,9 +31,14 @@ export async function readPointer (folder: string, domain: string, known?: Point
   return pointer
 }
 
-/** Replaces the pointer file of a domain's folder. Rejects with the errno error of whatever went wrong. */
+/**
+ * Replaces the pointer file of a domain's folder. Rejects with the errno error of whatever went wrong; and, before
+ * anything is written, for a pointer that JSON cannot hold or the format forbids, as with an infinite number.
+ */
 export async function writePointer (folder: string, pointer: Pointer): Promise<void> {
   const bytes = serializePointer(pointer)
+  // What could not be read again would send the domain to quarantine at the next start. Not strictly: JSON has no -0.
+  deepEqual(parsePointer(Buffer.from(bytes).toString(), pointer.domain), pointer)
   await writeDurably(join(folder, POINTER_FILE), bytes)
   fileDigests.set(pointer, sha256(bytes))
 }

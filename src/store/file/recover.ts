@@ -16,12 +16,13 @@
  */
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX, writeDurably } from '../../base/durable-file.js'
+import { makeFolderDurably, syncFolder, TEMPORARY_PREFIX } from '../../base/durable-file.js'
 import { sha256File } from '../../base/digest.js'
 import { BankswitchError, hasErrno } from '../../base/errors.js'
 import { isName } from '../../base/names.js'
 import { withoutVersions } from '../changes.js'
-import { gateFileName, parsePointer, POINTER_FILE, serializePointer, versionFileName } from './pointer-file.js'
+import { writePointer } from './files.js'
+import { gateFileName, parsePointer, POINTER_FILE, versionFileName } from './pointer-file.js'
 import type { Pointer } from '../bank-store.js'
 import { SHIPPED_FOLDER } from './shipped-file.js'
 import type { FoundPointers } from './pointers.js'
@@ -137,7 +138,7 @@ class Recovery {
     }
     if (lost.size === 0) return pointer
     const next = withoutVersions(pointer, lost)
-    await writeDurably(this.#path(place, POINTER_FILE), serializePointer(next))
+    await writePointer(this.#path(place), next)
     return next
   }
 
