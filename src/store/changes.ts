@@ -2,7 +2,9 @@
 import { sha256 } from '../base/digest.js'
 import { storeErrors } from './errors.js'
 import { requireUnmarked, requireVersion, withoutCandidate, withoutMarksOf } from './marks.js'
-import type { ExpectedRevision, GateRecord, NewGate, NewVersion, Pointer, VersionRecord } from './bank-store.js'
+import type {
+  DomainRecord, ExpectedRevision, GateRecord, NewGate, NewVersion, Pointer, VersionRecord
+} from './bank-store.js'
 
 /** How many steps back a rollback can go. */
 const PREVIOUS_KEPT = 32
@@ -11,7 +13,9 @@ const PREVIOUS_KEPT = 32
 export const VERSIONS_MAX = 10_000
 
 /** Throws PRECONDITION_FAILED when the domain is not at the revision that the caller has seen. */
-export function checkRevision (domain: string, pointer: Pointer | undefined, expected: ExpectedRevision): void {
+export function checkRevision (
+  domain: string, pointer: Pick<DomainRecord, 'revision'> | undefined, expected: ExpectedRevision
+): void {
   const received = pointer?.revision ?? 0
   if (expected === undefined || expected === received) return
   throw storeErrors.PRECONDITION_FAILED(

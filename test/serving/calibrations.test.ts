@@ -56,7 +56,9 @@ async function setUp (
     await calibrations.close()
     await rm(folder, { recursive: true, force: true })
   })
-  return { ...house, clock, calibrations, openJobs, warnings }
+  /** The same over other needs. */
+  const over = (given: Partial<typeof needs>) => ({ calibrations: new Calibrations({ ...needs, ...given }, house.states, limits, jobs) })
+  return { ...house, clock, calibrations, openJobs, over, warnings }
 }
 
 const scores = async ({ answering }: Pick<House, 'answering'>, header: string) => {
@@ -232,7 +234,7 @@ describe('contributions', () => {
     return versionFile(readyModel(MANIFEST), bankOf(shift), 'calibration', contributionParts(contribution))
   }
   const contribute = (house: Awaited<ReturnType<typeof setUp>>, operation: 'merge' | 'subtract', file: Uint8Array, minimum = 2) => {
-    return house.calibrations.contribute('signs', 'night', operation, file, minimum, { isActivated: true })
+    return house.calibrations.contribute('signs', 'night', { operation, file, minimumImages: minimum }, { isActivated: true })
   }
   const meanOf = async (house: Pick<House, 'answering'>) => {
     // With gamma and variance 1 the score is x - mean.
@@ -249,6 +251,50 @@ describe('contributions', () => {
     assert.deepEqual([left, third.version], [10, 3])
     for (const [at, score] of (await scores(house, 'night')).entries()) assert.ok(Math.abs(score - begun[at]!) < 1e-6)
     assert.ok(Math.abs(await meanOf(house) - 2) < 1e-6)
+  })
+
+  it('all count, though they come at once and others change the domain meanwhile', async () => {
+    const house = await setUp(refuse)
+    await contribute(house, 'merge', fileOf(sumsOf(2, 10)))
+    let changes = 3
+    const { calibrations } = house.over({
+      registerMade: async (...given) => {
+        // Just before the first ones are registered.
+        if (changes-- > 0) await house.store.mark('signs', 'night', { kind: 'label', label: `l${changes}`, version: 1 })
+        return await house.admin.registerMade(...given)
+      }
+    })
+    const all = await Promise.all(Array.from({ length: 8 }, () => contribute({ ...house, calibrations }, 'merge', fileOf(sumsOf(5, 10)))))
+    assert.deepEqual(all.map(({ images }) => images).sort((a, b) => a - b), [20, 30, 40, 50, 60, 70, 80, 90])
+    assert.equal(house.store.domain('signs', 'night')!.versions.length, 9)
+  })
+
+  it('and calibrations happen at the expected revision only, whatever comes meanwhile', async () => {
+    const house = await setUp(refuse)
+    await contribute(house, 'merge', fileOf(sumsOf(2, 10)))
+    const at = (expected: number, over = house.calibrations) => {
+      return over.contribute('signs', 'night', { operation: 'merge', file: fileOf(sumsOf(5, 10)), minimumImages: 2 }, { isActivated: true, expected })
+    }
+    const failed = hasCode('PRECONDITION_FAILED')
+    for (const expected of [0, 2]) await assert.rejects(at(expected), failed)
+    const { reached, pass, open } = gate()
+    const { calibrations } = house.over({
+      registerMade: async (...given) => {
+        await pass()
+        return await house.admin.registerMade(...given)
+      },
+      calibrate: async () => outcome(4)
+    })
+    const slow = at(1, calibrations)
+    const start = (expected: number) => calibrations.start('signs', 'night', pictureUploads(), options(), expected)
+    await assert.rejects(start(2), failed)
+    const { id } = await start(1)
+    await reached
+    await contribute(house, 'merge', fileOf(sumsOf(5, 10)))
+    open()
+    await assert.rejects(slow, failed)
+    assert.equal((await calibrations.ended(id)).error?.code, 'PRECONDITION_FAILED')
+    assert.equal(house.store.domain('signs', 'night')!.versions.length, 2)
   })
 
   it('are refused where they do not add up, too few, or are none; nothing is registered', async () => {

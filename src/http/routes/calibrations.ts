@@ -6,8 +6,9 @@ import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/optio
 import { httpErrors } from '../errors.js'
 import { readFormFile, readingForm } from '../limits/form-file.js'
 import { noteSubject, type Subject } from '../request-record.js'
-import { BinaryBody, errorsOf, NameParameter, rawBody, RegisteredSchema } from '../schemas.js'
-import { named } from './admin.js'
+import { BinaryBody, errorsOf, rawBody, RegisteredSchema } from '../schemas.js'
+import { DomainParams, expectedRevision, named, PreconditionHeaders } from './admin.js'
+import { etagOf } from './models.js'
 import type { App } from '../app-type.js'
 import type { BodyShare } from '../limits/body-budget.js'
 import type { BodyLimits, BodyReader } from '../limits/request-body.js'
@@ -21,7 +22,6 @@ const FILES_MAX = 20_000
 const FIELDS_MAX = 64
 const FIELD_BYTES_MAX = 65_536
 
-const DomainParams = Type.Object({ model: NameParameter, domain: NameParameter })
 const JobParams = Type.Object({ id: Type.String({ pattern: '^[0-9a-f-]{36}$' }) })
 
 const JobSchema = Type.Object({
@@ -71,21 +71,23 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
       description: 'A form with files in fields named `images` (pictures, or a tar, tar.gz or zip of them), or one ' +
         'safetensors file in a field named `tensors`; options are further fields. Answers at once with a job.',
       consumes: ['multipart/form-data'],
+      headers: PreconditionHeaders,
       params: DomainParams,
       body: rawBody(Type.Object({
         images: Type.Optional(Type.Array(Type.Unsafe<unknown>({ type: 'string', format: 'binary' }))),
         tensors: Type.Optional(Type.Unsafe<unknown>({ type: 'string', format: 'binary' })),
         ...OptionsSchema.properties
       })),
-      response: { 202: AcceptedSchema, ...errorsOf(400, 401, 404, 409, 413, 415, 429, 503) }
+      response: { 202: AcceptedSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 429, 503) }
     }
   }, async (request, reply) => {
     const { model, domain } = request.params
+    const expected = expectedRevision(request)
     noteSubject(request, { model, domain })
     const { uploads, fields } = await readingForm(() => {
       return readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
     })
-    const { id, state } = await engine.calibrations.start(model, domain, uploads, parseOptions(fields))
+    const { id, state } = await engine.calibrations.start(model, domain, uploads, parseOptions(fields), expected)
     reply.code(202).header('location', `/admin/jobs/${id}`)
     return { id, state }
   })
@@ -140,6 +142,7 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
       description: 'The body is a bank that was calibrated in mode fixed or fvcore, as it is downloaded: a version ' +
         'of another server, or what `bankswitch calibrate --out` wrote. Exact, whatever the order.',
       consumes: ['application/octet-stream'],
+      headers: PreconditionHeaders,
       params: DomainParams,
       body: BinaryBody,
       querystring: Type.Object({
@@ -149,7 +152,7 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
       }, { additionalProperties: false }),
       response: {
         201: Type.Intersect([RegisteredSchema, Type.Object({ images: Type.Integer() })]),
-        ...errorsOf(400, 401, 404, 409, 413, 415, 429, 500, 503)
+        ...errorsOf(400, 401, 404, 409, 412, 413, 415, 429, 500, 503)
       }
     }
   }, async (request, reply) => {
@@ -158,9 +161,10 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a calibrated bank', received: 'nothing' })
     }
     const { record, version, images } = await named(request, { model, domain }, engine.calibrations.contribute(
-      model, domain, operation, request.body, minimumImages, { isActivated: activate }
+      model, domain, { operation, file: request.body, minimumImages },
+      { isActivated: activate, expected: expectedRevision(request) }
     ))
-    reply.code(201)
+    reply.code(201).header('etag', etagOf(record))
     const { version: number, digest } = version
     return { model, domain, version: number, digest, active: record.active === number, images }
   })

@@ -7,22 +7,22 @@ import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
 import type {
   calibrateInThread, CalibrationOutcome, CalibrationRequest
 } from '../../calibration/calibration-thread.js'
-import {
-  bankOf, combine, contributionOf, contributionParts, parseContribution, type Contribution, type Operation
-} from '../../calibration/contributions.js'
+import { contributionOf, contributionParts } from '../../calibration/contributions.js'
 import { calibrationErrors } from '../../calibration/errors.js'
 import { Jobs, type JobRecord } from '../../calibration/jobs.js'
-import { IMAGES_MIN, selectLayers, type CalibrationOptions } from '../../calibration/options.js'
+import { selectLayers, type CalibrationOptions } from '../../calibration/options.js'
 import { sourceOf } from '../../models/compilation.js'
 import { modelErrors } from '../../models/errors.js'
 import { rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
+import { checkRevision } from '../../store/changes.js'
 import { parseDomainReference, resolveDomain } from '../domain-reference.js'
 import {
   versionFile, type Administration, type FileExtras, type Registered, type RegistrationOptions
 } from '../changing/administration.js'
+import { contribute, type GivenContribution } from './contribute.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { Settings } from '../../config/schema.js'
-import type { BankStore } from '../../store/bank-store.js'
+import type { BankStore, ExpectedRevision } from '../../store/bank-store.js'
 import type { Logger } from '../../observability/logger.js'
 import type { ReadyModel, ModelStates } from '../model-states.js'
 
@@ -84,16 +84,20 @@ export class Calibrations {
 
   /**
    * Starts a calibration of `domain`, new or not. Throws, besides what `requireRoom` throws, DOMAIN_NOT_FOUND and
-   * VERSION_NOT_FOUND for the base, CALIBRATION_LAYER_UNKNOWN and CALIBRATION_TOO_FEW_IMAGES.
+   * VERSION_NOT_FOUND for the base, CALIBRATION_LAYER_UNKNOWN and CALIBRATION_TOO_FEW_IMAGES; PRECONDITION_FAILED now,
+   * or as the job's error, when the domain is not or no longer at the revision that the caller expects.
    */
-  async start (model: string, domain: string, uploads: Uploads, options: CalibrationOptions): Promise<JobRecord> {
+  async start (
+    model: string, domain: string, uploads: Uploads, options: CalibrationOptions, expected?: ExpectedRevision
+  ): Promise<JobRecord> {
     const ready = this.#models.ready(model)
+    checkRevision(domain, this.#needs.store.domain(model, domain), expected)
     const base = await this.#checkedBase(ready, uploads, options)
     const subject = { kind: 'calibration', model, domain, mode: options.mode }
     return await this.#jobs.submit(subject, async ({ onProgress, signal, beginCommit }) => {
       const made = await this.#make(ready, domain, base, uploads, options, onProgress, signal)
       await beginCommit({ digest: bankDigest(made.bank) })
-      return await this.#register(ready, domain, made, options)
+      return await this.#register(ready, domain, made, options, expected)
     })
   }
 
@@ -157,34 +161,11 @@ export class Calibrations {
     await this.#jobs.close()
   }
 
-  /**
-   * Merges the sums of a bank file with those of the domain's active version, or takes them out, and registers the
-   * bank that results. A domain that is not there yet begins with the file alone. Throws CONTRIBUTION_MISSING,
-   * CONTRIBUTION_MISMATCH, CALIBRATION_TOO_FEW_IMAGES and what registering throws.
-   */
+  /** Throws what contribute.ts throws. */
   async contribute (
-    model: string, domain: string, operation: Operation, file: Uint8Array, minimumImages: number,
-    options: RegistrationOptions
+    model: string, domain: string, given: GivenContribution, options: RegistrationOptions
   ): Promise<Registered & { images: number }> {
-    const ready = this.#models.ready(model)
-    const { layers } = ready.artefact
-    const given = parseContribution(file, layers)
-    const isNew = this.#needs.store.domain(model, domain) === undefined && operation === 'merge'
-    const whole = isNew ? undefined : await this.#storedContribution(ready, domain)
-    const least = Math.max(IMAGES_MIN, minimumImages)
-    const sums = whole === undefined ? atLeast(given, least) : combine(operation, whole.sums, given, least)
-    const base = whole?.bank ?? readOwnBank(file, ready.artefact.layers)
-    const bank = bankOf(sums, layers, base)
-    const extras = contributionParts(sums)
-    const registered = await this.#needs.registerMade(ready, domain, bank, 'calibration', options, extras)
-    return { ...registered, images: sums.images }
-  }
-
-  async #storedContribution (ready: ReadyModel, domain: string): Promise<{ bank: Bank, sums: Contribution }> {
-    const { name } = ready.entry.manifest
-    const { version } = resolveDomain(this.#needs.store, name, { domain })
-    const file = await this.#needs.store.read(name, domain, version.version)
-    return { bank: readOwnBank(file, ready.artefact.layers), sums: parseContribution(file, ready.artefact.layers) }
+    return await contribute(this.#needs, this.#models.ready(model), domain, given, options)
   }
 
   async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
@@ -216,11 +197,13 @@ export class Calibrations {
   }
 
   async #register (
-    ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description }: CalibrationOptions
+    ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description }: CalibrationOptions,
+    expected?: ExpectedRevision
   ): Promise<CalibrationResult> {
     const preprocessing = this.#registeredPreprocessing(ready, domain)
     const options = {
       isActivated,
+      expected,
       ...(description === undefined ? {} : { description }),
       ...(preprocessing === undefined ? {} : { preprocessing })
     }
@@ -270,13 +253,6 @@ function calibrationRequest (
     imagePixels,
     budgetBytes: calibrationBytes
   }
-}
-
-function atLeast (contribution: Contribution, minimumImages: number): Contribution {
-  if (contribution.images >= minimumImages) return contribution
-  throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('the contribution is too small', {
-    expected: `at least ${minimumImages} images`, received: contribution.images
-  })
 }
 
 /** Whether the version that a cut-off job was about to register is there. */
