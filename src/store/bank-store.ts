@@ -1,7 +1,8 @@
 /**
  * What the service asks of a place where banks live: durable, versioned, small enough for a database to offer.
  *
- * A version is an immutable file with a number that is never used again. A domain points at its active version. Reads
+ * A version is an immutable file with a number that is never used again, nor is a revision: they outlive the domain, so
+ * that what was told of one that was removed is never true of another. A domain points at its active version. Reads
  * of records are from memory and never wait; every change is durable when its promise resolves.
  */
 
@@ -82,11 +83,14 @@ export interface DomainRecord {
   readonly gate?: GateRecord
 }
 
-/** All that a store knows of a domain besides the bytes: what every change makes a new one of. */
-export interface Pointer extends DomainRecord {
-  /** The highest number ever given out; numbers of removed versions do not come back. */
+/** The highest numbers that a domain has given out; those of removed versions and domains do not come back. */
+export interface LastNumbers {
   readonly lastVersion: number
+  readonly revision: number
 }
+
+/** All that a store knows of a domain besides the bytes: what every change makes a new one of. */
+export interface Pointer extends DomainRecord, LastNumbers {}
 
 export interface NewVersion {
   readonly file: Uint8Array
@@ -156,7 +160,8 @@ export interface BankStore {
   removeVersion (model: string, domain: string, version: number, expected?: ExpectedRevision): Promise<DomainRecord>
   removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void>
   /**
-   * Takes over a domain with its numbers, marks, gate and revision, whole or not at all. Throws DOMAIN_EXISTS,
+   * Takes over a domain with its numbers, marks, gate and revision, whole or not at all; with later ones where a domain
+   * of that name was removed. Throws DOMAIN_EXISTS,
    * STORE_CORRUPT for a file that is not what its pointer says, and what reading it throws.
    */
   adopt (model: string, whole: WholeDomain): Promise<DomainRecord>

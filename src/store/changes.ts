@@ -3,7 +3,7 @@ import { sha256 } from '../base/digest.js'
 import { storeErrors } from './errors.js'
 import { requireUnmarked, requireVersion, withoutCandidate, withoutMarksOf } from './marks.js'
 import type {
-  DomainRecord, ExpectedRevision, GateRecord, NewGate, NewVersion, Pointer, VersionRecord
+  DomainRecord, ExpectedRevision, GateRecord, LastNumbers, NewGate, NewVersion, Pointer, VersionRecord
 } from './bank-store.js'
 
 /** How many steps back a rollback can go. */
@@ -24,10 +24,22 @@ export function checkRevision (
   )
 }
 
-/** The record of a version to come, under the next number; `nowMs` is milliseconds since 1970. */
-export function nextRecord (pointer: Pointer | undefined, added: NewVersion, nowMs: number): VersionRecord {
+/** Of a name that never had a domain. */
+export const NO_NUMBERS: LastNumbers = { lastVersion: 0, revision: 0 }
+
+/** The pointer of a domain that takes the place of one with these numbers, which do not come again. */
+export function beyond (pointer: Pointer, { lastVersion, revision }: LastNumbers): Pointer {
   return {
-    version: (pointer?.lastVersion ?? 0) + 1,
+    ...pointer,
+    revision: Math.max(pointer.revision, revision + 1),
+    lastVersion: Math.max(pointer.lastVersion, lastVersion)
+  }
+}
+
+/** The record of a version to come, under the next number; `nowMs` is milliseconds since 1970. */
+export function nextRecord ({ lastVersion }: LastNumbers, added: NewVersion, nowMs: number): VersionRecord {
+  return {
+    version: lastVersion + 1,
     sha256: sha256(added.file),
     bytes: added.file.length,
     digest: added.digest,
@@ -42,8 +54,10 @@ export function gateRecord ({ file, ...rules }: NewGate, nowMs: number): GateRec
   return { sha256: sha256(file), bytes: file.length, ...rules, createdAt: new Date(nowMs).toISOString() }
 }
 
+/** `last` are the numbers of the pointer, or of a domain of that name that was removed. */
 export function withVersion (
-  domain: string, pointer: Pointer | undefined, record: VersionRecord, isActivated: boolean, description?: string
+  domain: string, pointer: Pointer | undefined, record: VersionRecord, isActivated: boolean, description?: string,
+  last: LastNumbers = pointer ?? NO_NUMBERS
 ): Pointer {
   const versions = pointer?.versions ?? []
   if (versions.length >= VERSIONS_MAX) {
@@ -56,7 +70,7 @@ export function withVersion (
     ...(pointer ?? { active: null, previous: [] }),
     domain,
     ...(told === undefined ? {} : { description: told }),
-    revision: (pointer?.revision ?? 0) + 1,
+    revision: last.revision + 1,
     lastVersion: record.version,
     versions: [...versions, record]
   }

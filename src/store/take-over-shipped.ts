@@ -15,6 +15,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { BankswitchError } from '../base/errors.js'
+import { NO_NUMBERS } from './changes.js'
 import type { Logger } from '../observability/logger.js'
 import type { BankStore, DomainRecord, ShippedMemory, VersionRecord, WholeDomain } from './bank-store.js'
 
@@ -59,10 +60,11 @@ async function takeOver (store: BankStore, model: string, whole: WholeDomain, lo
 async function rememberFirst (
   store: BankStore, model: string, held: DomainRecord, { pointer }: WholeDomain
 ): Promise<ShippedMemory> {
-  const isTakenOver = isDeepStrictEqual(held, pointer)
+  // Its numbers are later where a domain of that name was removed before it was shipped.
+  const isTakenOver = isDeepStrictEqual({ ...held, ...NO_NUMBERS }, { ...pointer, ...NO_NUMBERS })
   const memory = {
     files: isTakenOver ? pointer.versions.map(({ sha256 }) => sha256) : [],
-    revision: isTakenOver && pointer.revision === 1 ? 1 : 0
+    revision: isTakenOver && pointer.revision === 1 ? held.revision : 0
   }
   await store.rememberShipped(model, pointer.domain, memory)
   return memory
@@ -103,7 +105,7 @@ async function addBank (
   return isUnchanged ? record.revision : memory.revision
 }
 
-/** The revision alone could be that of a domain that was removed and made anew. */
+/** The revision alone could be that of a domain that an earlier server made anew after a removal. */
 function isAsShipped ({ revision, active, versions, gate }: DomainRecord, memory: ShippedMemory): boolean {
   const file = versions.find(({ version }) => version === active)?.sha256
   return revision === memory.revision && gate === undefined && file !== undefined && memory.files.includes(file)

@@ -298,7 +298,7 @@ describe('admin API', () => {
         })
       }
       const answered = async () => {
-        const url = '/v2/models/traffic-signs@passing/versions/1/stats'
+        const url = '/v2/models/traffic-signs@passing/stats'
         const [{ inference_count: rows }] = (await service.app.inject({ method: 'GET', url })).json().model_stats
         return rows
       }

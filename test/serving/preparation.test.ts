@@ -40,8 +40,8 @@ describe('bringing a model to the workers', () => {
     assert.deepEqual(pool.loaded.map(({ id, name, takesAnySize }) => [id, name, takesAnySize]), [['key-1', 'signs', false]])
     assert.equal(ready.served, pool.loaded[0])
     const { versions, active } = store.domain('signs', 'day')!
-    assert.deepEqual(versions.map(({ version, source }) => [version, source]), [[1, 'model']])
-    assert.equal(active, 1)
+    assert.deepEqual(versions.map(({ version, source }) => [version, source]), [[2, 'model']])
+    assert.equal(active, 2)
     assert.deepEqual(pool.warmedUp.map(({ feeds }) => feeds.x!.dims), [[1, 3, 32, 32], [1, 3, 6, 8]])
     assert.deepEqual(lines, ['the default domain was missing and got the statistics of the model', 'model is ready'])
     // The statistics that came with the model are tried by nobody: without them there is no default domain.

@@ -144,12 +144,19 @@ function versions (empty: Open, filled: Open): void {
     assert.equal((await (await reopen()).publish('signs', 'night', newVersion('five'))).active, 5)
   })
 
-  it('begins anew with a domain that was removed', async (t) => {
-    const { store, assertDurable } = await filled(t)
+  it('begins anew with a domain that was removed, but with none of its numbers, restarted or not', async (t) => {
+    const { store, reopen, assertDurable } = await filled(t)
     await store.removeDomain('signs', 'night')
-    const { revision, active } = await store.publish('signs', 'night', newVersion('again'), 0)
-    assert.deepEqual([revision, active], [1, 1])
+    const { revision, active, versions } = await store.publish('signs', 'night', newVersion('again'), 0)
+    assert.deepEqual([revision, active, versions.length], [4, 4, 1])
+    await assert.rejects(store.removeDomain('signs', 'night', 3), hasCode('PRECONDITION_FAILED', { expected: 3, received: 4 }))
     await assertDurable()
+    await store.removeVersion('signs', 'night', (await store.publish('signs', 'night', newVersion('more', { isActivated: false }))).versions.at(-1)!.version)
+    await store.removeDomain('signs', 'night')
+    const again = await (await reopen()).publish('signs', 'night', newVersion('once more'))
+    assert.deepEqual([again.revision, again.active, again.previous], [7, 6, []])
+    // Another model's domain of that name has numbers of its own.
+    assert.equal((await store.publish('plates', 'night', newVersion('another'))).revision, 1)
   })
 
   it('takes the same bytes again', async (t) => {
@@ -417,6 +424,18 @@ function wholeDomains (empty: Open, filled: Open): void {
       assert.deepEqual(held.domain('signs', 'day')!.gate, POINTER.gate)
       await assert.rejects(held.readGate('signs', 'day'), hasCode('STORE_CORRUPT'))
     }
+  })
+
+  it('takes over a domain in the place of a removed one with numbers beyond its, and its versions as they are', async (t) => {
+    const { store, reopen, assertDurable } = await filled(t)
+    for (let count = 0; count < 20; count++) await store.publish('signs', 'day', newVersion(`day ${count}`, { isActivated: false }))
+    const { revision } = store.domain('signs', 'day')!
+    await store.removeDomain('signs', 'day')
+    const adopted = await store.adopt('signs', wholeOf(POINTER, ['first', 'second']))
+    assert.deepEqual(plain(adopted), plain({ ...POINTER, revision: revision + 1, lastVersion: 21 }))
+    await assertDurable()
+    const next = await (await reopen()).publish('signs', 'day', newVersion('next', { isActivated: false }))
+    assert.deepEqual(next.versions.map(({ version }) => version), [3, 7, 22])
   })
 
   it('remembers what was shipped, also of a domain that is removed', async (t) => {

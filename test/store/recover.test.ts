@@ -188,12 +188,12 @@ test('5: a domain that loses every version stays, with none', async (t) => {
 })
 
 test('5: the same file can go to quarantine more than once', async (t) => {
-  const { folder } = await filledStore(t)
+  const { folder, store } = await filledStore(t)
+  const path = versionPath(store, 'signs', 'night', 1)
+  const backup = join(folder, '../backup')
+  await cp(folder, backup, { recursive: true })
   for (const number of [1, 2]) {
-    const { store } = await openFileStore(folder)
-    await store.removeDomain('signs', 'night')
-    await store.publish('signs', 'night', newVersion('same bytes'))
-    const path = versionPath(store, 'signs', 'night', 1)
+    await cp(join(backup, 'signs'), join(folder, 'signs'), { recursive: true })
     await flipBit(join(folder, path), number)
     const { report } = await reopen(folder)
     assert.equal(report.quarantined.length, 1)

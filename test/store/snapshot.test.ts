@@ -12,6 +12,7 @@ import { BankswitchError } from '#src/base/errors.js'
 import { exportStore } from '#src/store/file/export-store.js'
 import { openFileStore } from '#src/store/file/file-store.js'
 import { importStore, type ImportReport } from '#src/store/file/import-store.js'
+import { serializeRemoved } from '#src/store/file/removed-file.js'
 import { serializeShipped } from '#src/store/file/shipped-file.js'
 import { tarOf } from '../support/archives.js'
 import { hasCode } from '../support/errors.js'
@@ -106,9 +107,13 @@ test('a domain that differs is refused, or replaced with all its files', async (
 
   assert.deepEqual(await imported(folder, archive, true), { domains: 2, versions: 4, unchanged: 1 })
   const { held } = await reopen(folder)
-  const original = await filled(t)
-  assert.deepEqual(held, { ...(await reopen(original)).held, 'plates/fog': changed['plates/fog'] })
+  const { held: original } = await reopen(await filled(t))
+  const night = original['signs/night']!
+  // The numbers of what it replaces do not come again.
+  const record = { ...night.record, revision: 6, lastVersion: 4 }
+  assert.deepEqual(held, { ...original, 'signs/night': { ...night, record }, 'plates/fog': changed['plates/fog'] })
   await assertTidy(folder, held)
+  assert.deepEqual(await imported(folder, archive), { domains: 2, versions: 4, unchanged: 2 })
 })
 
 test('an archive cut off anywhere changes nothing', async (t) => {
@@ -146,6 +151,9 @@ test('what no export writes is refused, and nothing lands outside the store', as
   const memory: Entry = {
     name: '.shipped/signs/night.json', bytes: serializeShipped('signs', 'night', { files: [], revision: 1 })
   }
+  const numbers: Entry = {
+    name: '.removed/signs/night.json', bytes: serializeRemoved('signs', 'night', { lastVersion: 1, revision: 1 })
+  }
   const more = (name: string, header: Partial<Header> = {}) => ({ name, bytes: Buffer.alloc(0), header })
   const cases: Record<string, Entry[]> = {
     'a way out': [day, dayOne, dayGate, more('signs/day/../../../out'), summary],
@@ -169,6 +177,9 @@ test('what no export writes is refused, and nothing lands outside the store', as
     'a memory that is not counted': [memory, { ...summary, bytes: Buffer.from('{"format":1,"domains":0,"versions":0}') }],
     'a memory twice': [memory, memory],
     'a memory with a way out': [{ ...memory, name: '.shipped/../night.json' }],
+    'removed numbers that are not counted': [numbers, { ...summary, bytes: Buffer.from('{"format":1,"domains":0,"versions":0}') }],
+    'removed numbers twice': [numbers, numbers],
+    'removed numbers with a way out': [{ ...numbers, name: '.removed/../night.json' }],
     'a memory of no domain': [{ ...memory, name: '.shipped/signs/night' }],
     'a memory too deep': [{ ...memory, name: '.shipped/signs/night/night.json' }],
     'a memory among the files of a domain': [day, memory],
@@ -210,12 +221,49 @@ test('what is remembered of shipped banks comes along, also of domains that were
   assert.deepEqual(await own.shipped('plates', 'gone'), { files: [sha256('d'), sha256('b')], revision: 9 })
 })
 
+test('the numbers of removed domains come along, and an import brings none of them back', async (t) => {
+  const folder = await filled(t)
+  const { store } = await openFileStore(folder)
+  const early = await exported(folder)
+  await store.removeDomain('signs', 'night')
+  const archive = await exported(folder)
+  const { bytes } = (await entriesOf(archive)).at(-1)!
+  assert.deepEqual(JSON.parse(Buffer.from(bytes).toString()), { format: 3, domains: 1, versions: 1, removed: 1 })
+  const other = await empty(t)
+  await imported(other, archive)
+  assert.deepEqual(await exported(other), archive)
+  const { store: restored } = await openFileStore(other)
+  const { revision, active } = await restored.publish('signs', 'night', newVersion('again'))
+  assert.deepEqual([revision, active], [4, 4])
+
+  // Back into the store that it was removed from, and a memory that fell behind.
+  await store.rememberShipped('signs', 'night', { files: [], revision: 3 })
+  await imported(folder, early)
+  const { store: back } = await openFileStore(folder)
+  assert.deepEqual([back.domain('signs', 'night')!.revision, back.domain('signs', 'night')!.versions.length], [4, 3])
+  await imported(other, archive)
+  assert.equal((await openFileStore(other)).store.domain('signs', 'night')!.active, 4)
+})
+
+test('what was shipped stays as it was shipped over a removal, an import and other numbers', async (t) => {
+  const folder = await empty(t)
+  const { store } = await openFileStore(folder)
+  await store.publish('signs', 'fog', newVersion('shipped'))
+  await store.rememberShipped('signs', 'fog', { files: [sha256(fileOf('shipped'))], revision: 1 })
+  const archive = await exported(folder)
+  await store.removeDomain('signs', 'fog')
+  await imported(folder, archive)
+  const { store: back } = await openFileStore(folder)
+  const { revision } = back.domain('signs', 'fog')!
+  assert.deepEqual([revision, (await back.shipped('signs', 'fog'))!.revision], [2, 2])
+})
+
 test('what a newer server wrote is refused by name, on either way, and nothing changes', async (t) => {
   const refused = hasCode('STORE_FORMAT_UNKNOWN')
   const whole = await entriesOf(await exported(await filled(t)))
   const future = (name: string, format: number): Entry => ({ name, bytes: Buffer.from(`{"format":${format}}`) })
   for (const entries of [
-    [future('signs/day/domain.json', 3)], [future('.shipped/signs/day.json', 2)], [...whole.slice(0, -1), future('snapshot.json', 3)]
+    [future('signs/day/domain.json', 3)], [future('.shipped/signs/day.json', 2)], [...whole.slice(0, -1), future('snapshot.json', 4)], [future('.removed/signs/day.json', 2)]
   ]) {
     const folder = await empty(t)
     await assert.rejects(imported(folder, await tarOf(entries)), refused)

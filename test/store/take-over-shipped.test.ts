@@ -68,12 +68,12 @@ test('2: a domain that an admin removed stays away, and so do its newer banks', 
   assert.deepEqual(store.domains('signs'), [])
 })
 
-test('2: a domain that was made again is the admin\'s, though it stands at the revision of the shipped one', async () => {
+test('2: a domain that was made again is the admin\'s', async () => {
   const store = new MemoryStore()
   await start(store, await release('one'))
   await store.removeDomain('signs', 'fog')
   await store.publish('signs', 'fog', newVersion('own'))
-  assert.equal(store.domain('signs', 'fog')!.revision, 1)
+  assert.equal(store.domain('signs', 'fog')!.revision, 2)
   const [line] = await start(store, await release('two'))
   assert.equal(line!.level, 'warn')
   assert.equal(await activeText(store, 'own', 'two'), 'own')

@@ -1,13 +1,15 @@
 /** A store without a disk, of the same pure changes: for tests of what stands on a store. It passes the same contract. */
 import { sha256 } from '#src/base/digest.js'
 import {
-  checkRevision, gateRecord, nextRecord, withActive, withoutActive, withoutVersion, withRollback, withVersion
+  beyond, checkRevision, gateRecord, nextRecord, NO_NUMBERS, withActive, withoutActive, withoutVersion, withRollback,
+  withVersion
 } from '#src/store/changes.js'
 import { storeErrors } from '#src/store/errors.js'
 import { checkGate, requireGate, requireVersion, withGate, withMark } from '#src/store/marks.js'
 import { readWholeGate, readWholeVersion } from '#src/store/whole-domain.js'
 import type {
-  BankStore, DomainRecord, ExpectedRevision, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory, WholeDomain
+  BankStore, DomainRecord, ExpectedRevision, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer,
+  ShippedMemory, WholeDomain
 } from '#src/store/bank-store.js'
 
 interface Held {
@@ -20,10 +22,11 @@ interface Held {
 export interface StoreMemory {
   domains: Map<string, Held>
   shipped: Map<string, ShippedMemory>
+  removed: Map<string, LastNumbers>
 }
 
 export function emptyMemory (): StoreMemory {
-  return { domains: new Map(), shipped: new Map() }
+  return { domains: new Map(), shipped: new Map(), removed: new Map() }
 }
 
 export class MemoryStore implements BankStore {
@@ -61,8 +64,9 @@ export class MemoryStore implements BankStore {
     const held = this.#memory.domains.get(`${model}/${domain}`)
     checkRevision(domain, held?.pointer, expected)
     if (added.isActivated) checkGate(domain, held?.pointer.gate, added.passed)
-    const record = nextRecord(held?.pointer, added, this.#now())
-    const pointer = withVersion(domain, held?.pointer, record, added.isActivated, added.description)
+    const last = held?.pointer ?? this.#memory.removed.get(`${model}/${domain}`) ?? NO_NUMBERS
+    const record = nextRecord(last, added, this.#now())
+    const pointer = withVersion(domain, held?.pointer, record, added.isActivated, added.description, last)
     const versions = new Map(held?.versions).set(record.version, Uint8Array.from(added.file))
     return this.#hold(model, { ...held, pointer, versions })
   }
@@ -114,7 +118,9 @@ export class MemoryStore implements BankStore {
   }
 
   async removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
-    checkRevision(domain, this.#require(model, domain).pointer, expected)
+    const { pointer } = this.#require(model, domain)
+    checkRevision(domain, pointer, expected)
+    this.#memory.removed.set(`${model}/${domain}`, pointer)
     this.#memory.domains.delete(`${model}/${domain}`)
   }
 
@@ -128,7 +134,8 @@ export class MemoryStore implements BankStore {
     if (this.#memory.domains.has(`${model}/${pointer.domain}`)) {
       throw storeErrors.DOMAIN_EXISTS(`model "${model}" has a domain "${pointer.domain}" already`)
     }
-    return this.#hold(model, { pointer, versions, gate })
+    const removed = this.#memory.removed.get(`${model}/${pointer.domain}`)
+    return this.#hold(model, { pointer: removed === undefined ? pointer : beyond(pointer, removed), versions, gate })
   }
 
   async shipped (model: string, domain: string): Promise<ShippedMemory | undefined> {

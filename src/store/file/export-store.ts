@@ -8,6 +8,7 @@ import { isName } from '../../base/names.js'
 import { storeErrors } from '../errors.js'
 import { readPointer, readVerified } from './files.js'
 import { POINTER_FILE, serializePointer } from './pointer-file.js'
+import { readRemoved, REMOVED_FOLDER, serializeRemoved } from './removed-file.js'
 import { filesOf, SUMMARY_FILE, summaryOf, type SnapshotCounts } from './snapshot.js'
 import { readShipped, serializeShipped, SHIPPED_FOLDER } from './shipped-file.js'
 import type { Pointer } from '../bank-store.js'
@@ -37,8 +38,16 @@ export async function exportStore (folder: string, target: Writable): Promise<Sn
       counts.domains++
       counts.versions += pointer.versions.length
     }
-    const memories = await addMemories(archive, folder)
-    await add(archive, SUMMARY_FILE, Buffer.from(`${JSON.stringify(summaryOf(counts, memories), null, 2)}\n`))
+    const memories = await addMemories(archive, folder, SHIPPED_FOLDER, async (model, domain) => {
+      const memory = await readShipped(folder, model, domain)
+      return memory === undefined ? undefined : serializeShipped(model, domain, memory)
+    })
+    const removed = await addMemories(archive, folder, REMOVED_FOLDER, async (model, domain) => {
+      const numbers = await readRemoved(folder, model, domain)
+      return numbers === undefined ? undefined : serializeRemoved(model, domain, numbers)
+    })
+    const summary = summaryOf(counts, memories, removed)
+    await add(archive, SUMMARY_FILE, Buffer.from(`${JSON.stringify(summary, null, 2)}\n`))
     archive.finalize()
   } catch (error) {
     archive.destroy(error as Error)
@@ -85,17 +94,19 @@ async function addDomain (archive: Pack, folder: string, model: string, pointer:
   }
 }
 
-/** How many there are. */
-async function addMemories (archive: Pack, folder: string): Promise<number> {
+/** What is remembered beside domains, of one kind; how many there are. */
+async function addMemories (
+  archive: Pack, folder: string, kind: string,
+  read: (model: string, domain: string) => Promise<Uint8Array | undefined>
+): Promise<number> {
   let count = 0
-  for (const model of await foldersIn(join(folder, SHIPPED_FOLDER))) {
-    const names = await readdir(join(folder, SHIPPED_FOLDER, model))
+  for (const model of await foldersIn(join(folder, kind))) {
+    const names = await readdir(join(folder, kind, model))
     const domains = names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
     for (const domain of domains.filter(isName).sort()) {
-      const memory = await readShipped(folder, model, domain)
-      if (memory === undefined) continue
-      const bytes = serializeShipped(model, domain, memory)
-      await add(archive, `${SHIPPED_FOLDER}/${model}/${domain}.json`, Buffer.from(bytes))
+      const bytes = await read(model, domain)
+      if (bytes === undefined) continue
+      await add(archive, `${kind}/${model}/${domain}.json`, Buffer.from(bytes))
       count++
     }
   }

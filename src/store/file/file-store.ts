@@ -5,6 +5,7 @@
  *   <folder>/<model>/<domain>/000001-<digest>.safetensors    a version, never changed
  *   <folder>/<model>/<domain>/gate-<digest>.safetensors      what a version must give before it is activated
  *   <folder>/.shipped/<model>/<domain>.json                  which shipped banks the domain has had
+ *   <folder>/.removed/<model>/<domain>.json                  its last numbers when it was removed, written before that
  *   <folder>/.quarantine/…                                   what failed its digest, kept for a look
  *
  * Always true, at every system call:
@@ -24,7 +25,8 @@ import {
   makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably
 } from '../../base/durable-file.js'
 import {
-  checkRevision, gateRecord, nextRecord, withActive, withoutActive, withoutVersion, withRollback, withVersion
+  beyond, checkRevision, gateRecord, nextRecord, NO_NUMBERS, withActive, withoutActive, withoutVersion, withRollback,
+  withVersion
 } from '../changes.js'
 import { storeErrors } from '../errors.js'
 import { checkGate, requireGate, requireVersion, withGate, withMark } from '../marks.js'
@@ -33,6 +35,7 @@ import { readVerified, unwritable } from './files.js'
 import { gateFileName, versionFileName } from './pointer-file.js'
 import { Pointers } from './pointers.js'
 import { recoverStore, type RecoveryReport } from './recover.js'
+import { readRemoved, writeRemoved } from './removed-file.js'
 import { readShipped, writeShipped } from './shipped-file.js'
 import type {
   BankStore, DomainRecord, ExpectedRevision, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
@@ -98,8 +101,9 @@ class FileStore implements BankStore {
       const pointer = this.#pointers.get(model, domain)
       checkRevision(domain, pointer, expected)
       if (added.isActivated) checkGate(domain, pointer?.gate, added.passed)
-      const record = nextRecord(pointer, added, this.#now())
-      const next = withVersion(domain, pointer, record, added.isActivated, added.description)
+      const last = pointer ?? await readRemoved(this.#folder, model, domain) ?? NO_NUMBERS
+      const record = nextRecord(last, added, this.#now())
+      const next = withVersion(domain, pointer, record, added.isActivated, added.description, last)
       await this.#pointers.requireUnchanged(model, domain, pointer)
       if (pointer === undefined) await this.#makeDomainFolder(model, domain)
       try {
@@ -182,6 +186,7 @@ class FileStore implements BankStore {
       const pointer = this.#pointers.require(model, domain)
       checkRevision(domain, pointer, expected)
       await this.#pointers.requireUnchanged(model, domain, pointer)
+      await writeRemoved(this.#folder, model, domain, pointer)
       const doomed = this.#path(model, `${TEMPORARY_PREFIX}${domain}-${randomBytes(6).toString('hex')}`)
       await rename(this.#path(model, domain), doomed)
       this.#pointers.remember(model, domain, undefined)
@@ -191,14 +196,15 @@ class FileStore implements BankStore {
   }
 
   adopt (model: string, whole: WholeDomain): Promise<DomainRecord> {
-    const { pointer } = whole
-    const { domain } = pointer
+    const { domain } = whole.pointer
     return this.#serially(model, domain, async () => {
       if (this.#pointers.get(model, domain) !== undefined) {
         throw storeErrors.DOMAIN_EXISTS(`model "${model}" has a domain "${domain}" already`)
       }
       await this.#pointers.requireUnchanged(model, domain, undefined)
-      await adoptDomain(this.#folder, model, whole)
+      const removed = await readRemoved(this.#folder, model, domain)
+      const pointer = removed === undefined ? whole.pointer : beyond(whole.pointer, removed)
+      await adoptDomain(this.#folder, model, { ...whole, pointer })
       this.#pointers.remember(model, domain, pointer)
       return pointer
     })

@@ -2,26 +2,27 @@
  * A snapshot into a store's folder. Nothing changes before the whole archive was read and every digest was right; then
  * domains are moved into place one after another, each whole or not at all, whenever a crash comes.
  */
-import { createHash, randomBytes } from 'node:crypto'
-import { open, rename, rm, rmdir } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { isDeepStrictEqual } from 'node:util'
-import { extract, type Extract } from 'tar-stream'
+import { extract } from 'tar-stream'
 import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX } from '../../base/durable-file.js'
 import { BankswitchError } from '../../base/errors.js'
 import { isName } from '../../base/names.js'
 import { storeErrors } from '../errors.js'
 import { openFileStore } from './file-store.js'
 import { lockStore } from './store-lock.js'
-import { unwritable, writePointer } from './files.js'
+import { beyond } from '../changes.js'
+import { readPointer, unwritable, writePointer } from './files.js'
 import { parsePointer, POINTER_FILE } from './pointer-file.js'
+import { parseRemoved, readRemoved, REMOVED_FOLDER, writeRemoved } from './removed-file.js'
 import { parseShipped, SHIPPED_FOLDER } from './shipped-file.js'
+import { invalid, readSmall, unpack, type SnapshotEntry } from './snapshot-entry.js'
 import { filesOf, SNAPSHOT_FORMATS, SUMMARY_FILE, summaryOf, type ListedFile, type SnapshotCounts } from './snapshot.js'
-import type { BankStore, Pointer, ShippedMemory } from '../bank-store.js'
+import type { BankStore, LastNumbers, Pointer, ShippedMemory } from '../bank-store.js'
 import type { Readable } from 'node:stream'
-
-type Source = Extract extends AsyncIterable<infer Entry> ? Entry : never
 
 /** Above what 10,000 versions take. */
 const POINTER_BYTES_MAX = 2 ** 24
@@ -92,10 +93,10 @@ interface StagedDomain {
   missing: Map<string, ListedFile>
 }
 
-interface StagedMemory {
+interface Staged<Memory> {
   model: string
   domain: string
-  memory: ShippedMemory
+  memory: Memory
 }
 
 /** Domains of an archive, beside the places that they will take. */
@@ -104,7 +105,8 @@ class Staging {
   readonly #store: BankStore
   readonly #isReplacing: boolean
   readonly #domains: StagedDomain[] = []
-  readonly #memories: StagedMemory[] = []
+  readonly #memories: Array<Staged<ShippedMemory>> = []
+  readonly #removed: Array<Staged<LastNumbers>> = []
   #isClosed = false
 
   constructor (folder: string, store: BankStore, isReplacing: boolean) {
@@ -113,14 +115,16 @@ class Staging {
     this.#isReplacing = isReplacing
   }
 
-  async take (entry: Source): Promise<void> {
+  async take (entry: SnapshotEntry): Promise<void> {
     const { name, type, size = 0 } = entry.header
     const shown = JSON.stringify(name.slice(0, 300))
     if (type !== 'file') throw invalid(`${shown} is no plain file`)
     if (this.#isClosed) throw invalid(`${shown} comes after "${SUMMARY_FILE}"`)
     if (name === SUMMARY_FILE) return this.#close(await readSmall(entry, SUMMARY_BYTES_MAX))
     const [model = '', domain = '', file = '', ...rest] = name.split('/')
-    if (model === SHIPPED_FOLDER && rest.length === 0) return await this.#remember(domain, file, entry)
+    if ((model === SHIPPED_FOLDER || model === REMOVED_FOLDER) && rest.length === 0) {
+      return await this.#takeMemory(model, domain, file, entry)
+    }
     if (!isName(model) || !isName(domain) || rest.length > 0) throw invalid(`${shown} does not belong into a store`)
     if (file === POINTER_FILE) return await this.#begin(model, domain, await readSmall(entry, POINTER_BYTES_MAX))
     const current = this.#domains.at(-1)
@@ -141,8 +145,18 @@ class Staging {
 
   /** Moves all into place. */
   async commit (): Promise<ImportReport> {
-    for (const staged of this.#domains) await this.#place(staged)
-    for (const { model, domain, memory } of this.#memories) await this.#store.rememberShipped(model, domain, memory)
+    for (const { model, domain, memory } of this.#removed) await writeRemoved(this.#folder, model, domain, memory)
+    const revisions = new Map<string, { read: number, placed: number }>()
+    for (const staged of this.#domains) {
+      const { model, pointer } = staged
+      const placed = await this.#place(staged)
+      revisions.set(`${model}/${pointer.domain}`, { read: pointer.revision, placed: placed.revision })
+    }
+    for (const { model, domain, memory } of this.#memories) {
+      const { read, placed } = revisions.get(`${model}/${domain}`) ?? {}
+      const isLast = placed !== undefined && memory.revision === read
+      await this.#store.rememberShipped(model, domain, isLast ? { ...memory, revision: placed } : memory)
+    }
     return { ...this.#counts, unchanged: this.#domains.filter(({ folder }) => folder === undefined).length }
   }
 
@@ -169,7 +183,7 @@ class Staging {
     }
     const pointer = parsePointer(bytes.toString(), domain)
     const known = this.#store.domain(model, domain)
-    const isSame = known !== undefined && isDeepStrictEqual(known, pointer)
+    const isSame = known !== undefined && isAsFarAs(known as Pointer, pointer)
     if (known !== undefined && !isSame && !this.#isReplacing) {
       throw storeErrors.DOMAIN_EXISTS(`model "${model}" has a domain "${domain}" already, which differs`, {
         expected: pointer.revision, received: known.revision
@@ -183,15 +197,29 @@ class Staging {
     if (folder !== undefined) await makeFolderDurably(folder)
   }
 
-  /** Together with what the store remembers already: a bank that either has seen does not come as a new one. */
-  async #remember (model: string, file: string, entry: Source): Promise<void> {
+  async #takeMemory (kind: string, model: string, file: string, entry: SnapshotEntry): Promise<void> {
     this.#requireFiles()
     const domain = file.endsWith('.json') ? file.slice(0, -'.json'.length) : ''
-    if (!isName(model) || !isName(domain)) throw invalid(`"${SHIPPED_FOLDER}" has an entry that does not belong there`)
-    if (this.#memories.some((staged) => staged.model === model && staged.domain === domain)) {
+    if (!isName(model) || !isName(domain)) throw invalid(`"${kind}" has an entry that does not belong there`)
+    const others = kind === SHIPPED_FOLDER ? this.#memories : this.#removed
+    if (others.some((staged) => staged.model === model && staged.domain === domain)) {
       throw invalid(`the memory of domain "${domain}" of model "${model}" comes twice`)
     }
-    const read = parseShipped((await readSmall(entry, POINTER_BYTES_MAX)).toString(), model, domain)
+    const text = (await readSmall(entry, POINTER_BYTES_MAX)).toString()
+    if (kind === SHIPPED_FOLDER) await this.#remember(model, domain, parseShipped(text, model, domain))
+    else await this.#rememberRemoved(model, domain, parseRemoved(text, model, domain))
+  }
+
+  async #rememberRemoved (model: string, domain: string, read: LastNumbers): Promise<void> {
+    const { lastVersion = 0, revision = 0 } = await readRemoved(this.#folder, model, domain) ?? {}
+    const memory = {
+      lastVersion: Math.max(lastVersion, read.lastVersion), revision: Math.max(revision, read.revision)
+    }
+    this.#removed.push({ model, domain, memory })
+  }
+
+  /** Together with what the store remembers already: a bank that either has seen does not come as a new one. */
+  async #remember (model: string, domain: string, read: ShippedMemory): Promise<void> {
     const known = await this.#store.shipped(model, domain)
     const isPlaced = this.#domains.some((staged) => staged.model === model && staged.pointer.domain === domain)
     const { revision } = known === undefined || isPlaced ? read : known
@@ -201,7 +229,7 @@ class Staging {
 
   #close (bytes: Buffer): void {
     this.#requireFiles()
-    const expected = summaryOf(this.#counts, this.#memories.length)
+    const expected = summaryOf(this.#counts, this.#memories.length, this.#removed.length)
     let received: unknown
     try {
       received = JSON.parse(bytes.toString())
@@ -209,9 +237,9 @@ class Staging {
       throw invalid(`its "${SUMMARY_FILE}" is not JSON`, cause)
     }
     const { format } = Object(received) as { format?: unknown }
-    if (typeof format === 'number' && format > SNAPSHOT_FORMATS.shipped) {
+    if (typeof format === 'number' && format > SNAPSHOT_FORMATS.removed) {
       throw storeErrors.STORE_FORMAT_UNKNOWN(`the snapshot has format ${format}: a newer server wrote it`, {
-        expected: SNAPSHOT_FORMATS.shipped, received: format
+        expected: SNAPSHOT_FORMATS.removed, received: format
       })
     }
     if (!isDeepStrictEqual(received, expected)) throw invalid(`its "${SUMMARY_FILE}" tells of something else`)
@@ -225,52 +253,35 @@ class Staging {
     throw invalid(`"${first}" of domain "${staged.pointer.domain}" is missing`)
   }
 
-  async #place ({ model, pointer, folder }: StagedDomain): Promise<void> {
-    if (folder === undefined) return
+  /** With later numbers than those of the domain whose place it takes, be that there or removed. */
+  async #place ({ model, pointer, folder }: StagedDomain): Promise<Pointer> {
     const { domain } = pointer
     const place = join(this.#folder, model, domain)
-    const known = this.#store.domain(model, domain)
+    const known = await readPointer(place, domain)
+    if (folder === undefined) return known ?? pointer
+    const last = known ?? await readRemoved(this.#folder, model, domain)
+    const placed = last === undefined ? pointer : beyond(pointer, last)
     if (known === undefined) {
-      await writePointer(folder, pointer)
+      await writePointer(folder, placed)
       await rename(folder, place)
       await syncFolder(join(this.#folder, model))
-      return
+      return placed
     }
     const files = filesOf(pointer)
     for (const { name } of files) await rename(join(folder, name), join(place, name))
     await syncFolder(place)
-    await writePointer(place, pointer)
+    await writePointer(place, placed)
     const kept = new Set(files.map(({ name }) => name))
     for (const { name } of filesOf(known)) {
       if (!kept.has(name)) await removeDurably(join(place, name))
     }
+    return placed
   }
 }
 
-/** Writes an entry to a new file, durably; resolves with the SHA-256 of its bytes. Without a path it only reads. */
-async function unpack (entry: Source, path: string | undefined): Promise<string> {
-  const hash = createHash('sha256')
-  const file = path === undefined ? undefined : await open(path, 'wx')
-  try {
-    for await (const chunk of entry as AsyncIterable<Buffer>) {
-      hash.update(chunk)
-      await file?.writeFile(chunk)
-    }
-    await file?.sync()
-  } finally {
-    await file?.close()
-  }
-  return hash.digest('hex')
-}
-
-async function readSmall (entry: Source, bytesMax: number): Promise<Buffer> {
-  const { name, size = 0 } = entry.header
-  if (size > bytesMax) throw invalid(`"${name}" has ${size} bytes, more than ${bytesMax}`)
-  const chunks: Buffer[] = []
-  for await (const chunk of entry as AsyncIterable<Buffer>) chunks.push(chunk)
-  return Buffer.concat(chunks)
-}
-
-function invalid (why: string, cause?: unknown): BankswitchError {
-  return storeErrors.SNAPSHOT_INVALID(`this is no whole snapshot of a store: ${why}`, {}, cause)
+/** Whether what is there is what comes, with its numbers or later ones. */
+function isAsFarAs (known: Pointer, read: Pointer): boolean {
+  const { lastVersion, revision } = read
+  return known.lastVersion >= lastVersion && known.revision >= revision &&
+    isDeepStrictEqual({ ...known, lastVersion, revision }, read)
 }

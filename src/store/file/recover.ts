@@ -2,7 +2,7 @@
  * What start-up makes of the files it finds. Cases:
  *
  *  1. temporary names: left by a crash in the middle of a write or a removal, removed; the same beside what is
- *     remembered of shipped banks
+ *     remembered of shipped banks and removed domains
  *  2. version files that no pointer lists: a publish that was never acknowledged, removed
  *  3. a folder with no pointer file and nothing but 1 and 2: a first publish that was never acknowledged, removed
  *  4. a pointer that cannot be read or fails its checksum, or is missing beside versions above the first: the whole
@@ -24,6 +24,7 @@ import { withoutVersions } from '../changes.js'
 import { writePointer } from './files.js'
 import { gateFileName, parsePointer, POINTER_FILE, versionFileName } from './pointer-file.js'
 import type { Pointer } from '../bank-store.js'
+import { REMOVED_FOLDER } from './removed-file.js'
 import { SHIPPED_FOLDER } from './shipped-file.js'
 import type { FoundPointers } from './pointers.js'
 
@@ -63,7 +64,7 @@ export async function recoverStore (
     }
     pointers.set(model, domains)
   }
-  await recovery.shipped()
+  await recovery.memories()
   return { pointers, report }
 }
 
@@ -115,13 +116,16 @@ class Recovery {
     return undefined
   }
 
-  async shipped (): Promise<void> {
-    const models = await foldersIn(this.#path(SHIPPED_FOLDER)).catch((error: unknown) => {
-      if (hasErrno(error, 'ENOENT')) return []
-      throw error
-    })
-    for (const model of models) {
-      const place = join(SHIPPED_FOLDER, model)
+  async memories (): Promise<void> {
+    const places: string[] = []
+    for (const kind of [SHIPPED_FOLDER, REMOVED_FOLDER]) {
+      const models = await foldersIn(this.#path(kind)).catch((error: unknown) => {
+        if (hasErrno(error, 'ENOENT')) return []
+        throw error
+      })
+      places.push(...models.map((model) => join(kind, model)))
+    }
+    for (const place of places) {
       const left = (await readdir(this.#path(place))).filter((name) => name.startsWith(TEMPORARY_PREFIX))
       for (const name of left) await this.remove(join(place, name))
     }
