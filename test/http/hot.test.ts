@@ -18,7 +18,7 @@ test('a domain that gets the traffic runs on a network of its own, until it is r
   const clock = performance.now.bind(performance)
   let passedMs = 0
   t.mock.method(performance, 'now', () => clock() + passedMs)
-  const service = await startService({ BANKSWITCH_HOT_BYTES: String(2 ** 30) })
+  const service = await startService({ BANKSWITCH_WORKERS: '2', BANKSWITCH_HOT_BYTES: String(2 ** 30) })
   const made = lineOf(service.log, /a hot domain/)
   try {
     const ask = async (domain: string, rows: number): Promise<Float32Array> => {

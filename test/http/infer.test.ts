@@ -32,7 +32,7 @@ describe('POST /v2/models/{model}/infer', () => {
 
   before(async () => {
     golden = await readGolden()
-    service = await startService()
+    service = await startService({ BANKSWITCH_WORKERS: '2' })
   })
   after(() => service.close())
 
@@ -252,7 +252,7 @@ describe('POST /v2/models/{model}/infer', () => {
     })
 
     it('more than the queue holds with 429 and Retry-After, and answers the rest', async () => {
-      const small = await startService({ BANKSWITCH_QUEUE_ROWS: '2', BANKSWITCH_WORKERS: '1' })
+      const small = await startService({ BANKSWITCH_QUEUE_ROWS: '2' })
       try {
         const { payload, headers } = binaryRequest({ shape: [1, 3, 32, 32], values: new Float32Array(3072) })
         const responses = await Promise.all(Array.from({ length: 40 }, () => {

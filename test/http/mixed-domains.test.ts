@@ -13,7 +13,7 @@ const pixels = Float32Array.from({ length: 8 * ROW }, (_, at) => Math.sin(at * 1
 
 describe('rows of several domains in one request', () => {
   let service: Service
-  before(async () => { service = await startService() })
+  before(async () => { service = await startService({ BANKSWITCH_WORKERS: '2' }) })
   after(() => service.close())
 
   const post = (payload: Buffer | object, headers: Record<string, string> = {}) => {

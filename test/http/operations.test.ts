@@ -85,7 +85,7 @@ describe('operations', () => {
     assert.match(String(response.headers['content-type']), /^text\/plain/)
     for (const name of [
       'bankswitch_http_requests_total', 'bankswitch_stage_seconds', 'bankswitch_queue_rows', 'bankswitch_run_rows',
-      'bankswitch_inference_rows_total', 'bankswitch_workers 2', 'bankswitch_workers_ready 2', 'bankswitch_bank_lookups_total'
+      'bankswitch_inference_rows_total', 'bankswitch_workers 1', 'bankswitch_workers_ready 1', 'bankswitch_bank_lookups_total'
     ]) assert.ok(response.payload.includes(name), name)
   })
 

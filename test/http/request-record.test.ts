@@ -141,7 +141,7 @@ describe('what is written down of a request', () => {
     await infer(1)
     const { payload } = await service.app.inject('/metrics')
     for (const sample of [
-      'bankswitch_workers 3', 'bankswitch_models{state="failed"} 0', 'bankswitch_queue_rows_max 1024',
+      'bankswitch_workers 1', 'bankswitch_models{state="failed"} 0', 'bankswitch_queue_rows_max 1024',
       'bankswitch_build_info{version="0.0.0-test",'
     ]) assert.ok(payload.includes(`\n${sample}`), sample)
     assert.ok(Number(/^bankswitch_worker_banks (\d+)$/m.exec(payload)![1]) > 0)

@@ -43,7 +43,7 @@ describe('a model for tensors', () => {
   before(async () => {
     const folder = await temporaryFolder({ after: after as TestContext['after'] })
     const modelsDir = await writeModels(folder, [{ manifest: MANIFEST, graph: graph.bytes() }])
-    service = await startService({ BANKSWITCH_MODELS_DIR: modelsDir, BANKSWITCH_WORKERS: '1', BANKSWITCH_EXPRESS_THREADS: '0' })
+    service = await startService({ BANKSWITCH_MODELS_DIR: modelsDir })
   })
   after(() => service.close())
 

@@ -41,7 +41,7 @@ export async function startService (environment: Record<string, string> = {}): P
     BANKSWITCH_KEYS_FILE: join(folder, 'keys.json'),
     BANKSWITCH_AUDIT_FILE: join(folder, 'audit.jsonl'),
     BANKSWITCH_CACHE_DIR: testCache(),
-    BANKSWITCH_WORKERS: '2',
+    BANKSWITCH_WORKERS: '1',
     BANKSWITCH_LOG_LEVEL: 'debug',
     BANKSWITCH_REFUSAL_HOLD_MS: '0',
     ...environment
