@@ -136,7 +136,7 @@ export const settingsShape = {
     minimum: 1024,
     maximum: 2 ** 40,
     default: 512 * MIB,
-    description: 'Inference answers in memory at once, in bytes; beyond, requests get 429'
+    description: 'Inference answers in memory at once, pictures too, in bytes; beyond, requests get 429'
   }),
   compressBytes: Type.Integer({
     minimum: 1,

@@ -124,7 +124,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
     scope.addContentTypeParser('*', readBody)
     registerInferRoutes(scope as App, engine, answers, settings.compressBytes)
   })
-  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits))
+  await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits, answers))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))
   await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))

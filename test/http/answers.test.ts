@@ -53,6 +53,17 @@ describe('AnswerBudget', () => {
     assert.equal(budget.bytes, 0)
   })
 
+  it('counts answers that are there already, and takes one of any length alone', () => {
+    const budget = new AnswerBudget({ answerBytes: 100, answersBytes: 150 })
+    const [first, second] = [exchange('a'), exchange('b')]
+    budget.keep(first.request, first.reply, 400)
+    assert.throws(() => budget.keep(second.request, second.reply, 1), hasCode('ANSWERS_FULL'))
+    assert.throws(() => budget.hold(second.request, second.reply, 1), hasCode('ANSWERS_FULL'))
+    first.response.emit('close')
+    budget.keep(second.request, second.reply, 150)
+    assert.equal(budget.bytes, 150)
+  })
+
   it('leaves room for others beside one who does not read', () => {
     const budget = new AnswerBudget({ answerBytes: 1000, answersBytes: 1000 })
     const hold = (ip: string) => {

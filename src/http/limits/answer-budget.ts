@@ -46,7 +46,25 @@ export class AnswerBudget {
    * Holds room for an answer of at most so many bytes, until it is sent. Throws ANSWER_TOO_LARGE for what can never
    * have it, ANSWERS_FULL for what has none now.
    */
-  hold (request: FastifyRequest, { raw: response }: FastifyReply, bytesMax: number): HeldAnswer {
+  hold (request: FastifyRequest, reply: FastifyReply, bytesMax: number): HeldAnswer {
+    const { answerBytes } = this.#limits
+    if (bytesMax > answerBytes) {
+      throw httpErrors.ANSWER_TOO_LARGE('the answer could get too long: ask for less of it, or for binary_data', {
+        expected: `at most ${answerBytes} bytes`, received: bytesMax
+      })
+    }
+    return this.#enter(request, reply, bytesMax)
+  }
+
+  /**
+   * Holds room for an answer that is there already, until it is sent; alone it may be however long. Throws
+   * ANSWERS_FULL.
+   */
+  keep (request: FastifyRequest, reply: FastifyReply, bytes: number): void {
+    this.#enter(request, reply, bytes).settle(bytes)
+  }
+
+  #enter (request: FastifyRequest, { raw: response }: FastifyReply, bytesMax: number): HeldAnswer {
     const { raw: { socket }, caller, ip } = request
     const owner = caller === undefined ? `address ${ip}` : `key ${caller.id}`
     this.#requireRoom(owner, bytesMax)
@@ -70,12 +88,8 @@ export class AnswerBudget {
   }
 
   #requireRoom (owner: string, bytes: number): void {
-    const { answerBytes, answersBytes } = this.#limits
-    if (bytes > answerBytes) {
-      throw httpErrors.ANSWER_TOO_LARGE('the answer could get too long: ask for less of it, or for binary_data', {
-        expected: `at most ${answerBytes} bytes`, received: bytes
-      })
-    }
+    const { answersBytes } = this.#limits
+    if (this.#bytes === 0) return
     const held = this.#bytesOf.get(owner) ?? 0
     const free = answersBytes - this.#bytes
     if (bytes <= free && (held === 0 || isWithinShare(held + bytes, free))) return

@@ -13,6 +13,7 @@ import {
 import { modelErrors } from '../../models/errors.js'
 import { PICTURE_TASKS } from '../../models/manifest.js'
 import type { App } from '../app-type.js'
+import type { AnswerBudget } from '../limits/answer-budget.js'
 import type { BodyShare } from '../limits/body-budget.js'
 import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
@@ -34,7 +35,9 @@ const QUALITY_DEFAULT = 92
 
 type Query = Static<typeof PredictQuery>
 
-export async function registerPredictRoutes (app: App, engine: Engine, limits: BodyLimits): Promise<void> {
+export async function registerPredictRoutes (
+  app: App, engine: Engine, limits: BodyLimits, answers: AnswerBudget
+): Promise<void> {
   const { bodies, bodyBytesMax, readBody } = limits
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(IMAGE_TYPES, readBody)
@@ -69,7 +72,10 @@ export async function registerPredictRoutes (app: App, engine: Engine, limits: B
     const type = answerType(engine, request, model)
     if (type !== 'application/json') {
       const progressKey = request.headers['x-progress-key']
-      return await transform(engine, request, reply as FastifyReply, model, picture, type, request.query, progressKey)
+      const { query } = request
+      return await transform({
+        engine, answers, request, reply: reply as FastifyReply, model, picture, type, query, progressKey
+      })
     }
     const { top = TOP_DEFAULT } = requireWithout(request.query, 'quality')
     const result = await engine.answering.classify(model, picture, top)
@@ -107,9 +113,21 @@ function answerType (engine: Engine, request: FastifyRequest, model: string) {
   return acceptedType(request, ANSWER_TYPES[task])
 }
 
+interface TransformWish {
+  engine: Engine
+  answers: AnswerBudget
+  request: FastifyRequest
+  reply: FastifyReply
+  model: string
+  picture: PictureRequest
+  type: string
+  query: Query
+  progressKey: string | undefined
+}
+
+/** Rejects with what transforming rejects with, and with ANSWERS_FULL. */
 async function transform (
-  engine: Engine, request: FastifyRequest, reply: FastifyReply, model: string, picture: PictureRequest, type: string,
-  query: Query, progressKey: string | undefined
+  { engine, answers, request, reply, model, picture, type, query, progressKey }: TransformWish
 ): Promise<FastifyReply> {
   const { quality = QUALITY_DEFAULT } = requireWithout(query, 'top')
   const result = await engine.answering.transform(model, {
@@ -118,6 +136,7 @@ async function transform (
     quality,
     ...(progressKey === undefined ? {} : { progressKey })
   })
+  answers.keep(request, reply, result.picture.length)
   noteAnswer(request, reply, result)
   return reply.header('content-type', type).header('vary', 'accept').send(result.picture)
 }
