@@ -60,6 +60,8 @@ export interface Metrics {
   countDropped (): void
   countRegistration (model: string): void
   countShadow (model: string, domain: string, counts: ShadowCounts): void
+  /** What was counted of a domain goes with it, and its place among the domains that have labels of their own. */
+  forgetDomain (model: string, domain: string): void
   countHotBuild (model: string, outcome: 'ok' | 'error'): void
   countHotRows (model: string, rows: number): void
   setGauges (gauges: Gauges): void
@@ -88,14 +90,6 @@ export function createMetrics (version = 'unknown'): Metrics {
   const requestSeconds = histogram(
     'bankswitch_http_request_seconds', 'Time to answer an HTTP request, of any status', SECONDS_BUCKETS, 'route'
   )
-  const inferences = counter(
-    'bankswitch_inference_requests_total',
-    'Inference requests by domain; a request whose rows have several domains counts once for each',
-    'model', 'domain', 'outcome'
-  )
-  const rows = counter(
-    'bankswitch_inference_rows_total', 'Rows inferred, or tiles of a picture', 'model', 'domain', 'outcome'
-  )
   const stageSeconds = histogram(
     'bankswitch_stage_seconds', 'Time of an answered inference request by stage', SECONDS_BUCKETS, 'model', 'stage'
   )
@@ -112,18 +106,16 @@ export function createMetrics (version = 'unknown'): Metrics {
   )
   const hotRows = counter('bankswitch_hot_rows_total', 'Rows run by networks of single domains', 'model')
   const domainLabel = createBoundedLabels(DOMAIN_LABELS_MAX)
-  const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel(`${model}@${domain}`, domain) })
+  const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel.of(`${model}@${domain}`, domain) })
+  const inferences = createInferenceCounter(counter, labelsOf)
+  const shadows = createShadowCounter(registry, labelsOf)
   return {
     registry,
     countRequest (route, method, status, seconds) {
       requests.inc({ route, method, status })
       requestSeconds.observe({ route }, seconds)
     },
-    countInference: (model, domain, count, outcome) => {
-      const labels = { model, domain: domainLabel(`${model}@${domain}`, domain), outcome }
-      inferences.inc(labels)
-      rows.inc(labels, count)
-    },
+    countInference: inferences.count,
     observeStage: (model, stage, seconds) => stageSeconds.observe({ model, stage }, seconds),
     observeRun: (model, count) => runRows.observe({ model }, count),
     countBankLookup: (outcome) => lookups.inc({ outcome }),
@@ -131,7 +123,12 @@ export function createMetrics (version = 'unknown'): Metrics {
     countWorkerRestart: () => restarts.inc(),
     countDropped: () => dropped.inc(),
     countRegistration: (model) => registrations.inc({ model }),
-    countShadow: createShadowCounter(registry, labelsOf),
+    countShadow: shadows.count,
+    forgetDomain (model, domain) {
+      if (!domainLabel.forget(`${model}@${domain}`)) return
+      inferences.forget({ model, domain })
+      shadows.forget({ model, domain })
+    },
     countHotBuild: (model, outcome) => hotBuilds.inc({ model, outcome }),
     countHotRows: (model, count) => hotRows.inc({ model }, count),
     setGauges: (gauges) => registerGauges(registry, gauges),
@@ -139,9 +136,42 @@ export function createMetrics (version = 'unknown'): Metrics {
   }
 }
 
+interface DomainLabels {
+  model: string
+  domain: string
+}
+
+type LabelsOf = (model: string, domain: string) => DomainLabels
+
+function createInferenceCounter (
+  counter: (name: string, help: string, ...labelNames: string[]) => Counter, labelsOf: LabelsOf
+): { count: Metrics['countInference'], forget (labels: DomainLabels): void } {
+  const requests = counter(
+    'bankswitch_inference_requests_total',
+    'Inference requests by domain; a request whose rows have several domains counts once for each',
+    'model', 'domain', 'outcome'
+  )
+  const rows = counter(
+    'bankswitch_inference_rows_total', 'Rows inferred, or tiles of a picture', 'model', 'domain', 'outcome'
+  )
+  return {
+    count (model, domain, count, outcome) {
+      const labels = { ...labelsOf(model, domain), outcome }
+      requests.inc(labels)
+      rows.inc(labels, count)
+    },
+    forget ({ model, domain }) {
+      for (const outcome of ['ok', 'error']) {
+        requests.remove({ model, domain, outcome })
+        rows.remove({ model, domain, outcome })
+      }
+    }
+  }
+}
+
 function createShadowCounter (
-  registry: Registry, labelsOf: (model: string, domain: string) => { model: string, domain: string }
-): Metrics['countShadow'] {
+  registry: Registry, labelsOf: LabelsOf
+): { count: Metrics['countShadow'], forget (labels: DomainLabels): void } {
   const registers = [registry]
   const labelNames = ['model', 'domain'] as const
   const rows = new Counter({
@@ -162,13 +192,20 @@ function createShadowCounter (
     labelNames,
     registers
   })
-  return (model, domain, { comparedRows, disagreeingRows, droppedRows, failedRows, largestRelativeDifference }) => {
-    const labels = labelsOf(model, domain)
-    const outcomes = { compared: comparedRows, dropped: droppedRows, failed: failedRows }
-    for (const [outcome, count] of Object.entries(outcomes)) if (count > 0) rows.inc({ ...labels, outcome }, count)
-    if (comparedRows === 0) return
-    disagreeing.inc(labels, disagreeingRows)
-    difference.set(labels, largestRelativeDifference)
+  return {
+    count (model, domain, { comparedRows, disagreeingRows, droppedRows, failedRows, largestRelativeDifference }) {
+      const labels = labelsOf(model, domain)
+      const outcomes = { compared: comparedRows, dropped: droppedRows, failed: failedRows }
+      for (const [outcome, count] of Object.entries(outcomes)) if (count > 0) rows.inc({ ...labels, outcome }, count)
+      if (comparedRows === 0) return
+      disagreeing.inc(labels, disagreeingRows)
+      difference.set(labels, largestRelativeDifference)
+    },
+    forget (labels) {
+      for (const outcome of ['compared', 'dropped', 'failed']) rows.remove({ ...labels, outcome })
+      disagreeing.remove(labels)
+      difference.remove(labels)
+    }
   }
 }
 
@@ -210,14 +247,23 @@ function registerGauges (registry: Registry, gauges: Gauges): void {
   }))
 }
 
-/** The label of a key: itself for the first `labelsMax` keys ever seen, OVERFLOW_LABEL for the rest. */
-export function createBoundedLabels (labelsMax: number): (key: string, label: string) => string {
+export interface BoundedLabels {
+  /** The label of a key, or OVERFLOW_LABEL when as many keys as there may be have labels of their own. */
+  of (key: string, label: string): string
+  /** Makes room for another key; tells whether this one had a label of its own. */
+  forget (key: string): boolean
+}
+
+export function createBoundedLabels (labelsMax: number): BoundedLabels {
   const seen = new Set<string>()
-  return (key, label) => {
-    if (!seen.has(key)) {
-      if (seen.size >= labelsMax) return OVERFLOW_LABEL
-      seen.add(key)
-    }
-    return label
+  return {
+    of (key, label) {
+      if (!seen.has(key)) {
+        if (seen.size >= labelsMax) return OVERFLOW_LABEL
+        seen.add(key)
+      }
+      return label
+    },
+    forget: (key) => seen.delete(key)
   }
 }

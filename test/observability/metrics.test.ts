@@ -180,15 +180,15 @@ describe('counting', () => {
 
 describe('bounded labels', () => {
   test('the first keys keep their labels, all later ones share one', () => {
-    const labelOf = createBoundedLabels(2)
+    const { of: labelOf } = createBoundedLabels(2)
     assert.deepEqual(['a', 'b', 'c', 'a', 'd', 'b'].map((key) => labelOf(key, `label ${key}`)), [
       'label a', 'label b', OVERFLOW_LABEL, 'label a', OVERFLOW_LABEL, 'label b'
     ])
-    assert.equal(createBoundedLabels(0)('a', 'a'), OVERFLOW_LABEL)
+    assert.equal(createBoundedLabels(0).of('a', 'a'), OVERFLOW_LABEL)
   })
 
   test('keys count, not labels: two models may have a domain of the same name', () => {
-    const labelOf = createBoundedLabels(2)
+    const { of: labelOf } = createBoundedLabels(2)
     assert.deepEqual([labelOf('m1@fog', 'fog'), labelOf('m2@fog', 'fog'), labelOf('m3@fog', 'fog')], [
       'fog', 'fog', OVERFLOW_LABEL
     ])
@@ -205,6 +205,34 @@ describe('bounded labels', () => {
     assert.equal(Object.keys(samples).length, DOMAIN_LABELS_MAX + 1)
     assert.equal(samples['{model="signs",domain="d199",outcome="ok"}'], 2)
     assert.equal(samples[`{model="signs",domain="${OVERFLOW_LABEL}",outcome="ok"}`], 100)
+  })
+
+  test('a removed domain takes its counts along, and another one has its place', async () => {
+    const metrics = createMetrics()
+    const shadow = { comparedRows: 1, disagreeingRows: 1, notFiniteRows: 0, droppedRows: 1, failedRows: 1, largestRelativeDifference: 0.5 }
+    const count = (model: string, domain: string) => {
+      for (const outcome of ['ok', 'error'] as const) metrics.countInference(model, domain, 1, outcome)
+      metrics.countShadow(model, domain, shadow)
+    }
+    for (let domain = 0; domain < DOMAIN_LABELS_MAX; domain++) count('signs', `d${domain}`)
+    count('signs', 'new')
+    const names = [
+      'bankswitch_inference_requests_total', 'bankswitch_inference_rows_total', 'bankswitch_shadow_rows_total',
+      'bankswitch_shadow_disagreeing_rows_total', 'bankswitch_shadow_relative_difference_last'
+    ]
+    const samplesWith = async (label: string) => {
+      const all = await Promise.all(names.map((name) => samplesOf(metrics, name)))
+      return all.map((samples) => Object.keys(samples).filter((labels) => labels.includes(`domain="${label}"`)).length)
+    }
+    assert.deepEqual(await samplesWith('d7'), [2, 2, 3, 1, 1])
+    assert.deepEqual(await samplesWith('new'), [0, 0, 0, 0, 0])
+    metrics.forgetDomain('signs', 'd7')
+    metrics.forgetDomain('signs', 'new')
+    assert.deepEqual(await samplesWith('d7'), [0, 0, 0, 0, 0])
+    count('signs', 'new')
+    assert.deepEqual(await samplesWith('new'), [2, 2, 3, 1, 1])
+    assert.deepEqual(await samplesWith(OVERFLOW_LABEL), [2, 2, 3, 1, 1])
+    assert.deepEqual(await samplesWith('d8'), [2, 2, 3, 1, 1])
   })
 
   test('a million domains take no more memory than a few', async () => {

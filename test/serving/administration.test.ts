@@ -229,6 +229,7 @@ describe('removing', () => {
     const forget = t.mock.method(house.shadows, 'forget')
     await house.admin.removeDomain('signs', 'night')
     assert.deepEqual([house.pool.forgotten.length, forget.mock.calls[0]!.arguments], [2, ['signs', 'night']])
+    assert.deepEqual(house.countedAs('forgetDomain'), [['signs', 'night']])
     assert.equal(house.store.domain('signs', 'night'), undefined)
   })
 

@@ -10,6 +10,7 @@ import {
 } from './registration.js'
 import type { Bank } from '../../bank/bank.js'
 import type { BankFormat } from '../../bank/formats/format.js'
+import type { Metrics } from '../../observability/metrics.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { BankCache } from '../../runtime/bank-cache.js'
 import type { InferencePool } from '../../runtime/pool.js'
@@ -33,6 +34,7 @@ export interface AdministrationNeeds extends RegistrationNeeds {
   leases: Pick<Leases, 'remove'>
   traffic: Pick<TrafficBook, 'forget'>
   hot: Pick<HotDomains, 'forget'>
+  metrics: Pick<Metrics, 'countRegistration' | 'forgetDomain'>
   shadows: {
     report (model: string, domain: string, version: number): ShadowReport | undefined
     forget (model: string, domain: string): void
@@ -168,6 +170,7 @@ export class Administration {
       await this.#needs.store.removeDomain(model, domain, expected)
       this.#forget(model, domain, before?.versions)
       this.#needs.shadows.forget(model, domain)
+      this.#needs.metrics.forgetDomain(model, domain)
     })
   }
 
