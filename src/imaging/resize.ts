@@ -3,7 +3,8 @@
  *
  * `area` averages the source pixels under each target pixel, weighted by how much of them it covers: what training code
  * calls area interpolation, and what libvips does not offer as a kernel. The other kernels are libvips' own, which
- * widen themselves when they shrink, so nothing aliases.
+ * widen themselves when they shrink, so nothing aliases. When they enlarge, the result lies half an enlarged pixel to
+ * the right and below where Pillow and PyTorch have it.
  */
 import sharp from 'sharp'
 import type { Pixels } from './decode.js'

@@ -108,6 +108,16 @@ for (const kernel of ['bilinear', 'cubic', 'lanczos3'] as const) {
   })
 }
 
+test('bilinear enlarges half an enlarged pixel to the right and below, as the docs say; area stays', async () => {
+  const picture = pixels(4, 4, 1, (x, y) => 40 * x + 20 * y)
+  const size = { width: 8, height: 8 }
+  const { data } = await resizePixels(picture, size, 'fill', 'bilinear')
+  const shifted = [0, 0, 0.5, 1, 1.5, 2, 2.5, 3]
+  assertNear(data, shifted.flatMap((y) => shifted.map((x) => 40 * x + 20 * y)), 0.5)
+  const even = await resizePixels(picture, size, 'fill', 'area')
+  assertNear(even.data, raster(8, 8, 1, (x, y) => 40 * (x >> 1) + 20 * (y >> 1)), AREA_TOLERANCE)
+})
+
 /** Columns 10, 20, 30...; rows add 1, 2, 3... */
 const grid = (width: number, height: number) => pixels(width, height, 1, (x, y) => 10 * (x + 1) + y)
 
