@@ -22,7 +22,7 @@ const tensors = (name: string, rows: number, fill: number, width = 2): Tensors =
 }
 
 function setUp ({ ready = 2, draw = 0 } = {}) {
-  const load = { rows: 0, busy: 0 }
+  const load = { rows: 0, busy: 0, isRemoved: false }
   const runs: Array<{ job: Job, answer (outputs: Tensors): void, fail (error: Error): void }> = []
   const started: Array<() => void> = []
   const shadows = new Shadows({
@@ -34,7 +34,7 @@ function setUp ({ ready = 2, draw = 0 } = {}) {
         started.shift()?.()
       })
     },
-    store: { domain: () => record },
+    store: { domain: () => load.isRemoved ? undefined : record },
     banks: { get: async () => ({}) },
     metrics: { countShadow () {} },
     runRows: 4
@@ -115,6 +115,22 @@ test('a run that fails is counted, and the next one goes', async () => {
   offer(2)
   assert.equal((await nextRun()).job.rows, 2)
   assert.equal(report()!.failedRows, 1)
+})
+
+test('what ends after its domain was removed is not counted', async () => {
+  const { load, offer, nextRun, report } = setUp()
+  for (const isFailing of [false, true]) {
+    offer(1)
+    const { answer, fail } = await nextRun()
+    load.isRemoved = true
+    if (isFailing) fail(new Error('broken'))
+    else answer(tensors('scores', 1, 1))
+    await new Promise((resolve) => { setImmediate(resolve) })
+    assert.equal(report(), undefined)
+    load.isRemoved = false
+  }
+  offer(1)
+  ;(await nextRun()).answer(tensors('scores', 1, 1))
 })
 
 test('rows beyond the share, and answers of other versions, are left alone', () => {

@@ -141,10 +141,16 @@ export class Shadows {
       const bank = { folded: await foldedBank(this.#needs, model, resolved), digest: resolved.version.digest }
       const job = { ...loneRow(model, '', bank, group.feeds, Object.keys(outputs)), rows: group.rows }
       const [result] = await pool.submit([job])
+      if (this.#isGone(model, group)) return
       this.#compare(model, group, outputs, result!.outputs)
     } catch {
-      this.#note(model, group, 'failed')
+      if (!this.#isGone(model, group)) this.#note(model, group, 'failed')
     }
+  }
+
+  /** A domain that was removed meanwhile is not counted: it would have a report and metrics again. */
+  #isGone ({ entry: { manifest: { name } } }: ReadyModel, { resolved: { record } }: Group): boolean {
+    return this.#needs.store.domain(name, record.domain) === undefined
   }
 
   #compare (model: ReadyModel, group: Group, outputs: Tensors, received: Tensors): void {
