@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { makeFolderDurably, writeDurably } from '../base/durable-file.js'
 import { hasErrno } from '../base/errors.js'
-import { withFileLease } from '../base/file-lease.js'
+import { withFileLock } from '../base/file-lock.js'
 import { accessErrors } from './errors.js'
 import { parseKeys, serializeKeys, type KeyRecord } from './key-record.js'
 
@@ -40,7 +40,7 @@ export async function changeKeyFile (
   path: string, change: (keys: readonly KeyRecord[]) => readonly KeyRecord[]
 ): Promise<void> {
   await makeFolderDurably(dirname(path))
-  await withFileLease(`${path}.lock`, {}, async () => {
+  await withFileLock(`${path}.lock`, async () => {
     const bytes = serializeKeys(change(await readKeyFile(path) ?? []))
     // What we write we must be able to read.
     parseKeys(bytes, path)

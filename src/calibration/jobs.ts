@@ -272,9 +272,16 @@ export class Jobs {
 function parseRecord (text: string, fileName: string): JobRecord {
   const record = JSON.parse(text) as Partial<JobRecord> | null
   const isRecord = `${record?.id}.json` === fileName && JOB_STATES.includes(record!.state!) &&
-    typeof record!.createdAt === 'string'
+    typeof record!.createdAt === 'string' && isFields(record!.subject) &&
+    (record!.commit === undefined || isFields(record!.commit))
   if (!isRecord) throw new Error(`${fileName} holds no job`)
   return record as JobRecord
+}
+
+/** Names and numbers. */
+function isFields (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  return Object.values(value).every((one) => typeof one === 'string' || typeof one === 'number')
 }
 
 /** An error as it may be shown: what is internal keeps its reason for the log. */

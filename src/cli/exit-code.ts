@@ -23,6 +23,9 @@ const EXIT_CODES: Readonly<Record<ErrorKind, number>> = {
 
 export const EXIT_USAGE = 64
 
+/** All was done but for what a newer server would have to do. */
+export const EXIT_INCOMPLETE = EXIT_CODES.unavailable
+
 export function exitCodeOf (thrown: unknown): number {
   return thrown instanceof BankswitchError ? EXIT_CODES[thrown.kind] : EXIT_CODES.internal
 }

@@ -2,10 +2,11 @@
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { configErrors, loadSettings } from '../config/load.js'
-import { exportStore } from '../store/file/export-store.js'
+import { exportStore, type ExportReport } from '../store/file/export-store.js'
 import { importStore } from '../store/file/import-store.js'
 import { storeFolder } from '../store/open-store.js'
 import { parseCommandLine, unreadable } from './command-line.js'
+import { EXIT_INCOMPLETE } from './exit-code.js'
 
 const STORE_HELP = `bankswitch store export FILE
 bankswitch store import FILE [--replace]
@@ -13,7 +14,8 @@ bankswitch store import FILE [--replace]
 All domains with all their versions, marks and gates, of the store that BANKSWITCH_STORE names, as one tar archive.
 FILE may be - for standard output or input.
 
-export may run beside a server. import may not: stop the server first. It checks the whole archive before it changes
+export may run beside a server; domains that a newer server wrote are left out and named, and the exit code is 69.
+import may not: stop the server first. It checks the whole archive before it changes
 anything, and leaves domains alone that the archive does not hold.
 
   --replace   take the archive's domain where the store has another of the same name; otherwise that is an error
@@ -38,21 +40,28 @@ async function store (argv: string[]): Promise<number> {
 
 async function write (folder: string, file: string): Promise<number> {
   if (file === '-') {
-    process.stderr.write(`${JSON.stringify(await exportStore(folder, process.stdout))}\n`)
-    return 0
+    const report = await exportStore(folder, process.stdout)
+    process.stderr.write(`${JSON.stringify(report)}\n`)
+    return codeOf(report)
   }
   // A failed export must not cost the one before it.
   const partial = `${file}.partial`
   try {
-    const counts = await exportStore(folder, createWriteStream(partial, { flush: true }))
+    const report = await exportStore(folder, createWriteStream(partial, { flush: true }))
     await rename(partial, file)
-    process.stdout.write(`${JSON.stringify({ file, ...counts })}\n`)
-    return 0
+    process.stdout.write(`${JSON.stringify({ file, ...report })}\n`)
+    return codeOf(report)
   } catch (error) {
     await rm(partial, { force: true })
     if (!(error instanceof Error && 'syscall' in error)) throw error
     throw configErrors.CONFIG_INVALID(`"${file}" cannot be written: ${error.message}`, { received: file }, error)
   }
+}
+
+/** The archive is whole but for what it says, and who only looks at the code is told too. */
+function codeOf ({ leftOut = [] }: ExportReport): number {
+  for (const { path, reason } of leftOut) process.stderr.write(`bankswitch: ${path} is left out: ${reason}\n`)
+  return leftOut.length === 0 ? 0 : EXIT_INCOMPLETE
 }
 
 async function read (folder: string, file: string, isReplacing: boolean): Promise<number> {

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { it } from 'node:test'
 import { changeKeyFile, readKeyFile } from '#src/access/key-file.js'
 import { hasCode } from '../support/errors.js'
+import { interceptFileSystem } from '../store/fixtures/file-system-calls.js'
 import { temporaryFolder } from '../support/folders.js'
+import { gate } from '../support/gate.js'
 import { testKey, writeKeys } from '../support/keys.js'
 
 it('is made with its folder, mode 0600, and holds no secret', async (t) => {
@@ -23,6 +25,40 @@ it('loses no change of several writers at once', async (t) => {
   const keys = Array.from({ length: 8 }, () => testKey(['infer']))
   await Promise.all(keys.map(({ record }) => changeKeyFile(path, (known) => [...known, record])))
   assert.deepEqual(new Set((await readKeyFile(path))!.map(({ id }) => id)), new Set(keys.map(({ id }) => id)))
+})
+
+it('loses none either when two find the lock of a writer that crashed', async (t) => {
+  const folder = await temporaryFolder(t)
+  const path = join(folder, 'keys.json')
+  await writeFile(`${path}.lock`, '{"pid":1,"host":"gone","since":"2020-01-01T00:00:00.000Z"}')
+  const minuteAgo = Date.now() / 1000 - 60
+  await utimes(`${path}.lock`, minuteAgo, minuteAgo)
+  const [one, other] = [testKey(['infer']), testKey(['infer'])]
+  const add = ({ record }: typeof one) => changeKeyFile(path, (known) => [...known, record])
+  const { reached, pass, open } = gate()
+  let isWritten = false
+  let second: Promise<void> | undefined
+  // Whoever would clear the lock away before it has written is overtaken by another, up to that one's own writing.
+  const restore = await interceptFileSystem(async ({ name, path: about, rest }, proceed) => {
+    if (name === 'rename' && rest[0] === path) {
+      const isFirst = !isWritten
+      isWritten = true
+      if (second !== undefined && isFirst) await pass()
+    }
+    if (name === 'rm' && about === `${path}.lock` && !isWritten && second === undefined) {
+      second = add(other)
+      await reached
+    }
+    return await proceed()
+  })
+  try {
+    await add(one).finally(open)
+    await (second ?? add(other))
+  } finally {
+    restore()
+  }
+  assert.deepEqual(new Set((await readKeyFile(path))!.map(({ id }) => id)), new Set([one.record.id, other.record.id]))
+  assert.deepEqual(await readdir(folder), ['keys.json'])
 })
 
 it('stays as it was when the change fails, is refused, or would destroy a broken file', async (t) => {

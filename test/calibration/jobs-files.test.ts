@@ -83,7 +83,10 @@ describe('after a restart', () => {
   for (const [what, text] of [
     ['nothing', ''], ['half a record', '{"id":"'], ['null', 'null'], ['a list', '[]'], ['a number', '7'], ['no fields', '{}'],
     ['a record of another job', JSON.stringify(recordOf(8))], ['a state of the future', JSON.stringify({ ...recordOf(7), state: 'paused' })],
-    ['no time', JSON.stringify({ ...recordOf(7), createdAt: 5 })]
+    ['no time', JSON.stringify({ ...recordOf(7), createdAt: 5 })],
+    ['no subject', JSON.stringify({ ...recordOf(7), subject: undefined, commit: { digest: 'x' } })],
+    ['a subject that is none', JSON.stringify({ ...recordOf(7), subject: { model: {} }, commit: { digest: 'x' } })],
+    ['a commit that is none', JSON.stringify({ ...recordOf(7), commit: null })]
   ] as const) {
     it(`a file that holds ${what} is told, left where it is, and stops nobody`, async (t) => {
       const folder = await temporaryFolder(t)

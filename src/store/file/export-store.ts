@@ -3,7 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { pack, type Pack } from 'tar-stream'
-import { hasErrno } from '../../base/errors.js'
+import { BankswitchError, hasErrno } from '../../base/errors.js'
 import { isName } from '../../base/names.js'
 import { storeErrors } from '../errors.js'
 import { readPointer, readVerified } from './files.js'
@@ -14,35 +14,58 @@ import { readShipped, serializeShipped, SHIPPED_FOLDER } from './shipped-file.js
 import type { Pointer } from '../bank-store.js'
 import type { Writable } from 'node:stream'
 
+export interface ExportReport extends SnapshotCounts {
+  /** Absent for nothing. */
+  leftOut?: LeftOut[]
+}
+
+interface LeftOut {
+  /** Below the store's folder. */
+  path: string
+  reason: string
+}
+
 /** The same in every archive. */
 const ENTRY_TIME = new Date(0)
 
 /**
  * Writes all domains of a store's folder, which a server may be serving meanwhile. Each domain is as it was at one
- * moment; the moments of two domains may differ. Ends `target`, and destroys it on failure.
+ * moment; the moments of two domains may differ. What a newer server wrote in a format of its own is left out and told:
+ * one domain must not keep all others from being backed up. Ends `target`, and destroys it on failure.
  *
- * Throws STORE_CORRUPT, STORE_FORMAT_UNKNOWN, STORE_CHANGED when a listed file is removed meanwhile, STORE_UNREADABLE,
+ * Throws STORE_CORRUPT, STORE_CHANGED when a listed file is removed meanwhile, STORE_UNREADABLE,
  * or what `target` met.
  */
-export async function exportStore (folder: string, target: Writable): Promise<SnapshotCounts> {
+export async function exportStore (folder: string, target: Writable): Promise<ExportReport> {
   const archive = pack()
   const written = pipeline(archive, target)
   // Its failure destroys the archive, so the loop below ends as well.
   written.catch(() => {})
   const counts: SnapshotCounts = { domains: 0, versions: 0 }
+  const leftOut: LeftOut[] = []
+  const known: Known = async (path, read) => {
+    try {
+      return await read()
+    } catch (error) {
+      if (!(error instanceof BankswitchError) || error.code !== 'STORE_FORMAT_UNKNOWN') throw error
+      leftOut.push({ path, reason: error.message })
+      return undefined
+    }
+  }
   try {
     for (const { model, domain } of await places(folder)) {
-      const pointer = await readPointer(join(folder, model, domain), domain)
+      const path = join(model, domain)
+      const pointer = await known(path, () => readPointer(join(folder, path), domain))
       if (pointer === undefined) continue
       await addDomain(archive, folder, model, pointer)
       counts.domains++
       counts.versions += pointer.versions.length
     }
-    const memories = await addMemories(archive, folder, SHIPPED_FOLDER, async (model, domain) => {
+    const memories = await addMemories(archive, folder, SHIPPED_FOLDER, known, async (model, domain) => {
       const memory = await readShipped(folder, model, domain)
       return memory === undefined ? undefined : serializeShipped(model, domain, memory)
     })
-    const removed = await addMemories(archive, folder, REMOVED_FOLDER, async (model, domain) => {
+    const removed = await addMemories(archive, folder, REMOVED_FOLDER, known, async (model, domain) => {
       const numbers = await readRemoved(folder, model, domain)
       return numbers === undefined ? undefined : serializeRemoved(model, domain, numbers)
     })
@@ -55,7 +78,7 @@ export async function exportStore (folder: string, target: Writable): Promise<Sn
     throw error
   }
   await written
-  return counts
+  return leftOut.length === 0 ? counts : { ...counts, leftOut }
 }
 
 async function places (folder: string): Promise<Array<{ model: string, domain: string }>> {
@@ -94,9 +117,12 @@ async function addDomain (archive: Pack, folder: string, model: string, pointer:
   }
 }
 
+/** Undefined, and told, for what a newer server wrote. */
+type Known = <Found>(path: string, read: () => Promise<Found>) => Promise<Found | undefined>
+
 /** What is remembered beside domains, of one kind; how many there are. */
 async function addMemories (
-  archive: Pack, folder: string, kind: string,
+  archive: Pack, folder: string, kind: string, known: Known,
   read: (model: string, domain: string) => Promise<Uint8Array | undefined>
 ): Promise<number> {
   let count = 0
@@ -104,7 +130,7 @@ async function addMemories (
     const names = await readdir(join(folder, kind, model))
     const domains = names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))
     for (const domain of domains.filter(isName).sort()) {
-      const bytes = await read(model, domain)
+      const bytes = await known(join(kind, model, `${domain}.json`), () => read(model, domain))
       if (bytes === undefined) continue
       await add(archive, `${kind}/${model}/${domain}.json`, Buffer.from(bytes))
       count++
