@@ -1,7 +1,7 @@
 /**
  * Who changed what: a file that is only ever appended to, one JSON line for each call.
  *
- *  - a line is on disk when `append` resolves
+ *  - a line is on disk when `append` resolves; those that come while the disk is at work go together at the next turn
  *  - the file is opened anew for every line, so that renaming it is all that rotation takes
  *  - what a crash has cut off in the middle of a line stays there, and the next one begins on a line of its own
  */
@@ -38,6 +38,9 @@ export class AuditLog {
   readonly #path: string
   readonly #now: () => number
   #tail: Promise<void> = Promise.resolve()
+  readonly #waiting: string[] = []
+  /** Writes what waits, when the write before it has ended. */
+  #next: Promise<void> | undefined
 
   /** `now` gives milliseconds since 1970. */
   constructor (path: string, now: () => number = Date.now) {
@@ -56,9 +59,15 @@ export class AuditLog {
   }
 
   #write (line: string): Promise<void> {
-    const written = this.#tail.then(() => appendDurably(this.#path, line)).catch((cause: unknown) => {
+    this.#waiting.push(line)
+    if (this.#next !== undefined) return this.#next
+    const written = this.#tail.then(async () => {
+      this.#next = undefined
+      await appendDurably(this.#path, this.#waiting.splice(0).join(''))
+    }).catch((cause: unknown) => {
       throw auditErrors.AUDIT_UNWRITABLE('the audit log cannot be written', {}, cause)
     })
+    this.#next = written
     this.#tail = written.catch(() => {})
     return written
   }

@@ -5,7 +5,9 @@ import { test } from 'node:test'
 import { AuditLog, type AuditEntry } from '#src/observability/audit-log.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
+import { gate } from '../support/gate.js'
 import { watchCalls } from '../store/fixtures/faults.js'
+import { interceptFileSystem } from '../store/fixtures/file-system-calls.js'
 
 const entry = (requestId: string): AuditEntry => {
   return { requestId, method: 'PUT', path: '/admin/x', model: 'signs', domain: 'night', version: 3, status: 200, outcome: 'ok' }
@@ -36,6 +38,36 @@ test('a line is synced before it counts as written, a new file also in its folde
   assert.ok(written >= 0)
   assert.ok(names.indexOf('FileHandle.datasync') > written)
   assert.ok(names.lastIndexOf('FileHandle.sync') > written)
+})
+
+test('lines that come while the disk is at work are synced together, and none counts before that', async (t) => {
+  const path = join(await temporaryFolder(t), 'audit.jsonl')
+  const log = new AuditLog(path)
+  await log.open()
+  const { reached, pass, open } = gate()
+  let syncs = 0
+  const settled: string[] = []
+  const append = (id: string) => log.append(entry(id)).then(() => { settled.push(`${id} after ${syncs}`) })
+  const restore = await interceptFileSystem(async ({ name }, proceed) => {
+    if (name !== 'FileHandle.datasync') return await proceed()
+    if (syncs === 0) await pass()
+    const result = await proceed()
+    syncs++
+    return result
+  })
+  try {
+    const first = append('r0')
+    await reached
+    const ids = Array.from({ length: 30 }, (_, at) => `r${at + 1}`)
+    const others = ids.map(append)
+    assert.deepEqual(settled, [])
+    open()
+    await Promise.all([first, ...others])
+    assert.deepEqual(settled, ['r0 after 1', ...ids.map((id) => `${id} after 2`)])
+    assert.deepEqual(await idsIn(path), ['r0', ...ids])
+  } finally {
+    restore()
+  }
 })
 
 test('a file that is renamed is followed by a new one, and text in a line stays in it', async (t) => {
