@@ -1,12 +1,14 @@
 /**
- * JSON as it must be when it comes from a stranger: bounded in depth before anything recursive touches it, and without
- * duplicate keys, which JSON.parse would resolve silently in favour of the last.
+ * JSON as it must be when it comes from a stranger: bounded in depth before anything recursive touches it and in what
+ * takes far more memory than its text, and without duplicate keys, which JSON.parse would resolve silently in favour of
+ * the last.
  */
 import { defineErrors } from './errors.js'
 
 export const jsonErrors = defineErrors({
   JSON_INVALID: 'invalid',
   JSON_TOO_DEEP: 'invalid',
+  JSON_TOO_MANY_ELEMENTS: 'invalid',
   JSON_DUPLICATE_KEY: 'invalid'
 })
 
@@ -15,9 +17,14 @@ export type JsonValue = string | number | boolean | null | JsonValue[] | { [key:
 export interface StrictJsonOptions {
   /** Objects and arrays may nest this deep; the root counts as one. */
   depthMax: number
+  /** Objects, arrays and strings, keys among them: each takes up to a hundred bytes. Numbers are not counted. */
+  elementsMax?: number
   /** Numbers must be written with digits only. JSON.parse reads 4.0, 4e0 and 4 alike, a parser of integers does not. */
   hasDigitsOnly?: boolean
 }
+
+/** Some 30 MB of objects; tensors of millions of numbers have far fewer. */
+const ELEMENTS_MAX = 2 ** 18
 
 /** A key can be as long as the body; an error's message and details are not. */
 const KEY_SHOWN_MAX = 200
@@ -39,7 +46,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  * Parses UTF-8 JSON.
  *
  * Throws JSON_INVALID (not UTF-8, not JSON, a byte order mark, a number of another form than asked for), JSON_TOO_DEEP,
- * or JSON_DUPLICATE_KEY naming the key.
+ * JSON_TOO_MANY_ELEMENTS, or JSON_DUPLICATE_KEY naming the key.
  * A key `__proto__` becomes an ordinary own property, as in JSON.parse.
  */
 export function parseStrictJson (bytes: Uint8Array, options: StrictJsonOptions): JsonValue {
@@ -61,11 +68,16 @@ export function parseStrictJson (bytes: Uint8Array, options: StrictJsonOptions):
  * One pass over the bytes that knows strings and brackets only. It may accept what is no JSON (JSON.parse refuses that
  * later), but every valid document's depth and keys are seen exactly.
  */
-function checkStructure (bytes: Uint8Array, { depthMax, hasDigitsOnly = false }: StrictJsonOptions): void {
+function checkStructure (bytes: Uint8Array, options: StrictJsonOptions): void {
+  const { depthMax, elementsMax = ELEMENTS_MAX, hasDigitsOnly = false } = options
   const keysOfDepth: Array<Set<string> | undefined> = []
+  let elements = 0
   let lastString: [begin: number, end: number] | undefined
   for (let at = 0; at < bytes.length; at++) {
     const byte = bytes[at]!
+    if (byte === QUOTE || byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      if (++elements > elementsMax) throw tooMany(elementsMax)
+    }
     if (byte === QUOTE) {
       const end = endOfString(bytes, at)
       lastString = [at, end]
@@ -85,6 +97,12 @@ function checkStructure (bytes: Uint8Array, { depthMax, hasDigitsOnly = false }:
       throw jsonErrors.JSON_INVALID('a number of the JSON is not written with digits only', { expected: 'digits' })
     }
   }
+}
+
+function tooMany (elementsMax: number): Error {
+  return jsonErrors.JSON_TOO_MANY_ELEMENTS('the JSON has too many objects, arrays and strings', {
+    expected: `at most ${elementsMax}`, received: 'more'
+  })
 }
 
 /** Outside strings, a sign and a point belong to a number, and so does an `e` behind a digit (`true` has another). */

@@ -120,6 +120,12 @@ export const settingsShape = {
   bodyBytes: Type.Integer({
     minimum: 1024, maximum: 2 ** 31 - 1, default: 64 * MIB, description: 'Largest request body, in bytes'
   }),
+  jsonBytes: Type.Integer({
+    minimum: 1024,
+    maximum: 2 ** 28,
+    default: 16 * MIB,
+    description: 'Largest JSON of a request, in bytes: a body of JSON, or what stands before binary tensors'
+  }),
   bodiesBytes: Type.Integer({
     minimum: 1024,
     maximum: 2 ** 40,

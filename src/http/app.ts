@@ -20,6 +20,7 @@ import { serializerFactory, validatorOf } from './lazy-schemas.js'
 import { closeQueuedResponses } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
+import { JsonBodies } from './open-inference/json-bodies.js'
 import { DOMAIN_HEADER } from './request-domain.js'
 import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
@@ -47,7 +48,7 @@ export interface AppOptions {
   settings: AccessSettings & Pick<
     Settings,
     'answerBytes' | 'answersBytes' | 'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' |
-    'refusalHoldMs' | 'requestsPerMinute'
+    'jsonBytes' | 'refusalHoldMs' | 'requestsPerMinute'
   >
   keys: KeyRing
   logger: Logger
@@ -117,16 +118,23 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await guardRoutes(app, { keys, settings, audience })
   if (isServed(audience, 'administration')) await addAudit(app, settings.auditFile)
   await addDocuments(app, options.version)
-  const readBody = createBodyReader(bodies, settings.bodyBytes)
-  const limits = { bodies, bodyBytesMax: settings.bodyBytes, readBody }
+  const { bodyBytes, compressBytes } = settings
+  const jsonBytes = Math.min(settings.jsonBytes, bodyBytes)
+  const json = new JsonBodies(jsonBytes)
+  app.addHook('onClose', () => json.close())
+  const readBody = createBodyReader(bodies, (request) => isJson(request) ? jsonBytes : bodyBytes)
+  const limits = { bodies, bodyBytesMax: bodyBytes, readBody }
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', readBody)
-    registerInferRoutes(scope as App, engine, answers, settings.compressBytes)
+    // Of any type: without the header that tells where the JSON ends, all is JSON.
+    scope.addContentTypeParser('*', createBodyReader(bodies, ({ headers }) => {
+      return headers['inference-header-content-length'] === undefined ? jsonBytes : bodyBytes
+    }))
+    registerInferRoutes(scope as App, engine, { answers, json, compressBytes })
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits, answers))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))
-  await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody))
+  await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody, json))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
   registerOpenInferenceRoutes(app, engine, bodies, options.version)
@@ -144,6 +152,10 @@ function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudg
   const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
   app.addHook('preClose', async () => refusals.release())
   return refusals
+}
+
+function isJson ({ headers: { 'content-type': type = '' } }: FastifyRequest): boolean {
+  return /^application\/json\b/i.test(type.trim())
 }
 
 /** Path and domain header: what is known of a request before its body. */

@@ -86,6 +86,23 @@ describe('what is JSON', () => {
   })
 })
 
+describe('elements', () => {
+  test('objects, arrays, keys and strings are counted, numbers and words are not', () => {
+    const source = '{"a":[1,2,3,true,null,"\\"[{"],"b":{}}'
+    const bounded = (elementsMax: number) => parseStrictJson(Buffer.from(source), { depthMax: 3, elementsMax })
+    assert.deepEqual(bounded(6), JSON.parse(source))
+    assert.throws(() => bounded(5), hasCode('JSON_TOO_MANY_ELEMENTS', { expected: 'at most 5' }))
+  })
+
+  test('bombs are refused before anything is made of them', (t) => {
+    const made = t.mock.method(JSON, 'parse')
+    for (const source of [`[${'{},'.repeat(2 ** 18)}1]`, `[${'[],'.repeat(2 ** 18)}1]`, `[${'"",'.repeat(2 ** 18)}1]`]) {
+      assert.throws(() => parse(source, 9), hasCode('JSON_TOO_MANY_ELEMENTS'))
+    }
+    assert.equal(made.mock.callCount(), 0)
+  })
+})
+
 describe('depth', () => {
   test('the root counts as one', () => {
     assert.equal(parse('1', 0), 1)

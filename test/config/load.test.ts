@@ -50,6 +50,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   bankCacheBytes: ['0', 0],
   hotBytes: ['1073741824', 1073741824],
   bodyBytes: ['1048576', 1048576],
+  jsonBytes: ['2048', 2048],
   bodiesBytes: ['4096', 4096],
   answerBytes: ['2048', 2048],
   answersBytes: ['4096', 4096],
@@ -93,6 +94,7 @@ describe('where settings come from', () => {
       hotBytes: 0,
       bodyBytes: 67108864,
       bodiesBytes: 536870912,
+      jsonBytes: 16777216,
       answerBytes: 134217728,
       answersBytes: 536870912,
       compressBytes: 1024,
@@ -183,7 +185,7 @@ describe('numbers', () => {
   const bounds: Array<[name: string, minimum: number, maximum?: number]> = [
     ['port', 0, 65535], ['workers', 1, 256], ['expressThreads', 0, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['hotBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
-    ['bodiesBytes', 1024, 2 ** 40], ['answerBytes', 1024, 2 ** 31 - 1], ['answersBytes', 1024, 2 ** 40],
+    ['bodiesBytes', 1024, 2 ** 40], ['jsonBytes', 1024, 2 ** 28], ['answerBytes', 1024, 2 ** 31 - 1], ['answersBytes', 1024, 2 ** 40],
     ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],
     ['shutdownMs', 0, 3_600_000], ['requestsPerMinute', 0, 1_000_000_000], ['adminPort', 0, 65535], ['traceRatio', 0, 1],
     ['runMs', 100, 3_600_000], ['runBytes', 2 ** 20, 2 ** 40]

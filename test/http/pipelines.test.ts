@@ -55,7 +55,7 @@ async function serverOf (bodies: BodyBudget) {
   const closed: Array<Promise<unknown>> = []
   await bare.app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', createBodyReader(bodies, 2 ** 20))
+    scope.addContentTypeParser('*', createBodyReader(bodies, () => 2 ** 20))
     for (const kind of ['answered', 'pending']) {
       scope.post(`/${kind}`, { config: { access: 'health' }, logLevel: 'silent' }, async (request, reply) => {
         signals.push(clientSignal(request, reply))

@@ -38,10 +38,11 @@ export interface BodyLimits {
 
 /**
  * The reader rejects with CONTENT_ENCODING_UNSUPPORTED, CONTENT_ENCODING_INVALID for what does not inflate,
- * REQUEST_TOO_LARGE above `bytesMax`, BODIES_FULL, REQUEST_ABORTED.
+ * REQUEST_TOO_LARGE above what the request may have, BODIES_FULL, REQUEST_ABORTED.
  */
-export function createBodyReader (budget: BodyBudget, bytesMax: number): BodyReader {
+export function createBodyReader (budget: BodyBudget, bytesMaxOf: (request: FastifyRequest) => number): BodyReader {
   return async (request, payload) => {
+    const bytesMax = bytesMaxOf(request)
     const inflate = inflaterOf(request.headers['content-encoding'])
     const announced = Number(request.headers['content-length'] ?? 0)
     if (announced > bytesMax) throw tooLarge(bytesMax, announced)

@@ -2,7 +2,7 @@
 import { Type, type Static } from '#typebox'
 import { checkOf } from '../../base/json-schema.js'
 import { httpErrors } from '../errors.js'
-import { readInputs, RequestInput } from './parse-request.js'
+import { parseJsonBody, readInputs, RequestInput } from './parse-request.js'
 import type { Goldens } from '../../serving/changing/administration.js'
 
 const TENSORS_MAX = 64
@@ -14,14 +14,9 @@ export const GoldensSchema = Type.Object({
 
 const validate = checkOf<Static<typeof GoldensSchema>>(GoldensSchema)
 
-/** Throws PROTOCOL_INVALID, telling expected and received. */
+/** Throws PROTOCOL_INVALID, telling expected and received, and what `parseStrictJson` throws. */
 export function parseGoldensJson (body: Uint8Array): Goldens {
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8'))
-  } catch (cause) {
-    throw httpErrors.PROTOCOL_INVALID(`the goldens are not JSON: ${(cause as Error).message}`, {}, cause)
-  }
+  const parsed = parseJsonBody(body)
   if (!validate(parsed)) {
     const [fault] = validate.errors
     throw httpErrors.PROTOCOL_INVALID(`the goldens are refused: ${fault?.instancePath} ${fault?.message}`, {

@@ -6,15 +6,20 @@
  * Members that we do not know are ignored, as the protocol's clients expect.
  */
 import { Type, type Static } from '#typebox'
+import { BankswitchError } from '../../base/errors.js'
 import { checkOf } from '../../base/json-schema.js'
+import { parseStrictJson } from '../../base/strict-json.js'
 import { httpErrors } from '../errors.js'
 import { tensorFromBytes, tensorFromJson, wireBytes } from './datatypes.js'
 import type { PlainTensor } from '../../ort/session.js'
 
 const Parameters = Type.Record(Type.String(), Type.Union([Type.String(), Type.Number(), Type.Boolean()]))
 
+/** Names are repeated in errors. */
+const TensorName = Type.String({ maxLength: 1000 })
+
 export const RequestInput = Type.Object({
-  name: Type.String(),
+  name: TensorName,
   shape: Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 16 }),
   datatype: Type.String(),
   parameters: Type.Optional(Parameters),
@@ -26,7 +31,7 @@ export const RequestSchema = Type.Object({
   parameters: Type.Optional(Parameters),
   inputs: Type.Array(RequestInput, { minItems: 1, maxItems: 64 }),
   outputs: Type.Optional(Type.Array(Type.Object({
-    name: Type.String(), parameters: Type.Optional(Parameters)
+    name: TensorName, parameters: Type.Optional(Parameters)
   }), { maxItems: 64 }))
 })
 
@@ -59,9 +64,15 @@ const validate = checkOf<RequestJson>(RequestSchema)
 /** Nesting of `data` never exceeds the rank, whose limit the schema sets. */
 const DATA_DEPTH_MAX = 16
 
-/** Throws PROTOCOL_INVALID (or PROTOCOL_UNSUPPORTED for shared memory), telling expected and received. */
+/** `data` is in an input, in `inputs`, in the root; members that we do not know may nest a little deeper. */
+const JSON_DEPTH_MAX = DATA_DEPTH_MAX + 16
+
+/**
+ * Throws PROTOCOL_INVALID (or PROTOCOL_UNSUPPORTED for shared memory), telling expected and received, and what
+ * `parseStrictJson` throws.
+ */
 export function parseInferenceRequest (body: Uint8Array, headerLength: string | undefined): InferenceMessage {
-  const jsonLength = headerLength === undefined ? body.length : parseHeaderLength(headerLength, body.length)
+  const jsonLength = jsonLengthOf(body, headerLength)
   const json = parseJson(body.subarray(0, jsonLength))
   const { id, parameters = {}, inputs, outputs } = json
   refuseReserved(parameters)
@@ -111,7 +122,9 @@ function refuseReserved (parameters: Record<string, unknown>): void {
   }
 }
 
-function parseHeaderLength (text: string, bodyLength: number): number {
+/** How many bytes of the body are JSON. Throws PROTOCOL_INVALID for a header that does not fit. */
+export function jsonLengthOf ({ length: bodyLength }: Uint8Array, text: string | undefined): number {
+  if (text === undefined) return bodyLength
   const length = /^\d{1,15}$/.test(text) ? Number(text) : NaN
   if (length <= bodyLength) return length
   throw httpErrors.PROTOCOL_INVALID('Inference-Header-Content-Length does not fit the body', {
@@ -119,13 +132,18 @@ function parseHeaderLength (text: string, bodyLength: number): number {
   })
 }
 
-function parseJson (bytes: Uint8Array): RequestJson {
-  let parsed: unknown
+/** JSON that holds tensors. Throws PROTOCOL_INVALID for what is none, and what `parseStrictJson` throws. */
+export function parseJsonBody (bytes: Uint8Array): unknown {
   try {
-    parsed = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8'))
-  } catch (cause) {
-    throw httpErrors.PROTOCOL_INVALID(`the request is not JSON: ${(cause as Error).message}`, {}, cause)
+    return parseStrictJson(bytes, { depthMax: JSON_DEPTH_MAX })
+  } catch (error) {
+    if (!(error instanceof BankswitchError) || error.code !== 'JSON_INVALID') throw error
+    throw httpErrors.PROTOCOL_INVALID(`the request is not JSON: ${error.message}`, {}, error)
   }
+}
+
+function parseJson (bytes: Uint8Array): RequestJson {
+  const parsed: unknown = parseJsonBody(bytes)
   if (validate(parsed)) return parsed
   const [fault] = validate.errors
   throw httpErrors.PROTOCOL_INVALID(`the request is refused: ${fault?.instancePath} ${fault?.message}`, {

@@ -7,7 +7,7 @@ import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
 import { RowEstimates } from '../limits/row-estimates.js'
-import { parseInferenceRequest, RequestSchema, type InferenceTerms } from '../open-inference/parse-request.js'
+import { RequestSchema, type InferenceTerms } from '../open-inference/parse-request.js'
 import { parseRawRequest } from '../open-inference/raw-request.js'
 import { InferAnswer } from '../open-inference/schemas.js'
 import { planAnswer, type WireResponse } from '../open-inference/write-response.js'
@@ -16,6 +16,7 @@ import { noteAnswer, noteRead, noteStage } from '../request-record.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 
 import type { App } from '../app-type.js'
+import type { JsonBodies } from '../open-inference/json-bodies.js'
 import type { AnswerBudget } from '../limits/answer-budget.js'
 import type { Engine } from '../../engine.js'
 import type { InferenceRequest, MixedResult } from '../../serving/answering/answering.js'
@@ -37,16 +38,18 @@ interface InferRoutes {
   engine: Engine
   estimates: RowEstimates
   answers: AnswerBudget
+  json: JsonBodies
   /** Answers that are being written. */
   writing: SlicedWork
   /** The smallest answer worth compressing. */
   compressBytes: number
 }
 
-export function registerInferRoutes (app: App, engine: Engine, answers: AnswerBudget, compressBytes: number): void {
-  const routes: InferRoutes = {
-    engine, estimates: new RowEstimates(), answers, writing: new SlicedWork(), compressBytes
-  }
+/** The needs of these routes, but for what they have themselves. */
+export type InferNeeds = Pick<InferRoutes, 'answers' | 'json' | 'compressBytes'>
+
+export function registerInferRoutes (app: App, engine: Engine, needs: InferNeeds): void {
+  const routes: InferRoutes = { engine, estimates: new RowEstimates(), writing: new SlicedWork(), ...needs }
   const schema = {
     tags: ['inference'],
     summary: 'Infer (Open Inference Protocol v2, JSON or binary tensors)',
@@ -75,23 +78,24 @@ export function registerInferRoutes (app: App, engine: Engine, answers: AnswerBu
 async function answer (
   routes: InferRoutes, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
-  const { engine, estimates, answers, writing } = routes
+  const { engine, estimates, answers, json, writing } = routes
   noteRead(request)
   const ready = engine.readyModel(modelOf(path))
   const begin = performance.now()
   const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0)
   const header = request.headers[HEADER_LENGTH]
   const headerLength = typeof header === 'string' ? header.trim() : undefined
-  const message = headerLength === RAW ? rawMessage(request) : parseInferenceRequest(body, headerLength)
+  const bodyBytes = body.length
+  const client = clientSignal(request, reply)
+  const message = headerLength === RAW ? rawMessage(request) : await json.inference(body, headerLength, client)
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
   const { model, wish } = requested
   const feeds = message.feeds ?? rawFeeds(engine, requested, body)
-  const client = clientSignal(request, reply)
   const signal = patienceOf(request, reply, message.parameters.timeout, client)
   const inputMs = performance.now() - begin
   noteStage(request, 'decode', inputMs)
   const result = await run(engine, model, { wish, feeds, signal, inputMs })
-  estimates.observe(model, body.length, result.runs.reduce((sum, { rows }) => sum + rows, 0))
+  estimates.observe(model, bodyBytes, result.runs.reduce((sum, { rows }) => sum + rows, 0))
   const encodeBegin = performance.now()
   const planned = planAnswer(model, message, result, ready.entry.labels)
   const held = answers.hold(request, reply, planned.bytesMax)

@@ -2,15 +2,17 @@
 import { Type } from '#typebox'
 import { isLabel } from '../../base/names.js'
 import { parseGoldens } from '../../serving/changing/administration.js'
+import { clientSignal } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { noteSubject } from '../request-record.js'
-import { GoldensSchema, parseGoldensJson } from '../open-inference/parse-goldens.js'
+import { GoldensSchema } from '../open-inference/parse-goldens.js'
 import {
   ActivateBody, BinaryBody, CandidateSchema, DomainSchema, errorsOf, GateQuery, LabelParameter, NameParameter, rawBody,
   ShadowSchema
 } from '../schemas.js'
 import { changed, DomainParams, expectedRevision, PreconditionHeaders, takeSmallJson } from './admin.js'
 import type { App } from '../app-type.js'
+import type { JsonBodies } from '../open-inference/json-bodies.js'
 import type { BodyReader } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply } from 'fastify'
@@ -23,10 +25,12 @@ const common = { tags: ['admin'] }
 const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 415, 429, 500, 503) }
 const change = { ...common, headers: PreconditionHeaders, response }
 
-export async function registerLifecycleRoutes (app: App, engine: Engine, readBody: BodyReader): Promise<void> {
+export async function registerLifecycleRoutes (
+  app: App, engine: Engine, readBody: BodyReader, json: JsonBodies
+): Promise<void> {
   await app.register(async (scope) => registerLabels(scope as App, engine))
   await app.register(async (scope) => registerCandidates(scope as App, engine))
-  await app.register(async (scope) => registerGateUpload(scope as App, engine, readBody))
+  await app.register(async (scope) => registerGateUpload(scope as App, engine, readBody, json))
   registerGate(app, engine)
   registerShadowReport(app, engine)
 }
@@ -104,7 +108,7 @@ function registerShadowReport (app: App, engine: Engine): void {
   })
 }
 
-function registerGateUpload (app: App, engine: Engine, readBody: BodyReader): void {
+function registerGateUpload (app: App, engine: Engine, readBody: BodyReader, json: JsonBodies): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(['application/json', 'application/octet-stream'], readBody)
   app.put(`${DOMAIN}/gate`, {
@@ -128,7 +132,7 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader): vo
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'golden inputs', received: 'nothing' })
     }
     const isJson = request.headers['content-type']?.startsWith('application/json') === true
-    const goldens = isJson ? parseGoldensJson(body) : parseGoldens(body)
+    const goldens = isJson ? await json.goldens(body, clientSignal(request, reply as FastifyReply)) : parseGoldens(body)
     const record = await engine.admin.setGate(model, domain, goldens, rules, expectedRevision(request))
     return changed(engine, reply, model, record)
   })
