@@ -16,12 +16,12 @@ import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
+import { ownersOf } from './limits/body-owners.js'
 import { serializerFactory, validatorOf } from './lazy-schemas.js'
 import { closeQueuedResponses } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader } from './limits/request-body.js'
 import { JsonBodies } from './open-inference/json-bodies.js'
-import { DOMAIN_HEADER } from './request-domain.js'
 import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
@@ -108,7 +108,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   metrics.showBodies(bodies)
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)
-  const refusals = limitLoad(app, settings, bodies)
+  const refusals = limitLoad(app, settings)
   app.setErrorHandler(async (error, request, reply) => {
     if (isOverload(error) && !await refusals.hold(reply.raw)) reply.header('connection', 'close')
     return sendError(error, request, reply, drainMs)
@@ -116,6 +116,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app)
   await guardRoutes(app, { keys, settings, audience })
+  // Behind the guard, which knows whose request it is.
+  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
   if (isServed(audience, 'administration')) await addAudit(app, settings.auditFile)
   await addDocuments(app, options.version)
   const { bodyBytes, compressBytes } = settings
@@ -144,11 +146,10 @@ export async function buildApp (options: AppOptions): Promise<App> {
   return app
 }
 
-/** Bounds what all clients together can take: connections, bytes of bodies, and the pace of those that are refused. */
-function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudget): HeldRefusals {
+/** Bounds what all clients together can take: connections, and the pace of those that are refused. */
+function limitLoad (app: App, settings: AppOptions['settings']): HeldRefusals {
   app.server.maxConnections = settings.connections
   closeQueuedResponses(app.server)
-  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownerOf(request)))
   const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
   app.addHook('preClose', async () => refusals.release())
   return refusals
@@ -156,11 +157,6 @@ function limitLoad (app: App, settings: AppOptions['settings'], bodies: BodyBudg
 
 function isJson ({ headers: { 'content-type': type = '' } }: FastifyRequest): boolean {
   return /^application\/json\b/i.test(type.trim())
-}
-
-/** Path and domain header: what is known of a request before its body. */
-function ownerOf ({ url, headers }: FastifyRequest): string {
-  return `${url.split('?')[0]} ${String(headers[DOMAIN_HEADER] ?? '')}`
 }
 
 function addHooks (app: App): void {

@@ -106,6 +106,7 @@ describe('answers', () => {
   }
   const engine = {
     isLost: false,
+    domain: () => ({}),
     readyModel: () => ({ entry: { labels: [] } }),
     answering: { infer, named: () => ({ domain: 'day' }), requireRoom: () => {}, observeEncoding: () => {} }
   }

@@ -118,6 +118,7 @@ describe('JSON bodies over HTTP', () => {
   let bare: BareApp
   let feeds: InferenceMessage['feeds'] = {}
   const engine = {
+    domain: () => ({}),
     readyModel: () => ({ entry: { labels: [] } }),
     answering: {
       infer: async (_model: string, request: InferenceMessage) => {

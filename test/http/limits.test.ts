@@ -4,9 +4,11 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { BodyBudget, type BodyShare } from '#src/http/limits/body-budget.js'
+import { ownersOf } from '#src/http/limits/body-owners.js'
 import { HeldRefusals } from '#src/http/limits/held-refusals.js'
 import { RowEstimates } from '#src/http/limits/row-estimates.js'
 import { runtimeErrors } from '#src/runtime/errors.js'
+import { storeErrors } from '#src/store/errors.js'
 import { hasCode } from '../support/errors.js'
 import { formOf } from '../support/form.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
@@ -97,6 +99,40 @@ describe('BodyBudget', () => {
   })
 })
 
+describe('owners of bodies', () => {
+  it('share what they hold under each of their names', () => {
+    const budget = new BodyBudget(1000)
+    for (let at = 0; at < 8; at++) open(budget, 'address a', `domain ${at}`).share.add(100)
+    assert.throws(() => open(budget, 'address a', 'domain 9').share.add(100), hasCode('BODIES_FULL'))
+    open(budget, 'address b', 'domain 9').share.add(160)
+    assert.throws(() => open(budget, 'address c', 'domain 9').share.add(10), hasCode('BODIES_FULL'))
+  })
+
+  it('are the sender and the domain as they are, not as they are written', () => {
+    const engine = {
+      answering: { named: (_model: string, { header }: { header?: string }) => header === undefined ? undefined : { domain: header.split(':')[0] } },
+      domain: (model: string, domain: string) => {
+        if (model !== 'm' || domain !== 'day') throw storeErrors.DOMAIN_NOT_FOUND('there is none')
+      }
+    }
+    const ownersFor = (model: string, domain: string | undefined, more = {}) => ownersOf(engine as never, {
+      ip: '1.2.3.4',
+      params: { model },
+      headers: domain === undefined ? {} : { 'x-domain': domain },
+      routeOptions: {
+        url: '/v2/models/:model/infer', config: { access: 'inference' }
+      },
+      ...more
+    } as never)
+    assert.deepEqual(ownersFor('m', 'day'), ['address 1.2.3.4', 'inference m day'])
+    assert.deepEqual(ownersFor('m', 'day:1'), ownersFor('m', 'day'))
+    assert.deepEqual(ownersFor('m', undefined), ['address 1.2.3.4', 'inference m '])
+    assert.deepEqual(ownersFor('m', 'nothere1'), ownersFor('n', 'nothere2'))
+    assert.deepEqual(ownersFor('m', 'day', { caller: { id: 'k' } })[0], 'key k')
+    assert.deepEqual(ownersFor('m', 'x', { routeOptions: { url: '/a/:b', config: { access: 'administration' } } })[1], 'route /a/:b')
+  })
+})
+
 describe('BodyBudget.isUsable', () => {
   it('is false after a minute with next to no room, and true again with the first room', () => {
     let now = 0
@@ -118,16 +154,16 @@ describe('BodyBudget.isUsable', () => {
   it('counts nothing for a connection that has ended already', () => {
     const budget = new BodyBudget(100)
     const request = {} as IncomingMessage
-    budget.open(request, Object.assign(new EventEmitter(), { destroyed: true }) as never, 'day')
+    budget.open(request, Object.assign(new EventEmitter(), { destroyed: true }) as never, ['day'])
     budget.shareOf(request).add(60)
     assert.equal(budget.bytes, 0)
   })
 })
 
-function open (budget: BodyBudget, owner: string) {
+function open (budget: BodyBudget, ...owners: string[]) {
   const request = {} as IncomingMessage
   const response = Object.assign(new EventEmitter(), { destroyed: false })
-  budget.open(request, response as never, owner)
+  budget.open(request, response as never, owners)
   return { share: budget.shareOf(request), response }
 }
 

@@ -45,37 +45,44 @@ export class BodyBudget {
   }
 
   /**
-   * Gives a request its share, empty at first; it comes back when the answer is written or the client gone, which
-   * the response tells (see exchange-end.ts). `owner` says whom a flood of such requests is put down to.
+   * Gives a request its share, empty at first; it comes back when the answer is written or the client gone, which the
+   * response tells (see exchange-end.ts). `owners` are those whom a flood of such requests is put down to.
    */
-  open (request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed'>, owner: string): void {
+  open (
+    request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed'>, owners: readonly string[]
+  ): void {
     let own = 0
     let isClosed = false
     whenOver(response, () => {
       isClosed = true
-      this.#count(owner, -own)
+      this.#count(owners, -own)
     })
     this.#shares.set(request, {
       add: (bytes) => {
         if (isClosed) return
         const free = this.bytesMax - this.#bytes
-        const held = this.#bytesOf.get(owner) ?? 0
-        if (bytes > free || (held !== own && !isWithinShare(held + bytes, free))) {
+        const isFair = owners.every((owner) => {
+          const held = this.#bytesOf.get(owner) ?? 0
+          return held === own || isWithinShare(held + bytes, free)
+        })
+        if (bytes > free || !isFair) {
           throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
             expected: `at most ${this.bytesMax} bytes at once`
           })
         }
         own += bytes
-        this.#count(owner, bytes)
+        this.#count(owners, bytes)
       }
     })
   }
 
-  #count (owner: string, bytes: number): void {
+  #count (owners: readonly string[], bytes: number): void {
     this.#bytes += bytes
-    const held = (this.#bytesOf.get(owner) ?? 0) + bytes
-    if (held === 0) this.#bytesOf.delete(owner)
-    else this.#bytesOf.set(owner, held)
+    for (const owner of owners) {
+      const held = (this.#bytesOf.get(owner) ?? 0) + bytes
+      if (held === 0) this.#bytesOf.delete(owner)
+      else this.#bytesOf.set(owner, held)
+    }
     const isFull = this.bytesMax - this.#bytes < ROOM_SHARE_MIN * this.bytesMax
     this.#fullSince = isFull ? this.#fullSince ?? this.#now() : undefined
   }

@@ -1,0 +1,36 @@
+/** Whom a flood of bodies is put down to. */
+import { BankswitchError } from '../../base/errors.js'
+import { accessOf } from '../access/route-access.js'
+import { DOMAIN_HEADER, modelOf, wishInPath } from '../request-domain.js'
+import type { Engine } from '../../engine.js'
+import type { FastifyRequest } from 'fastify'
+
+/** For what is not there. */
+const UNKNOWN = '(unknown)'
+
+/**
+ * Who sends a request, and the domain that it is for, both as they are and not as they are written: all that name a
+ * domain which is not there are one, and so are the ways to write one path.
+ */
+export function ownersOf (engine: Pick<Engine, 'answering' | 'domain'>, request: FastifyRequest): string[] {
+  const { caller, ip, routeOptions } = request
+  const sender = caller === undefined ? `address ${ip}` : `key ${caller.id}`
+  const isInference = routeOptions.url !== undefined && accessOf(routeOptions) === 'inference'
+  return [sender, isInference ? `inference ${domainOf(engine, request)}` : `route ${routeOptions.url ?? ''}`]
+}
+
+function domainOf (engine: Pick<Engine, 'answering' | 'domain'>, { params, headers }: FastifyRequest): string {
+  const { model: path, version } = params as { model?: string, version?: string }
+  if (path === undefined) return UNKNOWN
+  const model = modelOf(path)
+  const header = headers[DOMAIN_HEADER]
+  const wish = { ...wishInPath(path, version), header: typeof header === 'string' ? header : undefined }
+  try {
+    const named = engine.answering.named(model, { ...wish, parameter: undefined, canaryKey: '' })
+    if (named !== undefined) engine.domain(model, named.domain)
+    return `${model} ${named?.domain ?? ''}`
+  } catch (error) {
+    if (error instanceof BankswitchError) return UNKNOWN
+    throw error
+  }
+}
