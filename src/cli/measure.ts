@@ -28,7 +28,17 @@ export async function measure (contenders: readonly Contender[], rounds: number,
       if (round >= warmUp) times[at]!.push(performance.now() - begin)
     }
   }
-  return contenders.map(({ name }, at) => {
+  return summarise(contenders.map(({ name }) => name), times)
+}
+
+/** Several measurements of the same contenders as one of all their rounds. */
+export function joined (parts: readonly Timing[][]): Timing[] {
+  const [first = []] = parts
+  return summarise(first.map(({ name }) => name), first.map((_, at) => parts.flatMap((part) => part[at]!.times)))
+}
+
+function summarise (names: readonly string[], times: readonly number[][]): Timing[] {
+  return names.map((name, at) => {
     const own = times[at]!
     const median = quantile(own, 0.5)
     return {

@@ -12,9 +12,12 @@ import { relativeError } from '../compiler/prove.js'
 import { resolveSampleShapes, sampleFeeds, type SampleShapes } from '../compiler/sample-inputs.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
 import { SAMPLE_SEED, withCompiled, type CompiledOnce } from './compiled-once.js'
-import { measure, ratiosTo, quantile, type Contender, type Timing } from './measure.js'
+import { joined, measure, ratiosTo, quantile, type Contender, type Timing } from './measure.js'
 import type { CompileOptions } from '../compiler/compile-options.js'
 import type { PreparedModel } from '../compiler/compilation.js'
+
+/** Of all sessions, one after another. */
+const OPENINGS = 5
 
 export type BaselineName = 'file' | 'prepared' | 'against'
 
@@ -60,37 +63,47 @@ export interface SwitchContenders {
 
 /** All of them open while `use` runs. Rejects with what compiling and opening throw. */
 export async function withContenders<T> (
-  { prepared, options, against }: SwitchBenchOptions, use: (contenders: SwitchContenders) => Promise<T>
+  given: SwitchBenchOptions, use: (contenders: SwitchContenders) => Promise<T>
 ): Promise<T> {
-  return await withCompiled((folder) => compilePrepared(prepared, folder, options), async (compiled) => {
-    const { artefact, bank, feedsOf } = compiled
-    const sessions: Session[] = []
-    const open = async (model: string | Uint8Array, optimization: 'all' | 'disabled'): Promise<Session> => {
-      const session = await openSession(model, { optimization })
-      sessions.push(session)
-      return session
+  return await withCompiledOf(given, (compiled) => withSessions(given, compiled, use))
+}
+
+async function withCompiledOf<T> (
+  { prepared, options }: SwitchBenchOptions, use: (compiled: CompiledOnce) => Promise<T>
+): Promise<T> {
+  return await withCompiled((folder) => compilePrepared(prepared, folder, options), use)
+}
+
+async function withSessions<T> (
+  { prepared, against }: SwitchBenchOptions, compiled: CompiledOnce, use: (contenders: SwitchContenders) => Promise<T>
+): Promise<T> {
+  const { artefact, bank, feedsOf } = compiled
+  const sessions: Session[] = []
+  const open = async (model: string | Uint8Array, optimization: 'all' | 'disabled'): Promise<Session> => {
+    const session = await openSession(model, { optimization })
+    sessions.push(session)
+    return session
+  }
+  try {
+    const baselines: SwitchContenders['baselines'] = [
+      { name: 'file', session: await open(prepared.source?.path ?? prepared.bytes, 'all'), feedsOf }
+    ]
+    if (prepared.changedBy.length > 0) {
+      baselines.push({ name: 'prepared', session: await open(prepared.bytes, 'all'), feedsOf })
     }
-    try {
-      const baselines: SwitchContenders['baselines'] = [
-        { name: 'file', session: await open(prepared.source?.path ?? prepared.bytes, 'all'), feedsOf }
-      ]
-      if (prepared.changedBy.length > 0) {
-        baselines.push({ name: 'prepared', session: await open(prepared.bytes, 'all'), feedsOf })
-      }
-      if (against !== undefined) {
-        const session = await open(against, 'all')
-        const shapes = shapesFor(session, artefact.samples[0]!)
-        baselines.push({
-          name: 'against', session, feedsOf: (rows) => sampleFeeds(session.inputs, shapes, rows, SAMPLE_SEED)
-        })
-      }
-      const session = await open(artefact.graphPath, 'disabled')
-      const switched = { name: 'switched', session, feedsOf: (rows: number) => ({ ...feedsOf(rows), ...bank }) }
-      return await use({ compiled, baselines, switched })
-    } finally {
-      for (const session of sessions) await session.release()
+    if (against !== undefined) {
+      const session = await open(against, 'all')
+      const shapes = shapesFor(session, artefact.samples[0]!)
+      baselines.push({
+        name: 'against', session, feedsOf: (rows) => sampleFeeds(session.inputs, shapes, rows, SAMPLE_SEED)
+      })
     }
-  })
+    const session = await open(artefact.graphPath, 'disabled')
+    const switched = { name: 'switched', session, feedsOf: (rows: number) => ({ ...feedsOf(rows), ...bank }) }
+    return await use({ compiled, baselines, switched })
+  } finally {
+    for (const session of sessions) await session.release()
+  }
 }
 
 /** Another file may call its inputs differently: then they are taken in order. */
@@ -120,16 +133,31 @@ export function compareWithFastest (baselines: readonly Timing[], switched: Timi
   return { baseline, switched, ratios, ratioToFused: quantile(ratios, 0.5) }
 }
 
-/** Measures in this thread. Rejects with what `withContenders` rejects with. */
+/**
+ * Measures in this thread, the rounds shared out among several openings of all sessions: where the allocator happens to
+ * put the weights and activations of one decides some percent of its speed for as long as it lives.
+ * Rejects with what `withContenders` rejects with.
+ */
 export async function benchSwitch (
   given: SwitchBenchOptions, batch: number, rounds: number
 ): Promise<SwitchBenchmark> {
-  return await withContenders(given, async ({ compiled: { artefact }, baselines, switched }) => {
-    const timings = await measure([...baselines, switched].map((one) => contender(one, batch)), rounds)
+  return await withCompiledOf(given, async (compiled) => {
+    const { artefact } = compiled
+    const openings = Math.min(OPENINGS, rounds)
+    const parts: Timing[][] = []
+    let againstError: number | undefined
+    for (let opening = 0; opening < openings; opening++) {
+      const share = Math.floor((opening + 1) * rounds / openings) - Math.floor(opening * rounds / openings)
+      await withSessions(given, compiled, async ({ baselines, switched }) => {
+        const contenders = [...baselines, switched].map((one) => contender(one, batch))
+        parts.push(await measure(contenders, share))
+        const other = baselines.find(({ name }) => name === 'against')
+        if (other !== undefined && opening === 0) againstError = await distance(other, switched, batch)
+      })
+    }
+    const timings = joined(parts)
     const ours = timings.pop()!
     const { baseline, ratioToFused } = compareWithFastest(timings, ours)
-    const other = baselines.find(({ name }) => name === 'against')
-    const againstError = other === undefined ? undefined : await distance(other, switched, batch)
     return {
       bnLayers: artefact.layers.length,
       batch,

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { benchFolder, folderCells, FOLDER_HEADER, geometricMean, pairFiles } from '#src/cli/bench-folder.js'
-import { measure, type Timing } from '#src/cli/measure.js'
+import { joined, measure, type Timing } from '#src/cli/measure.js'
 import { benchSwitch, compareWithFastest } from '#src/cli/switch-bench.js'
 import { prepareSource } from '#src/compiler/pipeline.js'
 import { hasCode } from '../support/errors.js'
@@ -61,7 +61,7 @@ describe('the baseline', () => {
     assert.deepEqual(Object.keys(result.baselinesMs), ['file', 'prepared', 'against'])
     assert.equal(result.fusedMs, Math.min(...Object.values(result.baselinesMs)))
     assert.equal(result.fusedMs, result.baselinesMs[result.baseline])
-    assert.equal(result.bnLayers, 1)
+    assert.deepEqual([result.bnLayers, result.rounds], [1, 3])
     assert.ok(result.ratioToFused > 0 && result.maxRelativeError <= 1e-4)
     assert.ok(result.againstError! > 0.01, 'a convolution without the batch norm computes something else')
   })
@@ -84,6 +84,12 @@ test('contenders run in turns, in an order that alternates', async () => {
   const timings = await measure(['a', 'b'].map((name) => ({ name, run: async () => { runs.push(name) } })), 2, 1)
   assert.deepEqual(runs, ['a', 'b', 'b', 'a', 'a', 'b'])
   assert.deepEqual(timings.map(({ times }) => times.length), [2, 2])
+})
+
+test('several measurements are one of all their rounds', () => {
+  const [a, b] = joined([[timing('a', [1, 2]), timing('b', [2, 2])], [timing('a', [4]), timing('b', [12])]])
+  assert.deepEqual([a!.times, b!.times], [[1, 2, 4], [2, 2, 12]])
+  assert.deepEqual([a!.medianMs, b!.medianMs, b!.ratio], [2, 2, 2])
 })
 
 describe('a folder', () => {
