@@ -23,7 +23,7 @@ ENV NODE_ENV=production \
   BANKSWITCH_AUDIT_FILE=/var/lib/bankswitch/audit.jsonl
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
-COPY package.json ./
+COPY package.json LICENSE ./
 # Models and shipped domains are read-only to the service; all that it writes is in the one volume.
 COPY models models
 COPY domains domains
@@ -31,7 +31,8 @@ RUN install -d -o node -g node /var/lib/bankswitch
 USER node
 VOLUME /var/lib/bankswitch
 EXPOSE 8080
+# The certificate is not for this address, so it is not looked at.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:8080/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+  CMD ["node", "-e", "const { BANKSWITCH_PORT: port = 8080, BANKSWITCH_TLS_CERTIFICATE_FILE: tls } = process.env; require(tls ? 'https' : 'http').get({ host: '127.0.0.1', port, path: '/readyz', rejectUnauthorized: false }, (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 ENTRYPOINT ["/usr/bin/tini", "--", "node", "dist/main.js"]
 CMD ["serve"]

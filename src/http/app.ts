@@ -139,9 +139,9 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody, json))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
-  registerOpenInferenceRoutes(app, engine, bodies, options.version)
+  registerOpenInferenceRoutes(app, engine, bodies, !settings.inferenceKeyed, options.version)
   registerModelRoutes(app, engine)
-  registerOperationRoutes(app, engine, bodies, metrics)
+  registerOperationRoutes(app, engine, bodies, !settings.inferenceKeyed, metrics)
   registerFrontPage(app, options.version, audience)
   return app
 }

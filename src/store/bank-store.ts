@@ -105,8 +105,8 @@ export interface NewVersion {
   readonly passed?: PassedGate
 }
 
-/** The revision that a change expects to find: a number, 0 for "must not exist yet", undefined for any. */
-export type ExpectedRevision = number | undefined
+/** What a change expects: a revision; 0 for "must not exist yet", * for "must exist"; undefined for anything. */
+export type ExpectedRevision = number | '*' | undefined
 
 /** A domain with everything in it, for another store to take over as it is. */
 export interface WholeDomain {

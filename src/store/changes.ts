@@ -17,7 +17,7 @@ export function checkRevision (
   domain: string, pointer: Pick<DomainRecord, 'revision'> | undefined, expected: ExpectedRevision
 ): void {
   const received = pointer?.revision ?? 0
-  if (expected === undefined || expected === received) return
+  if (expected === undefined || expected === received || (expected === '*' && received > 0)) return
   throw storeErrors.PRECONDITION_FAILED(
     received === 0 ? `domain "${domain}" does not exist` : `domain "${domain}" was changed meanwhile`,
     { expected, received }

@@ -165,6 +165,7 @@ describe('admin API', () => {
     it('guards against lost updates', async () => {
       const put = (headers: Record<string, string>) => call('PUT', '/domains/guarded', { layers }, { ...JSON_TYPE, ...headers })
       assert.equal((await put({ 'if-match': '"1"' })).statusCode, 412)
+      assert.equal((await put({ 'if-match': '*' })).json().code, 'PRECONDITION_FAILED')
       const created = await put({ 'if-none-match': '*' })
       assert.equal(created.statusCode, 201)
       assert.equal((await put({ 'if-none-match': '*' })).json().code, 'PRECONDITION_FAILED')

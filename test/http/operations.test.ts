@@ -39,6 +39,22 @@ it('a server that has had no room for bodies for a while is not ready, by either
   }
 })
 
+it('a server that is not ready names its models where inference is open, not where it is keyed', async () => {
+  const engine = { isReady: false, workers: { ready: 1 }, models: () => [{ entry: { manifest: { name: 'secret' } }, state: 'loading' }] }
+  for (const keyed of ['false', 'true']) {
+    const { app, close } = await bareApp({ BANKSWITCH_INFERENCE_KEYED: keyed }, { engine })
+    try {
+      for (const url of ['/readyz', '/v2/health/ready']) {
+        const response = await app.inject(url)
+        assert.deepEqual([response.statusCode, response.json().code], [503, 'SERVER_NOT_READY'])
+        assert.equal(response.payload.includes('secret'), keyed === 'false')
+      }
+    } finally {
+      await close()
+    }
+  }
+})
+
 describe('operations', () => {
   let service: Service
   const get = (url: string) => service.app.inject(url)

@@ -240,7 +240,11 @@ function revisions (filled: Open): void {
     await assert.rejects(store.publish('signs', 'fog', newVersion('fog'), 1), hasCode('PRECONDITION_FAILED', {
       expected: 1, received: 0
     }))
+    await assert.rejects(store.publish('signs', 'fog', newVersion('fog'), '*'), hasCode('PRECONDITION_FAILED', {
+      expected: '*', received: 0
+    }))
     assert.equal((await store.publish('signs', 'fog', newVersion('fog'), 0)).revision, 1)
+    assert.equal((await store.publish('signs', 'fog', newVersion('more fog'), '*')).revision, 2)
     await assert.rejects(store.publish('signs', 'fog', newVersion('fog'), 0), hasCode('PRECONDITION_FAILED'))
   })
 

@@ -11,9 +11,12 @@ import type { BodyBudget } from './body-budget.js'
 import type { FastifyRequest } from 'fastify'
 import type { Readable, Transform } from 'node:stream'
 
+/** Each piece is a turn of the event loop. */
+const PIECES = { chunkSize: 2 ** 16 }
+
 /** The protocol's deflate is the zlib format (RFC 1950), as HTTP's is (RFC 9110, 8.4.1.2). */
 const INFLATERS: Readonly<Record<string, () => Transform>> = {
-  gzip: createGunzip, 'x-gzip': createGunzip, deflate: createInflate
+  gzip: () => createGunzip(PIECES), 'x-gzip': () => createGunzip(PIECES), deflate: () => createInflate(PIECES)
 }
 
 /** The widest element of a tensor. */

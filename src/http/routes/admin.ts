@@ -23,9 +23,11 @@ const VersionParams = Type.Object({ model: NameParameter, domain: NameParameter,
 const BODY_DEPTH_MAX = 8
 const SMALL_BODY_BYTES = 4096
 
-/** `If-Match: "7"` expects that revision, `If-None-Match: *` that there is nothing yet. */
+/** `If-Match: "7"` expects that revision, `*` any (RFC 9110, 13.1.1); `If-None-Match: *` that there is none. */
 export const PreconditionHeaders = Type.Object({
-  'if-match': Type.Optional(Type.String({ description: 'The ETag that the domain must have' })),
+  'if-match': Type.Optional(Type.String({
+    description: 'The ETag that the domain must have; * for a domain that must exist'
+  })),
   'if-none-match': Type.Optional(Type.String({ description: '* for a domain that must not exist yet' }))
 })
 
@@ -217,7 +219,7 @@ function preprocessingOf ({ preprocessing }: { preprocessing?: string }): { prep
 export function expectedRevision ({ headers }: FastifyRequest): ExpectedRevision {
   const ifMatch = headers['if-match']
   if (headers['if-none-match'] === '*') return 0
-  if (ifMatch === undefined || ifMatch === '*') return undefined
+  if (ifMatch === undefined || ifMatch === '*') return ifMatch
   const [, revision] = /^"(\d{1,15})"$/.exec(ifMatch) ?? []
   if (revision !== undefined) return Number(revision)
   throw httpErrors.PRECONDITION_INVALID('If-Match is no ETag of a domain', {

@@ -23,13 +23,17 @@ interface PathParams {
   version?: string
 }
 
-export function registerOpenInferenceRoutes (app: App, engine: Engine, bodies: BodyBudget, version: string): void {
-  registerServerRoutes(app, engine, bodies, version)
+export function registerOpenInferenceRoutes (
+  app: App, engine: Engine, bodies: BodyBudget, isOpen: boolean, version: string
+): void {
+  registerServerRoutes(app, engine, bodies, isOpen, version)
   registerModelRoutes(app, engine)
   registerStatisticsRoutes(app, engine)
 }
 
-function registerServerRoutes (app: App, engine: Engine, bodies: BodyBudget, version: string): void {
+function registerServerRoutes (
+  app: App, engine: Engine, bodies: BodyBudget, isOpen: boolean, version: string
+): void {
   const metadata = async () => ({ name: 'bankswitch', version, extensions: EXTENSIONS })
   const response = { 200: ServerMetadataSchema }
   const config = { access: 'documents' } as const
@@ -54,7 +58,7 @@ function registerServerRoutes (app: App, engine: Engine, bodies: BodyBudget, ver
       response: { 200: Type.Object({ live: Type.Boolean(), ready: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => ({ live: true, ...readiness(engine, bodies) }))
+  }, async () => ({ live: true, ...readiness(engine, bodies, isOpen) }))
 
   app.get('/v2/models', {
     config: { access: 'listing' },

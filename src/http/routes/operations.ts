@@ -8,7 +8,10 @@ import type { BodyBudget } from '../limits/body-budget.js'
 import type { Engine } from '../../engine.js'
 import type { Metrics } from '../../observability/metrics.js'
 
-export function registerOperationRoutes (app: App, engine: Engine, bodies: BodyBudget, { registry }: Metrics): void {
+export function registerOperationRoutes (
+  app: App, engine: Engine, bodies: BodyBudget, isOpen: boolean, metrics: Metrics
+): void {
+  const { registry } = metrics
   const tags = ['operations']
   app.get('/livez', {
     config: { access: 'health' },
@@ -28,7 +31,7 @@ export function registerOperationRoutes (app: App, engine: Engine, bodies: BodyB
       response: { 200: Type.Object({ ready: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => readiness(engine, bodies))
+  }, async () => readiness(engine, bodies, isOpen))
 
   app.get('/metrics', {
     config: { access: 'metrics' },
@@ -45,14 +48,14 @@ export function liveness ({ isLost }: Pick<Engine, 'isLost'>): { live: true } {
   throw runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
 }
 
-/** Throws SERVER_NOT_READY. */
+/** Throws SERVER_NOT_READY, which names the models when everybody may know them. */
 export function readiness (
-  engine: Pick<Engine, 'isReady' | 'models' | 'workers'>, bodies: BodyBudget
+  engine: Pick<Engine, 'isReady' | 'models' | 'workers'>, bodies: BodyBudget, isOpen: boolean
 ): { ready: true } {
   if (!engine.isReady) {
-    const models = Object.fromEntries(engine.models().map(({ entry, state }) => [entry.manifest.name, state]))
+    const states = engine.models().map(({ entry, state }) => [entry.manifest.name, state])
     throw httpErrors.SERVER_NOT_READY('not every model is ready, or no inference thread', {
-      models, workers: engine.workers
+      ...(isOpen ? { models: Object.fromEntries(states) } : {}), workers: engine.workers
     })
   }
   if (bodies.isUsable) return { ready: true }
