@@ -24,6 +24,9 @@ const TENSORS_MAX = 100_000
 /** root > entry > shape or data_offsets */
 const HEADER_DEPTH_MAX = 3
 
+/** A tensor is eight: its name, an object, three keys, a type, two arrays. As many again for the metadata. */
+const HEADER_ELEMENTS_MAX = 16 * TENSORS_MAX
+
 const METADATA = '__metadata__'
 
 /** An escaped surrogate without its other half: JSON.parse lets it pass, but it is no text and has no UTF-8. */
@@ -105,7 +108,9 @@ function parseHeader (file: Uint8Array): { root: Record<string, JsonValue>, byte
   if (bytes[0] !== BRACE) malformed('the header must begin with "{"', '{', bytes[0] ?? 'nothing')
   let root: JsonValue
   try {
-    root = parseStrictJson(bytes, { depthMax: HEADER_DEPTH_MAX, hasDigitsOnly: true })
+    root = parseStrictJson(bytes, {
+      depthMax: HEADER_DEPTH_MAX, elementsMax: HEADER_ELEMENTS_MAX, hasDigitsOnly: true
+    })
   } catch (cause) {
     if (!(cause instanceof BankswitchError)) throw cause
     throw bankErrors.SAFETENSORS_MALFORMED(`the safetensors header is refused: ${cause.message}`, cause.details, cause)
