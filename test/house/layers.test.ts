@@ -1,7 +1,7 @@
 /** The rules of the house that a reader could break without noticing. */
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { ROOT } from '../support/folders.js'
 
@@ -149,6 +149,21 @@ describe('the house', () => {
       return !text.startsWith('/**') && text.split('\n').length > 40
     })
     assert.deepEqual(silent.map((file) => relative(SRC, file)), [])
+  })
+
+  it('runs every test file once: those of a room together, those that are mostly other processes one by one', () => {
+    const testFiles = sources(join(ROOT, 'test')).filter((file) => file.endsWith('.test.ts'))
+    const folders = [...new Set(testFiles.map((file) => relative(join(ROOT, 'test'), dirname(file))))]
+    const rooms = testFiles.filter((file) => dirname(file).endsWith('/by-room')).map((file) => {
+      const [, room] = /^await together\('(\w+)'\)$/m.exec(readFileSync(file, 'utf8'))!
+      assert.equal(basename(file), `${room}.test.ts`)
+      return room!
+    })
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+    for (const script of ['test', 'coverage']) {
+      const alone = [...scripts[script]!.matchAll(/build\/test\/([\w-]+)\/\*\.test\.js/g)].map(([, folder]) => folder!)
+      assert.deepEqual([...rooms, ...alone].toSorted(), folders.toSorted(), script)
+    }
   })
 
   it('has no sleeping tests and no unfinished notes', () => {
