@@ -4,7 +4,7 @@ import { test, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { BankswitchError } from '#src/base/errors.js'
 import { compileExactly, countKinds } from '../support/compile.js'
-import { anyNetwork, buildNetwork } from '../support/random-network.js'
+import { anyNetwork, buildNetwork, type NetworkPlan } from '../support/random-network.js'
 import { runSeed } from '../support/run-seed.js'
 
 const GRAPHS = Number(process.env.RANDOM_GRAPHS ?? 500)
@@ -14,6 +14,27 @@ const REFUSALS = ['COMPILE_NO_BATCH_NORM']
 
 /** Statistics are a large part of such small networks; below a half hardly anything would be folded. */
 const anyBudget = fc.constantFrom(0, 0.5, 1, 2, Infinity)
+
+/** A Conv whose output the graph gives out too, and an Add behind it: the runtime made one node of them. */
+const SWALLOWED_OUTPUT: NetworkPlan = {
+  opset: 11,
+  channels: 1,
+  steps: [
+    { kind: 'conv', from: 0, with: 0, size: 649, flags: 0 },
+    { kind: 'batchNorm', from: 0, with: 0, size: 0, flags: 0 },
+    { kind: 'output', from: 0, with: 0, size: 0, flags: 0 },
+    { kind: 'sharedBatchNorm', from: 5, with: 0, size: 0, flags: 0 },
+    { kind: 'conv', from: 0, with: 0, size: 0, flags: 0 },
+    { kind: 'add', from: 29, with: 26, size: 0, flags: 0 },
+    { kind: 'conv', from: 0, with: 0, size: 0, flags: 0 }
+  ],
+  hasHead: false,
+  isAllRead: false
+}
+
+test('an output that a fusion of the runtime would lose', async (t) => {
+  await compileExactly(t, buildNetwork(SWALLOWED_OUTPUT), { foldBudget: 0 }, { rows: [2] })
+})
 
 test(`${GRAPHS} random graphs`, async (t) => {
   const counts: Record<string, number> = {}
