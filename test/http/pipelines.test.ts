@@ -99,6 +99,11 @@ it(`bodies of ${CLIENTS} clients that pipeline and leave leave nothing behind`, 
     await Promise.all(Array.from({ length: CLIENTS_AT_ONCE }, async () => {
       while (next < CLIENTS) await visit(next++)
     }))
+    // Connections are accepted in turn: with this one, those of all who left without waiting have been.
+    const last = connect(port, '127.0.0.1')
+    last.write('POST /answered HTTP/1.1\r\nHost: x\r\nX-Client: last\r\nContent-Length: 0\r\n\r\n')
+    await once(arrivals, 'last')
+    last.destroy()
     await Promise.all(closed)
     const [held] = (await bare.metrics.registry.getSingleMetric('bankswitch_body_bytes')!.get()).values
     assert.ok(heldMax > 0)
