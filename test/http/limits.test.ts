@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
+import { senderOf } from '#src/http/access/sender.js'
 import { BodyBudget, type BodyShare } from '#src/http/limits/body-budget.js'
 import { ownersOf } from '#src/http/limits/body-owners.js'
 import { HeldRefusals } from '#src/http/limits/held-refusals.js'
@@ -13,6 +14,7 @@ import { hasCode } from '../support/errors.js'
 import { formOf } from '../support/form.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
 import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
+import type { Caller } from '#src/access/caller.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 const URL_INFER = '/v2/models/traffic-signs/infer'
@@ -59,6 +61,15 @@ describe('HeldRefusals', () => {
     await first
     assert.equal(await new HeldRefusals(0, 0).hold(new EventEmitter()), true)
   })
+})
+
+it('counts addresses of one IPv6 network as one sender, and keys by themselves', () => {
+  const sender = (ip: string) => senderOf({ caller: undefined, ip })
+  assert.equal(sender('2001:db8:1:2:3:4:5:6'), sender('2001:db8:1:2::7'))
+  assert.notEqual(sender('2001:db8:1:2::7'), sender('2001:db8:1:3::7'))
+  assert.notEqual(sender('192.0.2.1'), sender('192.0.2.2'))
+  const caller = { id: 'one' } as Caller
+  assert.equal(senderOf({ caller, ip: '192.0.2.1' }), senderOf({ caller, ip: '192.0.2.2' }))
 })
 
 describe('BodyBudget', () => {

@@ -2,13 +2,14 @@
  * Who calls, how often, and whether they may: before a route or a body is looked at. Keys come as
  * `Authorization: Bearer` (RFC 6750) and in no other way, least of all in URLs, which are logged.
  */
-import rateLimit, { normalizeIP } from '@fastify/rate-limit'
+import rateLimit from '@fastify/rate-limit'
 import { requireCurrent, requireModel, requireScope, type Caller } from '../../access/caller.js'
 import { httpErrors } from '../errors.js'
 import { modelOf, subjectInPath } from '../request-domain.js'
 import { noteSubject, recordOf } from '../request-record.js'
 import { errorsOf } from '../schemas.js'
 import { accessOf, isServed, scopesOf, type AccessSettings, type Audience } from './route-access.js'
+import { senderOf } from './sender.js'
 import type { App } from '../app-type.js'
 import type { KeyRing } from '../../access/key-ring.js'
 import type { Settings } from '../../config/schema.js'
@@ -67,7 +68,7 @@ async function limitRate (app: App, requestsPerMinute: number): Promise<void> {
     max: requestsPerMinute,
     timeWindow: MINUTE_MS,
     cache: COUNTED_MAX,
-    keyGenerator: ({ caller, ip }) => caller === undefined ? `address ${normalizeIP(ip ?? '')}` : `key ${caller.id}`,
+    keyGenerator: senderOf,
     allowList: ({ routeOptions }) => routeOptions.url !== undefined && accessOf(routeOptions) === 'health',
     errorResponseBuilder: ({ caller }, { max }) => httpErrors.RATE_LIMITED('too many requests', {
       expected: `at most ${max} a minute of one ${caller === undefined ? 'address' : 'key'}`

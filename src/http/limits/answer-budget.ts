@@ -4,9 +4,10 @@
  *
  * Who reads slowly holds a share of what is free and no more, and not for ever.
  */
-import { isWithinShare } from '../../base/dynamic-threshold.js'
 import { httpErrors } from '../errors.js'
+import { senderOf } from '../access/sender.js'
 import { whenOver } from './exchange-end.js'
+import { OwnedBytes } from './owned-bytes.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 export interface AnswerLimits {
@@ -29,17 +30,17 @@ export interface HeldAnswer {
 }
 
 export class AnswerBudget {
-  readonly #limits: AnswerLimits
-  readonly #bytesOf = new Map<string, number>()
-  #bytes = 0
+  readonly #answerBytes: number
+  readonly #held: OwnedBytes
 
-  constructor (limits: AnswerLimits) {
-    this.#limits = limits
+  constructor ({ answerBytes, answersBytes }: AnswerLimits) {
+    this.#answerBytes = answerBytes
+    this.#held = new OwnedBytes(answersBytes)
   }
 
   /** Bytes in memory now. */
   get bytes (): number {
-    return this.#bytes
+    return this.#held.total
   }
 
   /**
@@ -47,10 +48,9 @@ export class AnswerBudget {
    * have it, ANSWERS_FULL for what has none now.
    */
   hold (request: FastifyRequest, reply: FastifyReply, bytesMax: number): HeldAnswer {
-    const { answerBytes } = this.#limits
-    if (bytesMax > answerBytes) {
+    if (bytesMax > this.#answerBytes) {
       throw httpErrors.ANSWER_TOO_LARGE('the answer could get too long: ask for less of it, or for binary_data', {
-        expected: `at most ${answerBytes} bytes`, received: bytesMax
+        expected: `at most ${this.#answerBytes} bytes`, received: bytesMax
       })
     }
     return this.#enter(request, reply, bytesMax)
@@ -65,43 +65,30 @@ export class AnswerBudget {
   }
 
   #enter (request: FastifyRequest, { raw: response }: FastifyReply, bytesMax: number): HeldAnswer {
-    const { raw: { socket }, caller, ip } = request
-    const owner = caller === undefined ? `address ${ip}` : `key ${caller.id}`
-    this.#requireRoom(owner, bytesMax)
+    const { socket } = request.raw
+    const owners = [senderOf(request)]
+    // Alone it may have all, and be longer than that.
+    if (this.#held.total > 0 && !this.#held.hasRoom(owners, bytesMax, 0)) {
+      throw httpErrors.ANSWERS_FULL('the server holds as many answers as it has room for', {
+        expected: `at most ${this.#held.bytesMax} bytes at once`
+      })
+    }
     let own = bytesMax
     let patience: NodeJS.Timeout | undefined
-    this.#count(owner, own)
+    this.#held.count(owners, own)
     whenOver(response, () => {
       clearTimeout(patience)
-      this.#count(owner, -own)
+      this.#held.count(owners, -own)
       own = 0
     })
     return {
       settle: (bytes) => {
         if (own === 0) return
-        this.#count(owner, bytes - own)
+        this.#held.count(owners, bytes - own)
         own = bytes
         if (bytes < LARGE_BYTES) return
         patience = setTimeout(() => socket.destroy(), PATIENCE_MS + 1000 * bytes / BYTES_PER_SECOND_MIN).unref()
       }
     }
-  }
-
-  #requireRoom (owner: string, bytes: number): void {
-    const { answersBytes } = this.#limits
-    if (this.#bytes === 0) return
-    const held = this.#bytesOf.get(owner) ?? 0
-    const free = answersBytes - this.#bytes
-    if (bytes <= free && (held === 0 || isWithinShare(held + bytes, free))) return
-    throw httpErrors.ANSWERS_FULL('the server holds as many answers as it has room for', {
-      expected: `at most ${answersBytes} bytes at once`
-    })
-  }
-
-  #count (owner: string, bytes: number): void {
-    this.#bytes += bytes
-    const held = (this.#bytesOf.get(owner) ?? 0) + bytes
-    if (held === 0) this.#bytesOf.delete(owner)
-    else this.#bytesOf.set(owner, held)
   }
 }

@@ -4,9 +4,9 @@
  * A flood of one owner's bodies leaves room for the others: an owner of several requests may hold only a share of what
  * is still free.
  */
-import { isWithinShare } from '../../base/dynamic-threshold.js'
 import { httpErrors } from '../errors.js'
 import { whenOver } from './exchange-end.js'
+import { OwnedBytes } from './owned-bytes.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface BodyShare {
@@ -21,22 +21,24 @@ const ROOM_SHARE_MIN = 1 / 16
 const FULL_MS_MAX = 60_000
 
 export class BodyBudget {
-  readonly bytesMax: number
+  readonly #held: OwnedBytes
   readonly #now: () => number
   readonly #shares = new WeakMap<IncomingMessage, BodyShare>()
-  readonly #bytesOf = new Map<string, number>()
-  #bytes = 0
   #fullSince: number | undefined
 
   /** `now` in ms. */
   constructor (bytesMax: number, now: () => number = () => performance.now()) {
-    this.bytesMax = bytesMax
+    this.#held = new OwnedBytes(bytesMax)
     this.#now = now
   }
 
   /** Bytes in memory now. */
   get bytes (): number {
-    return this.#bytes
+    return this.#held.total
+  }
+
+  get bytesMax (): number {
+    return this.#held.bytesMax
   }
 
   /** False once there has been next to no room for a minute on end: then nobody can send a body. */
@@ -60,12 +62,7 @@ export class BodyBudget {
     this.#shares.set(request, {
       add: (bytes) => {
         if (isClosed) return
-        const free = this.bytesMax - this.#bytes
-        const isFair = owners.every((owner) => {
-          const held = this.#bytesOf.get(owner) ?? 0
-          return held === own || isWithinShare(held + bytes, free)
-        })
-        if (bytes > free || !isFair) {
+        if (!this.#held.hasRoom(owners, bytes, own)) {
           throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
             expected: `at most ${this.bytesMax} bytes at once`
           })
@@ -77,13 +74,8 @@ export class BodyBudget {
   }
 
   #count (owners: readonly string[], bytes: number): void {
-    this.#bytes += bytes
-    for (const owner of owners) {
-      const held = (this.#bytesOf.get(owner) ?? 0) + bytes
-      if (held === 0) this.#bytesOf.delete(owner)
-      else this.#bytesOf.set(owner, held)
-    }
-    const isFull = this.bytesMax - this.#bytes < ROOM_SHARE_MIN * this.bytesMax
+    this.#held.count(owners, bytes)
+    const isFull = this.bytesMax - this.bytes < ROOM_SHARE_MIN * this.bytesMax
     this.#fullSince = isFull ? this.#fullSince ?? this.#now() : undefined
   }
 

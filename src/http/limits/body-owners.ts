@@ -1,6 +1,7 @@
 /** Whom a flood of bodies is put down to. */
 import { BankswitchError } from '../../base/errors.js'
 import { accessOf } from '../access/route-access.js'
+import { senderOf } from '../access/sender.js'
 import { DOMAIN_HEADER, modelOf, wishInPath } from '../request-domain.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyRequest } from 'fastify'
@@ -13,10 +14,9 @@ const UNKNOWN = '(unknown)'
  * domain which is not there are one, and so are the ways to write one path.
  */
 export function ownersOf (engine: Pick<Engine, 'answering' | 'domain'>, request: FastifyRequest): string[] {
-  const { caller, ip, routeOptions } = request
-  const sender = caller === undefined ? `address ${ip}` : `key ${caller.id}`
+  const { routeOptions } = request
   const isInference = routeOptions.url !== undefined && accessOf(routeOptions) === 'inference'
-  return [sender, isInference ? `inference ${domainOf(engine, request)}` : `route ${routeOptions.url ?? ''}`]
+  return [senderOf(request), isInference ? `inference ${domainOf(engine, request)}` : `route ${routeOptions.url ?? ''}`]
 }
 
 function domainOf (engine: Pick<Engine, 'answering' | 'domain'>, { params, headers }: FastifyRequest): string {

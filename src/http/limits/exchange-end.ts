@@ -15,14 +15,14 @@ export function whenOver (response: Pick<ServerResponse, 'destroyed' | 'once'>, 
 /** Makes every response emit `close` when its connection ends, also one whose turn had not come. */
 export function closeQueuedResponses (server: Server): void {
   const openOf = new WeakMap<Socket, Set<ServerResponse>>()
+  const begin = (socket: Socket): Set<ServerResponse> => {
+    const responses = new Set<ServerResponse>()
+    openOf.set(socket, responses)
+    socket.once('close', () => closeAll(responses))
+    return responses
+  }
   server.prependListener('request', ({ socket }, response) => {
-    let open = openOf.get(socket)
-    if (open === undefined) {
-      const responses = open = new Set()
-      openOf.set(socket, responses)
-      socket.once('close', () => closeAll(responses))
-    }
-    const responses = open
+    const responses = openOf.get(socket) ?? begin(socket)
     responses.add(response)
     response.once('close', () => responses.delete(response))
   })
