@@ -1,29 +1,14 @@
 /** Frozen batch norms: what exporters make of them is undone by the state_dict that has their names. */
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { describe, test, type TestContext } from 'node:test'
-import { bytesOf } from '#src/base/bytes.js'
-import { serializeSafetensors } from '#src/bank/formats/safetensors.js'
-import { readArtefact, type Artefact } from '#src/compiler/artefact.js'
-import { compileSource } from '#src/compiler/pipeline.js'
-import { relativeError } from '#src/compiler/prove.js'
-import { parseModel, serializeModel, type OnnxModel } from '#src/onnx/model.js'
+import { describe, test } from 'node:test'
+import { parseModel, type OnnxModel } from '#src/onnx/model.js'
 import { makeNode } from '#src/onnx/node.js'
-import { DataType, dimsOf, float32Tensor, readFloat32 } from '#src/onnx/tensor.js'
-import { compileBytes, randomBank, TOLERANCE } from '../support/compile.js'
+import { float32Tensor, readFloat32 } from '#src/onnx/tensor.js'
+import { compileBytes, randomBank } from '../support/compile.js'
 import { hasCode } from '../support/errors.js'
 import { end, picture } from '../support/exact.js'
-import { temporaryFolder } from '../support/folders.js'
 import { GraphBuilder } from '../support/graph-builder.js'
-import { runArtefact } from '../support/run-artefact.js'
-
-/** The state_dict: every float initializer under its name. */
-function stateOf ({ graph }: OnnxModel): Uint8Array {
-  return serializeSafetensors(graph.initializer.filter(({ dataType }) => dataType === DataType.FLOAT).map((tensor) => {
-    return { name: tensor.name, dtype: 'F32' as const, shape: dimsOf(tensor), bytes: bytesOf(readFloat32(tensor)) }
-  }), new Map())
-}
+import { assertSameOutputs, compileWithState, freshen, stateOf } from '../support/reference-state.js'
 
 /** What torchvision's FrozenBatchNorm2d is in a file: x * scale + shift; every second one the other way round. */
 function freeze ({ graph }: OnnxModel): void {
@@ -59,46 +44,28 @@ function network (): GraphBuilder {
   return g
 }
 
-async function compileFrozen (t: TestContext, frozen: OnnxModel, state: Uint8Array): Promise<Artefact> {
-  const folder = await temporaryFolder(t)
-  const [path, statePath] = [join(folder, 'frozen.onnx'), join(folder, 'state.safetensors')]
-  await writeFile(path, serializeModel(frozen))
-  await writeFile(statePath, state)
-  const artefact = await temporaryFolder(t)
-  await compileSource({ path, origin: 'reference-state', statePath }, artefact, { foldBudget: 1, samples: [] })
-  return await readArtefact(artefact)
-}
-
 describe('batch norms that stand as Mul and Add', () => {
   test('are what they were, once the state_dict is given: the same fingerprint, the same outputs under any bank', async (t) => {
     const original = network()
     const frozen = parseModel(original.bytes())
     freeze(frozen)
     assert.ok(frozen.graph.node.every(({ opType }) => opType !== 'BatchNormalization'))
-    const restored = await compileFrozen(t, frozen, stateOf(original.model))
+    const restored = await compileWithState(t, frozen, stateOf(original.model))
     const expected = await compileBytes(t, original.bytes(), { foldBudget: 1 })
     assert.deepEqual(restored.layers, expected.layers)
     assert.equal(restored.fingerprint, expected.fingerprint)
-    for (const bank of [expected.ownBank, randomBank(expected, 1), randomBank(expected, 2)]) {
-      const [a, b] = [Object.values(await runArtefact(restored, bank)), Object.values(await runArtefact(expected, bank))]
-      assert.ok(relativeError(a[0]!, b[0]!) <= TOLERANCE)
-    }
+    await assertSameOutputs(restored, expected, [expected.ownBank, randomBank(expected, 1), randomBank(expected, 2)])
   })
 
   test('fresh ones, all alike, are told apart by the names of the convolutions before them', async (t) => {
     const original = network()
-    for (const tensor of original.model.graph.initializer) {
-      const [, suffix] = /^bn\d\.(\w+)$/.exec(tensor.name) ?? []
-      if (suffix === undefined) continue
-      const value = suffix === 'weight' || suffix === 'running_var' ? 1 : 0
-      Object.assign(tensor, float32Tensor(tensor.name, [4], new Float32Array(4).fill(value)))
-    }
+    freshen(original.model)
     const frozen = parseModel(original.bytes())
     freeze(frozen)
     // In another order than the graph's.
     const state = parseModel(original.bytes())
     state.graph.initializer.reverse()
-    const { layers } = await compileFrozen(t, frozen, stateOf(state))
+    const { layers } = await compileWithState(t, frozen, stateOf(state))
     assert.deepEqual(layers.map(({ key }) => key), ['bn1', 'bn2', 'bn3'])
   })
 
@@ -109,7 +76,7 @@ describe('batch norms that stand as Mul and Add', () => {
     end(g, g.add(g.node('Mul', [x, scale!]), shift!), 4)
     const frozen = parseModel(g.bytes())
     freeze(frozen)
-    const restored = await compileFrozen(t, frozen, stateOf(g.model))
+    const restored = await compileWithState(t, frozen, stateOf(g.model))
     const expected = await compileBytes(t, g.bytes(), { foldBudget: 1 })
     assert.deepEqual(restored.layers.map(({ key }) => key), ['bn'])
     assert.equal(restored.fingerprint, expected.fingerprint)
@@ -121,6 +88,6 @@ describe('batch norms that stand as Mul and Add', () => {
     freeze(frozen)
     frozen.graph.output.push({ ...frozen.graph.output[0]!, name: 'product_1' })
     const missed = hasCode('COMPILE_REFERENCE_MISMATCH', { expected: 3, received: 2, missing: ['bn2'] })
-    await assert.rejects(compileFrozen(t, frozen, stateOf(original.model)), missed)
+    await assert.rejects(compileWithState(t, frozen, stateOf(original.model)), missed)
   })
 })

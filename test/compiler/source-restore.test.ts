@@ -1,28 +1,14 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { describe, test, type TestContext } from 'node:test'
-import { bytesOf } from '#src/base/bytes.js'
-import { serializeSafetensors } from '#src/bank/formats/safetensors.js'
-import { readArtefact, type Artefact } from '#src/compiler/artefact.js'
-import { compileSource } from '#src/compiler/pipeline.js'
-import { relativeError } from '#src/compiler/prove.js'
+import { describe, test } from 'node:test'
 import { parseModel, serializeModel, type OnnxModel } from '#src/onnx/model.js'
-import { DataType, dimsOf, float32Tensor, readFloat32 } from '#src/onnx/tensor.js'
-import { compileBytes, randomBank, TOLERANCE } from '../support/compile.js'
+import { dimsOf, float32Tensor, readFloat32 } from '#src/onnx/tensor.js'
+import { compileBytes, randomBank } from '../support/compile.js'
 import { hasCode } from '../support/errors.js'
 import { end, picture } from '../support/exact.js'
-import { temporaryFolder } from '../support/folders.js'
 import { GraphBuilder } from '../support/graph-builder.js'
-import { runArtefact } from '../support/run-artefact.js'
-import type { ModelSource } from '#src/compiler/source/model-source.js'
-
-/** The state_dict: every float initializer under its name. */
-function stateOf ({ graph }: OnnxModel, rename = (name: string) => name): Uint8Array {
-  return serializeSafetensors(graph.initializer.filter(({ dataType }) => dataType === DataType.FLOAT).map((tensor) => {
-    return { name: rename(tensor.name), dtype: 'F32' as const, shape: dimsOf(tensor), bytes: bytesOf(readFloat32(tensor)) }
-  }), new Map())
-}
+import {
+  assertSameOutputs, compileFrom, compileWithState, freshen, stateOf, writeTemporary
+} from '../support/reference-state.js'
 
 /** What an exporter does: multiplies every batch norm into the node before it and names the results as it likes. */
 function foldAway (model: OnnxModel): void {
@@ -59,34 +45,17 @@ function network (): GraphBuilder {
   return g
 }
 
-async function compileFrom (t: TestContext, source: ModelSource): Promise<Artefact> {
-  const folder = await temporaryFolder(t)
-  await compileSource(source, folder, { foldBudget: 1, samples: [] })
-  return await readArtefact(folder)
-}
-
-async function write (t: TestContext, name: string, bytes: Uint8Array): Promise<string> {
-  const path = join(await temporaryFolder(t), name)
-  await writeFile(path, bytes)
-  return path
-}
-
 describe('a model whose batch norms were folded away', () => {
   test('is what it was before, once the state_dict is given: the same fingerprint, the same outputs under any bank', async (t) => {
     const original = network()
     const folded = parseModel(original.bytes())
     foldAway(folded)
-    const statePath = await write(t, 'state.safetensors', stateOf(original.model))
-    const path = await write(t, 'folded.onnx', serializeModel(folded))
-    const restored = await compileFrom(t, { path, origin: 'reference-state', statePath })
+    const restored = await compileWithState(t, folded, stateOf(original.model))
     const expected = await compileBytes(t, original.bytes(), { foldBudget: 1 })
     assert.equal(restored.origin, 'reference-state')
     assert.deepEqual(restored.layers, expected.layers)
     assert.equal(restored.fingerprint, expected.fingerprint)
-    for (const bank of [expected.ownBank, randomBank(expected, 1), randomBank(expected, 2)]) {
-      const [a, b] = [Object.values(await runArtefact(restored, bank)), Object.values(await runArtefact(expected, bank))]
-      assert.ok(relativeError(a[0]!, b[0]!) <= TOLERANCE)
-    }
+    await assertSameOutputs(restored, expected, [expected.ownBank, randomBank(expected, 1), randomBank(expected, 2)])
   })
 
   test('a channel whose gamma is 0 can be brought back', async (t) => {
@@ -95,15 +64,9 @@ describe('a model whose batch norms were folded away', () => {
     new Float32Array(gamma.rawData.buffer, gamma.rawData.byteOffset, 8)[3] = 0
     const folded = parseModel(original.bytes())
     foldAway(folded)
-    const restored = await compileFrom(t, {
-      path: await write(t, 'folded.onnx', serializeModel(folded)),
-      origin: 'reference-state',
-      statePath: await write(t, 'state.safetensors', stateOf(original.model))
-    })
+    const restored = await compileWithState(t, folded, stateOf(original.model))
     const expected = await compileBytes(t, original.bytes(), { foldBudget: 1 })
-    const bank = randomBank(expected, 3)
-    const [a, b] = [Object.values(await runArtefact(restored, bank)), Object.values(await runArtefact(expected, bank))]
-    assert.ok(relativeError(a[0]!, b[0]!) <= TOLERANCE)
+    await assertSameOutputs(restored, expected, [randomBank(expected, 3)])
   })
 
   test('fresh batch norms, all alike, are told apart by their names', async (t) => {
@@ -113,19 +76,10 @@ describe('a model whose batch norms were folded away', () => {
       x = g.relu(g.batchNorm(g.conv(x, { inputs: 4, outputs: 4, kernel: 3, name: `conv${at}` }), 4, `bn${at}`))
     }
     end(g, x, 4)
-    for (const tensor of g.model.graph.initializer) {
-      const [, suffix] = /^bn\d\.(\w+)$/.exec(tensor.name) ?? []
-      if (suffix === undefined) continue
-      const value = suffix === 'weight' || suffix === 'running_var' ? 1 : 0
-      Object.assign(tensor, float32Tensor(tensor.name, [4], new Float32Array(4).fill(value)))
-    }
+    freshen(g.model)
     const folded = parseModel(g.bytes())
     foldAway(folded)
-    const { layers, fingerprint } = await compileFrom(t, {
-      path: await write(t, 'folded.onnx', serializeModel(folded)),
-      origin: 'reference-state',
-      statePath: await write(t, 'state.safetensors', stateOf(g.model))
-    })
+    const { layers, fingerprint } = await compileWithState(t, folded, stateOf(g.model))
     assert.deepEqual(layers.map(({ key }) => key), ['bn1', 'bn2', 'bn3'])
     assert.equal(fingerprint, (await compileBytes(t, g.bytes())).fingerprint)
   })
@@ -133,20 +87,18 @@ describe('a model whose batch norms were folded away', () => {
   test('the state of another network or of another training is refused', async (t) => {
     const folded = parseModel(network().bytes())
     foldAway(folded)
-    const path = await write(t, 'folded.onnx', serializeModel(folded))
     const other = network()
     const weights = other.model.graph.initializer.find(({ name }) => name === 'conv2.weight')!
     Object.assign(weights, float32Tensor('conv2.weight', dimsOf(weights), readFloat32(weights).map((value) => value * 1.1)))
     for (const state of [stateOf(other.model), stateOf(network().model, (name) => name.replace('running', 'walking'))]) {
-      const statePath = await write(t, 'state.safetensors', state)
-      await assert.rejects(compileFrom(t, { path, origin: 'reference-state', statePath }), hasCode('COMPILE_REFERENCE_MISMATCH'))
+      await assert.rejects(compileWithState(t, folded, state), hasCode('COMPILE_REFERENCE_MISMATCH'))
     }
   })
 
   test('gets an identity behind every convolution instead', async (t) => {
     const folded = parseModel(network().bytes())
     foldAway(folded)
-    const path = await write(t, 'folded.onnx', serializeModel(folded))
+    const path = await writeTemporary(t, 'folded.onnx', serializeModel(folded))
     const artefact = await compileFrom(t, { path, origin: 'inserted' })
     assert.deepEqual(artefact.layers.map(({ channels }) => channels), [8, 8, 5])
     for (const { mean, variance, beta } of artefact.ownBank.values()) {
@@ -158,11 +110,11 @@ describe('a model whose batch norms were folded away', () => {
     const g = new GraphBuilder()
     const x = g.batchNorm(g.conv(picture(g, 3), { inputs: 3, outputs: 4, name: 'a' }), 4, 'bn')
     end(g, g.conv(x, { inputs: 4, outputs: 5, name: 'b' }), 5)
-    const { layers } = await compileFrom(t, { path: await write(t, 'half.onnx', g.bytes()), origin: 'inserted' })
+    const { layers } = await compileFrom(t, { path: await writeTemporary(t, 'half.onnx', g.bytes()), origin: 'inserted' })
     assert.deepEqual(layers.map(({ key }) => key), ['bn', 'b.bn'])
     const whole = new GraphBuilder()
     end(whole, whole.batchNorm(whole.conv(picture(whole, 3), { inputs: 3, outputs: 4 }), 4), 4)
-    const path = await write(t, 'whole.onnx', whole.bytes())
+    const path = await writeTemporary(t, 'whole.onnx', whole.bytes())
     await assert.rejects(compileFrom(t, { path, origin: 'inserted' }), hasCode('COMPILE_NOTHING_TO_INSERT'))
   })
 })

@@ -5,7 +5,7 @@ import { compilerErrors } from '../errors.js'
 import type { BatchNormToAdd } from './insert-batch-norms.js'
 
 /** PyTorch's default, timm's and TensorFlow's, and what some detection and face networks use. */
-export const EPSILONS = [1e-5, 1e-3, 1e-6, 1e-4, 2e-5]
+const EPSILONS = [1e-5, 1e-3, 1e-6, 1e-4, 2e-5]
 
 /** Folded weights were rounded once to float32, or to float16 (2^-11) before the model was widened. */
 export const RELATIVE_TOLERANCE = 2e-3
@@ -33,10 +33,16 @@ export interface ReferenceState {
   normalisations: Normalisation[]
 }
 
-/** A batch norm of the state that computes what a place in the graph computes. */
-export interface Explanation {
+/** What a batch norm of the state computes with an epsilon (bank/fold.ts), for each channel, in float64. */
+export interface Candidate {
   normalisation: Normalisation
   epsilon: number
+  scale: Float64Array
+  shift: Float64Array
+}
+
+/** A batch norm of the state that computes what a place in the graph computes. */
+export interface Explanation extends Candidate {
   /** Relative to the largest value of its kind. */
   error: number
 }
@@ -85,10 +91,19 @@ function fromTensors ({ tensors }: SafetensorsFile): ReferenceState {
   return state
 }
 
-/** gamma / sqrt(variance + epsilon) for each channel, in float64 (bank/fold.ts). */
-export function scaleOf ({ statistics }: Normalisation, epsilon: number): Float64Array {
-  const { weight, running_var: variance } = statistics
-  return Float64Array.from(weight, (gamma, channel) => gamma / Math.sqrt(variance[channel]! + epsilon))
+/** The batch norms of so many channels that are not used yet, with every usual epsilon. */
+export function candidates (
+  { normalisations }: ReferenceState, channels: number, used: ReadonlySet<string>
+): Candidate[] {
+  const possible = normalisations.filter(({ key, statistics }) => {
+    return !used.has(key) && statistics.running_mean.length === channels
+  })
+  return possible.flatMap((normalisation) => EPSILONS.map((epsilon) => {
+    const { weight, bias, running_mean: mean, running_var: variance } = normalisation.statistics
+    const scale = Float64Array.from(weight, (gamma, channel) => gamma / Math.sqrt(variance[channel]! + epsilon))
+    const shift = scale.map((factor, channel) => bias[channel]! - factor * mean[channel]!)
+    return { normalisation, epsilon, scale, shift }
+  }))
 }
 
 /** The explanation with the smallest error; where errors tell nothing, the one whose name is nearest to `nameOf`. */

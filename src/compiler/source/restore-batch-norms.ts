@@ -25,8 +25,8 @@ import { compilerErrors } from '../errors.js'
 import { readBatchNorms } from '../read-batch-norms.js'
 import { addBatchNorms, type BatchNormToAdd } from './insert-batch-norms.js'
 import {
-  best, EPSILONS, largest, readReferenceState, RELATIVE_TOLERANCE, scaleOf,
-  type Convolution, type Explanation, type Normalisation, type ReferenceState
+  best, candidates, largest, readReferenceState, RELATIVE_TOLERANCE,
+  type Candidate, type Convolution, type Explanation, type ReferenceState
 } from './reference-state.js'
 import { restoreFrozen } from './restore-frozen.js'
 import type { NodeProto } from '../../onnx/generated/onnx_pb.js'
@@ -127,29 +127,23 @@ function transposed (values: Float32Array, [rows = 0, columns = 0]: readonly num
 }
 
 function explain (
-  folded: FoldedNode, { convolutions, normalisations }: ReferenceState, used: ReadonlySet<string>
+  folded: FoldedNode, state: ReferenceState, used: ReadonlySet<string>
 ): FoldExplanation | undefined {
-  const { channels } = folded
+  const possible = candidates(state, folded.channels, used)
   const explanations: FoldExplanation[] = []
-  for (const convolution of convolutions) {
+  for (const convolution of state.convolutions) {
     if (convolution.dims.join() !== folded.dims.join()) continue
-    for (const normalisation of normalisations) {
-      if (used.has(normalisation.key) || normalisation.statistics.running_mean.length !== channels) continue
-      for (const epsilon of EPSILONS) {
-        const error = errorOf(folded, convolution, normalisation, epsilon)
-        if (error <= RELATIVE_TOLERANCE) explanations.push({ convolution, normalisation, epsilon, error })
-      }
+    for (const candidate of possible) {
+      const error = errorOf(folded, convolution, candidate)
+      if (error <= RELATIVE_TOLERANCE) explanations.push({ ...candidate, convolution, error })
     }
   }
   return best(explanations, ({ convolution }) => convolution.key)
 }
 
 /** The largest deviation of folded weights and bias, relative to the largest of each; Infinity when it is hopeless. */
-function errorOf (
-  folded: FoldedNode, convolution: Convolution, normalisation: Normalisation, epsilon: number
-): number {
-  const { bias, running_mean: mean } = normalisation.statistics
-  const scale = scaleOf(normalisation, epsilon)
+function errorOf (folded: FoldedNode, convolution: Convolution, { normalisation, scale, shift }: Candidate): number {
+  const { bias } = normalisation.statistics
   const { weightSize } = folded
   let weightError = 0
   for (let at = 0; at < folded.weights.length; at++) {
@@ -161,7 +155,7 @@ function errorOf (
   let biasError = 0
   for (let channel = 0; channel < folded.channels; channel++) {
     const own = convolution.bias?.[channel] ?? 0
-    const expected = bias[channel]! + scale[channel]! * (own - mean[channel]!)
+    const expected = shift[channel]! + scale[channel]! * own
     biasError = Math.max(biasError, Math.abs((folded.bias?.[channel] ?? 0) - expected))
   }
   return Math.max(weightError / weightSize, biasError / biasSize)

@@ -17,7 +17,7 @@ import { isOnnxDomain, type OnnxModel } from '../../onnx/model.js'
 import { makeNode } from '../../onnx/node.js'
 import { addParameters } from './insert-batch-norms.js'
 import {
-  best, EPSILONS, largest, RELATIVE_TOLERANCE, scaleOf,
+  best, candidates, largest, RELATIVE_TOLERANCE,
   type Explanation, type Normalisation, type ReferenceState
 } from './reference-state.js'
 import type { NodeProto } from '../../onnx/generated/onnx_pb.js'
@@ -85,22 +85,12 @@ function perChannel (
 }
 
 function explanationsOf (
-  { scale, shift }: Pair, { normalisations }: ReferenceState, used: ReadonlySet<string>
+  { scale, shift }: Pair, state: ReferenceState, used: ReadonlySet<string>
 ): Explanation[] {
-  const explanations: Explanation[] = []
-  for (const normalisation of normalisations) {
-    const { bias, running_mean: mean } = normalisation.statistics
-    if (used.has(normalisation.key) || mean.length !== scale.length) continue
-    for (const epsilon of EPSILONS) {
-      const expected = scaleOf(normalisation, epsilon)
-      const error = Math.max(
-        deviation(scale, expected),
-        deviation(shift, expected.map((factor, channel) => bias[channel]! - factor * mean[channel]!))
-      )
-      if (error <= RELATIVE_TOLERANCE) explanations.push({ normalisation, epsilon, error })
-    }
-  }
-  return explanations
+  return candidates(state, scale.length, used).flatMap((candidate) => {
+    const error = Math.max(deviation(scale, candidate.scale), deviation(shift, candidate.shift))
+    return error <= RELATIVE_TOLERANCE ? [{ ...candidate, error }] : []
+  })
 }
 
 /** The largest difference, relative to the largest value. */
