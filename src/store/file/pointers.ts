@@ -30,6 +30,11 @@ export class Pointers {
     return pointers.sort((a, b) => a.domain < b.domain ? -1 : 1)
   }
 
+  /** Also of one that cannot be had. */
+  has (model: string, domain: string): boolean {
+    return this.#found.get(model)?.has(domain) === true
+  }
+
   /** Throws STORE_FORMAT_UNKNOWN. */
   get (model: string, domain: string): Pointer | undefined {
     const found = this.#found.get(model)?.get(domain)
@@ -44,11 +49,11 @@ export class Pointers {
     return pointer
   }
 
-  remember (model: string, domain: string, pointer: Pointer | undefined): void {
+  remember (model: string, domain: string, found: Pointer | BankswitchError | undefined): void {
     let domains = this.#found.get(model)
     if (domains === undefined) this.#found.set(model, domains = new Map())
-    if (pointer === undefined) domains.delete(domain)
-    else domains.set(domain, pointer)
+    if (found === undefined) domains.delete(domain)
+    else domains.set(domain, found)
   }
 
   /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. Throws STORE_CHANGED. */

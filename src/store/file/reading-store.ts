@@ -10,7 +10,7 @@ import { storeErrors } from '../errors.js'
 import { requireGate, requireVersion } from '../marks.js'
 import { readPointer, readVerified } from './files.js'
 import { gateFileName, versionFileName } from './pointer-file.js'
-import { Pointers, type FoundPointers } from './pointers.js'
+import { Pointers } from './pointers.js'
 import { readShipped } from './shipped-file.js'
 import { shippedDomains } from './shipped-folder.js'
 import type { BankStore, DomainRecord, Pointer, ShippedMemory } from '../bank-store.js'
@@ -37,18 +37,17 @@ async function isNeverSeen (folder: string, model: string, domain: string): Prom
 
 class ReadingStore implements BankStore {
   readonly #folder: string
-  readonly #found: FoundPointers = new Map()
   readonly #pointers: Pointers
   /** `model/domain` -> the domain's folder. */
   readonly #places = new Map<string, string>()
 
   constructor (folder: string) {
     this.#folder = folder
-    this.#pointers = new Pointers(folder, this.#found)
+    this.#pointers = new Pointers(folder, new Map())
   }
 
   has (model: string, domain: string): boolean {
-    return this.#found.get(model)?.has(domain) === true
+    return this.#pointers.has(model, domain)
   }
 
   async find (model: string, domain: string, path: string): Promise<void> {
@@ -61,9 +60,7 @@ class ReadingStore implements BankStore {
         ? error
         : storeErrors.STORE_UNREADABLE(`"${path}" cannot be read: ${(error as Error).message}`, { domain }, error)
     }
-    if (found === undefined) return
-    const domains = this.#found.get(model) ?? new Map<string, Pointer | BankswitchError>()
-    this.#found.set(model, domains.set(domain, found))
+    this.#pointers.remember(model, domain, found)
   }
 
   domains (model: string): DomainRecord[] {
@@ -98,7 +95,6 @@ class ReadingStore implements BankStore {
     try {
       return await readVerified(join(place, name), digest, what, { domain })
     } catch (error) {
-      this.#found.get(model)!.delete(domain)
       await this.find(model, domain, place)
       require(this.#pointers.require(model, domain))
       throw error
