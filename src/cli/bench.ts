@@ -15,7 +15,7 @@ bankswitch bench folder FOLDER [options]
 Compares a switched inference with the fastest of what one could load for a single domain: the file as it is (file), the
 same with everything constant evaluated and its batch norms fused away by ONNX Runtime (prepared), and another file of
 your choice (against). One thread, interleaved, medians; the ratio is the median over the rounds, which
-several openings of all sessions share.
+several openings of all sessions share, in either order.
 
 A folder is compiled, proven and measured file by file. NAME.folded.onnx is no network of its own but what NAME.kept.onnx
 is compared with; with no NAME.kept.onnx beside it, it is measured as any other file. A file that fails is a row of the

@@ -16,8 +16,8 @@ import { joined, measure, ratiosTo, quantile, type Contender, type Timing } from
 import type { CompileOptions } from '../compiler/compile-options.js'
 import type { PreparedModel } from '../compiler/compilation.js'
 
-/** Of all sessions, one after another. */
-const OPENINGS = 5
+/** Of all sessions, one after another; half of them in the other order. */
+const OPENINGS = 6
 
 export type BaselineName = 'file' | 'prepared' | 'against'
 
@@ -65,7 +65,7 @@ export interface SwitchContenders {
 export async function withContenders<T> (
   given: SwitchBenchOptions, use: (contenders: SwitchContenders) => Promise<T>
 ): Promise<T> {
-  return await withCompiledOf(given, (compiled) => withSessions(given, compiled, use))
+  return await withCompiledOf(given, (compiled) => withSessions(given, compiled, false, use))
 }
 
 async function withCompiledOf<T> (
@@ -74,36 +74,46 @@ async function withCompiledOf<T> (
   return await withCompiled((folder) => compilePrepared(prepared, folder, options), use)
 }
 
+/** `isSwitchedFirst` turns the order of opening round. */
 async function withSessions<T> (
-  { prepared, against }: SwitchBenchOptions, compiled: CompiledOnce, use: (contenders: SwitchContenders) => Promise<T>
+  given: SwitchBenchOptions, compiled: CompiledOnce, isSwitchedFirst: boolean,
+  use: (contenders: SwitchContenders) => Promise<T>
 ): Promise<T> {
   const { artefact, bank, feedsOf } = compiled
+  const switchedFeeds = (rows: number) => ({ ...feedsOf(rows), ...bank })
   const sessions: Session[] = []
   const open = async (model: string | Uint8Array, optimization: 'all' | 'disabled'): Promise<Session> => {
     const session = await openSession(model, { optimization })
     sessions.push(session)
     return session
   }
+  const openSwitched = async () => {
+    return { name: 'switched', session: await open(artefact.graphPath, 'disabled'), feedsOf: switchedFeeds }
+  }
   try {
-    const baselines: SwitchContenders['baselines'] = [
-      { name: 'file', session: await open(prepared.source?.path ?? prepared.bytes, 'all'), feedsOf }
-    ]
-    if (prepared.changedBy.length > 0) {
-      baselines.push({ name: 'prepared', session: await open(prepared.bytes, 'all'), feedsOf })
-    }
-    if (against !== undefined) {
-      const session = await open(against, 'all')
-      const shapes = shapesFor(session, artefact.samples[0]!)
-      baselines.push({
-        name: 'against', session, feedsOf: (rows) => sampleFeeds(session.inputs, shapes, rows, SAMPLE_SEED)
-      })
-    }
-    const session = await open(artefact.graphPath, 'disabled')
-    const switched = { name: 'switched', session, feedsOf: (rows: number) => ({ ...feedsOf(rows), ...bank }) }
-    return await use({ compiled, baselines, switched })
+    const first = isSwitchedFirst ? await openSwitched() : undefined
+    const baselines = await openBaselines(given, compiled, (model) => open(model, 'all'))
+    return await use({ compiled, baselines, switched: first ?? await openSwitched() })
   } finally {
     for (const session of sessions) await session.release()
   }
+}
+
+async function openBaselines (
+  { prepared, against }: SwitchBenchOptions, { artefact, feedsOf }: CompiledOnce,
+  open: (model: string | Uint8Array) => Promise<Session>
+): Promise<SwitchContenders['baselines']> {
+  const baselines: SwitchContenders['baselines'] = [
+    { name: 'file', session: await open(prepared.source?.path ?? prepared.bytes), feedsOf }
+  ]
+  if (prepared.changedBy.length > 0) {
+    baselines.push({ name: 'prepared', session: await open(prepared.bytes), feedsOf })
+  }
+  if (against === undefined) return baselines
+  const session = await open(against)
+  const shapes = shapesFor(session, artefact.samples[0]!)
+  const feedsOfAnother = (rows: number) => sampleFeeds(session.inputs, shapes, rows, SAMPLE_SEED)
+  return [...baselines, { name: 'against', session, feedsOf: feedsOfAnother }]
 }
 
 /** Another file may call its inputs differently: then they are taken in order. */
@@ -134,8 +144,8 @@ export function compareWithFastest (baselines: readonly Timing[], switched: Timi
 }
 
 /**
- * Measures in this thread, the rounds shared out among several openings of all sessions: where the allocator happens to
- * put the weights and activations of one decides some percent of its speed for as long as it lives.
+ * Measures in this thread. The rounds are shared out among several openings of all sessions, in either order: of small
+ * networks the session that was opened last is some 2 % faster for as long as it lives.
  * Rejects with what `withContenders` rejects with.
  */
 export async function benchSwitch (
@@ -148,7 +158,7 @@ export async function benchSwitch (
     let againstError: number | undefined
     for (let opening = 0; opening < openings; opening++) {
       const share = Math.floor((opening + 1) * rounds / openings) - Math.floor(opening * rounds / openings)
-      await withSessions(given, compiled, async ({ baselines, switched }) => {
+      await withSessions(given, compiled, opening % 2 === 1, async ({ baselines, switched }) => {
         const contenders = [...baselines, switched].map((one) => contender(one, batch))
         parts.push(await measure(contenders, share))
         const other = baselines.find(({ name }) => name === 'against')
