@@ -1,7 +1,7 @@
 /**
  * One process at a time, by a file that its holder keeps touching: for work that is only dear, never wrong, when it is
- * done twice. A holder that died is recognised by a file that was not touched for a while; between that and the theft
- * two may both believe that they hold it.
+ * done twice. Unlike `file-lock.ts` it works where the file system has no locks. A holder that died is recognised by a
+ * file that was not touched for a while; between that and the theft two may both believe that they hold it.
  */
 import { open, rm, stat, utimes } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -145,7 +145,7 @@ export function compareWithFastest (baselines: readonly Timing[], switched: Timi
 
 /**
  * Measures in this thread. The rounds are shared out among several openings of all sessions, in either order: of small
- * networks the session that was opened last is some 2 % faster for as long as it lives.
+ * networks the session that was opened last is about one percent faster for as long as it lives.
  * Rejects with what `withContenders` rejects with.
  */
 export async function benchSwitch (
