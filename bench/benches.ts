@@ -18,6 +18,7 @@ export const BENCHES: readonly Listed[] = [
   { name: 'livez', shows: 'how /livez answers while inference saturates the machine', minutes: 1 },
   { name: 'flood', shows: 'what one domain\'s flood costs another; takes --model resnet50', minutes: 1 },
   { name: 'soak', shows: 'many requests, one in twenty hostile: no wrong answer, no growth', minutes: 3 },
+  { name: 'abuse', shows: 'requests that were made to hurt, all kinds at once: no failure, no leak, bounded memory', minutes: 6 },
   { name: 'cycles', shows: 'domains that come and go: no growth, nothing left behind', minutes: 10 },
   { name: 'calibration', shows: 'what a calibration costs, and what inference notices of it', minutes: 10 },
   { name: 'picture', shows: 'time and memory of a picture of 24 megapixels', minutes: 3 }

@@ -84,9 +84,11 @@ export class Engine {
       dedicated, store, leases, metrics, logger, dedicate: dedicateInProcess, now: () => performance.now()
     }, settings)
     const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
+    const room = new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes })
+    metrics.showHeld('picture', room)
     this.answering = new Answering({
       ...shared,
-      room: new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes }),
+      room,
       progress: new ProgressBoard(),
       imagePixels: settings.imagePixels,
       workers

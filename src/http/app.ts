@@ -105,7 +105,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   requireDeclarations(app)
   const methodsAt = trackRoutes(app, audience)
   const { bodies = new BodyBudget(settings.bodiesBytes), answers = new AnswerBudget(settings) } = options
-  metrics.showBodies(bodies)
+  metrics.showHeld('body', bodies)
+  metrics.showHeld('answer', answers)
   // Before the refusals are let go at the end: they leave bodies unread, and their connections must close.
   letConnectionsGo(app)
   const refusals = limitLoad(app, settings)

@@ -48,6 +48,20 @@ export interface ShadowCounts {
   largestRelativeDifference: number
 }
 
+/** What has a budget of bytes while it is in memory. */
+const HELD = {
+  body: 'Bytes of request bodies in memory',
+  answer: 'Bytes of inference answers in memory, until the client has taken them',
+  picture: 'Bytes held for pictures under way'
+}
+
+export type HeldKind = keyof typeof HELD
+
+export interface HeldBytes {
+  readonly bytes: number
+  readonly bytesMax: number
+}
+
 export interface Metrics {
   readonly registry: Registry
   countRequest (route: string, method: string, status: number, seconds: number): void
@@ -65,8 +79,8 @@ export interface Metrics {
   countHotBuild (model: string, outcome: 'ok' | 'error'): void
   countHotRows (model: string, rows: number): void
   setGauges (gauges: Gauges): void
-  /** What is read for the gauges of request bodies; 0 before. */
-  showBodies (bodies: { readonly bytes: number, readonly bytesMax: number }): void
+  /** What is read for the gauges of what a budget bounds; 0 before. */
+  showHeld (what: HeldKind, held: HeldBytes): void
 }
 
 /** `version` is that of the service, for the build's own metric. */
@@ -132,7 +146,7 @@ export function createMetrics (version = 'unknown'): Metrics {
     countHotBuild: (model, outcome) => hotBuilds.inc({ model, outcome }),
     countHotRows: (model, count) => hotRows.inc({ model }, count),
     setGauges: (gauges) => registerGauges(registry, gauges),
-    showBodies: createBodyGauges(registry)
+    showHeld: createHeldGauges(registry)
   }
 }
 
@@ -209,11 +223,14 @@ function createShadowCounter (
   }
 }
 
-function createBodyGauges (registry: Registry): Metrics['showBodies'] {
-  let bodies = { bytes: 0, bytesMax: 0 }
-  registerGauge(registry, 'bankswitch_body_bytes', 'Bytes of request bodies in memory', () => bodies.bytes)
-  registerGauge(registry, 'bankswitch_body_bytes_max', 'Bytes that they may have', () => bodies.bytesMax)
-  return (shown) => { bodies = shown }
+function createHeldGauges (registry: Registry): Metrics['showHeld'] {
+  const held = new Map<HeldKind, HeldBytes>()
+  for (const [what, help] of Object.entries(HELD) as Array<[HeldKind, string]>) {
+    const name = `bankswitch_${what}_bytes`
+    registerGauge(registry, name, help, () => held.get(what)?.bytes ?? 0)
+    registerGauge(registry, `${name}_max`, 'Bytes that they may have', () => held.get(what)?.bytesMax ?? 0)
+  }
+  return (what, shown) => held.set(what, shown)
 }
 
 function registerGauge (registry: Registry, name: string, help: string, read: () => number): void {

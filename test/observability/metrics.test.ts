@@ -38,6 +38,10 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_hot_bytes: 'gauge',
   bankswitch_body_bytes: 'gauge',
   bankswitch_body_bytes_max: 'gauge',
+  bankswitch_answer_bytes: 'gauge',
+  bankswitch_answer_bytes_max: 'gauge',
+  bankswitch_picture_bytes: 'gauge',
+  bankswitch_picture_bytes_max: 'gauge',
   bankswitch_models: 'gauge'
 }
 
@@ -94,6 +98,18 @@ describe('the catalogue', () => {
     one.countWorkerRestart()
     assert.deepEqual(await samplesOf(one, 'bankswitch_worker_restarts_total'), { '': 1 })
     assert.deepEqual(await samplesOf(other, 'bankswitch_worker_restarts_total'), { '': 0 })
+  })
+})
+
+describe('what budgets bound', () => {
+  test('is read when it is scraped, each by its name', async () => {
+    const metrics = createMetrics()
+    const answers = { bytes: 1, bytesMax: 10 }
+    metrics.showHeld('answer', answers)
+    answers.bytes = 7
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_answer_bytes'), { '': 7 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_answer_bytes_max'), { '': 10 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_picture_bytes'), { '': 0 })
   })
 })
 

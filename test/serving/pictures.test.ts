@@ -137,7 +137,7 @@ describe('turning a picture into another', () => {
     assert.ok(begun < 9, `${begun} tiles were begun`)
     assert.ok(house.pool.signals.every((signal) => signal!.aborted), 'tiles that wait are dropped')
     assert.throws(() => house.answering.progress('mine'), hasCode('PROGRESS_NOT_FOUND'))
-    assert.deepEqual([room.size, house.held(), house.pool.keptOpen], [{ pictures: 0, bytes: 0 }, 0, 0])
+    assert.deepEqual([room.pictures, room.bytes, house.held(), house.pool.keptOpen], [0, 0, 0, 0])
     const [[, , done, outcome]] = house.countedAs('countInference') as [[string, string, number, string]]
     assert.ok(outcome === 'error' && done >= 4 && done < begun, `${done} of ${begun}`)
     assert.equal(house.answering.traffic('doubler', 'plain', 1).fail.count, 1)

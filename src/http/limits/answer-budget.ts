@@ -43,6 +43,10 @@ export class AnswerBudget {
     return this.#held.total
   }
 
+  get bytesMax (): number {
+    return this.#held.bytesMax
+  }
+
   /**
    * Holds room for an answer of at most so many bytes, until it is sent. Throws ANSWER_TOO_LARGE for what can never
    * have it, ANSWERS_FULL for what has none now.

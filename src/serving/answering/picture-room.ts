@@ -35,9 +35,18 @@ export class PictureRoom {
     this.#limits = limits
   }
 
-  /** Pictures in the room or in line, and the bytes of those in the room. */
-  get size (): { pictures: number, bytes: number } {
-    return { pictures: this.#pictures, bytes: this.#bytes }
+  /** Pictures in the room or in line. */
+  get pictures (): number {
+    return this.#pictures
+  }
+
+  /** Of the pictures in the room. */
+  get bytes (): number {
+    return this.#bytes
+  }
+
+  get bytesMax (): number {
+    return this.#limits.bytesMax
   }
 
   /**
