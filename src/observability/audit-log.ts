@@ -5,10 +5,10 @@
  *  - the file is opened anew for every line, so that renaming it is all that rotation takes
  *  - what a crash has cut off in the middle of a line stays there, and the next one begins on a line of its own
  */
-import { open } from 'node:fs/promises'
+import { open, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { makeFolderDurably, syncFolder } from '../base/durable-file.js'
-import { defineErrors } from '../base/errors.js'
+import { defineErrors, hasErrno } from '../base/errors.js'
 
 export const auditErrors = defineErrors({
   AUDIT_UNWRITABLE: 'unavailable'
@@ -74,8 +74,7 @@ export class AuditLog {
 }
 
 async function appendDurably (path: string, line: string): Promise<void> {
-  await makeFolderDurably(dirname(path))
-  const file = await open(path, 'a+', FILE_MODE)
+  const file = await openAppending(path)
   try {
     const { size } = await file.stat()
     const last = Buffer.alloc(1, NEWLINE)
@@ -85,5 +84,15 @@ async function appendDurably (path: string, line: string): Promise<void> {
     if (size === 0) await syncFolder(dirname(path))
   } finally {
     await file.close()
+  }
+}
+
+async function openAppending (path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'a+', FILE_MODE)
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error
+    await makeFolderDurably(dirname(path))
+    return await open(path, 'a+', FILE_MODE)
   }
 }

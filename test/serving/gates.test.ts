@@ -120,6 +120,16 @@ describe('a candidate', () => {
     await tryCandidate(house.asTrial, doubler, 'plain', ownBankOf(doubler))
     assert.deepEqual(house.pool.jobs[1]!.feeds.x!.dims, [1, 3, 32, 32])
   })
+
+  it('gets the sample that the one before got, whose run took its memory away', async () => {
+    const house = await openHouse()
+    await tried(house)
+    const before = house.pool.jobs[0]!.feeds.x!.data as Float32Array
+    const numbers = Float32Array.from(before)
+    structuredClone(before, { transfer: [before.buffer as ArrayBuffer] })
+    await tried(house)
+    assert.deepEqual(house.pool.jobs[1]!.feeds.x!.data, numbers)
+  })
 })
 
 describe('storing a gate', () => {

@@ -2,9 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
 import { withVersion } from '#src/store/changes.js'
+import { readPointer, writePointer } from '#src/store/file/files.js'
 import { parsePointer, serializePointer, versionFileName } from '#src/store/file/pointer-file.js'
 import type { Pointer } from '#src/store/bank-store.js'
 import { hasCode } from '../support/errors.js'
+import { temporaryFolder } from '../support/folders.js'
 
 function samplePointer (): Pointer {
   let pointer: Pointer | undefined
@@ -144,4 +146,27 @@ test('version files sort by age', () => {
   const names = [2, 10, 999_999].map((version) => versionFileName(version, digest))
   assert.deepEqual([...names].sort(), names)
   assert.equal(versionFileName(1_000_000, digest), '1000000-e3b0c44298fc1c14.safetensors')
+})
+
+test('a version that stood in a pointer file is written with each later one, and not checked again', async (t) => {
+  const folder = await temporaryFolder(t)
+  const [first, ...others] = samplePointer().versions
+  let reads = 0
+  const counted = Object.defineProperty({ ...first! }, 'createdAt', {
+    enumerable: true,
+    get () {
+      reads++
+      return first!.createdAt
+    }
+  })
+  const pointer = { ...samplePointer(), versions: [counted, ...others] }
+  await writePointer(folder, pointer)
+  assert.ok(reads > 2, 'a new version is compared with what was written')
+  reads = 0
+  const later = { ...pointer, revision: pointer.revision + 1 }
+  await writePointer(folder, later)
+  assert.equal(reads, 2, 'once for the checksum, once for the file')
+  assert.deepEqual(await readPointer(folder, 'night'), later)
+  await assert.rejects(writePointer(folder, { ...later, versions: [{ ...counted, bytes: NaN }, ...others] }))
+  assert.deepEqual(await readPointer(folder, 'night'), later)
 })
