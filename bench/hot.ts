@@ -4,7 +4,7 @@
  * two domains while first the one becomes hot, then the other. Each answer is compared with what the shared and the
  * domain's own network give for it.
  *
- *   npm run bench -- hot [--networks ResNet-50,MobileNetV2 --requests 10000 --rounds 40]
+ *   npm run bench -- hot [--networks ResNet-50,MobileNetV2 --requests 10000 --rounds 60]
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -12,7 +12,8 @@ import { join } from 'node:path'
 import { bytesOf } from '#src/base/bytes.js'
 import { serializeBankSafetensors } from '#src/bank/formats/bank-safetensors.js'
 import { packBank } from '#src/bank/pack.js'
-import { markdownTable, measure, quantile, ratiosTo } from '#src/cli/measure.js'
+import { markdownTable, quantile, ratiosTo } from '#src/cli/measure.js'
+import { measureOpenings } from '#src/cli/openings.js'
 import { readArtefact, type Artefact } from '#src/compiler/artefact.js'
 import { dedicateInProcess } from '#src/compiler/compile-process.js'
 import { compileSource, prepareSource } from '#src/compiler/pipeline.js'
@@ -29,7 +30,7 @@ import { mappedMemoryOf, pictureRequest, startBenchServer, type BenchServer } fr
 import type { Bank, LayerStatistics } from '#src/bank/bank.js'
 import type { HotVersion } from '#src/serving/heating/hot-domains.js'
 
-const { values, publish } = openBench('hot', { networks: 'ResNet-50,MobileNetV2', requests: '10000', rounds: '40' })
+const { values, publish } = openBench('hot', { networks: 'ResNet-50,MobileNetV2', requests: '10000', rounds: '60' })
 
 const NETWORKS: Readonly<Record<string, () => Uint8Array>> = {
   'ResNet-50': () => resnet50({ size: SIZE, classes: CLASSES }).bytes,
@@ -124,22 +125,21 @@ function variantOf (bank: Bank): Bank {
 
 async function compareSpeed ({ folder, name, artefact, banks, dedicated }: Subject): Promise<string[]> {
   const { bytes } = await prepareSource({ path: join(folder, 'models', name, 'model.onnx'), origin: 'graph' })
-  const sessions = {
-    folded: await openSession(serializeModel(withBank(bytes, banks.own)), { optimization: 'all' }),
-    hot: await openSession(dedicated.own, { optimization: 'disabled' }),
-    other: await openSession(artefact.graphPath, { optimization: 'disabled' })
-  }
-  const feeds = feedsOf(0)
-  const other = { ...feeds, ...bankFeeds(artefact.bankInputs, packBank(artefact.layout, banks.other)) }
-  const timings = await measure([
-    { name: 'folded', run: () => sessions.folded.run(feeds) },
-    { name: 'hot', run: () => sessions.hot.run(feeds) },
-    { name: 'other', run: () => sessions.other.run(other) }
-  ], Number(values.rounds))
-  for (const session of Object.values(sessions)) await session.release()
-  const [folded, ...ours] = timings
-  return [folded!.medianMs.toFixed(2), ...ours.flatMap((timing) => {
-    const ratios = ratiosTo(folded!, timing)
+  const folded = serializeModel(withBank(bytes, banks.own))
+  const feedsOfRow = () => feedsOf(0)
+  const bank = bankFeeds(artefact.bankInputs, packBank(artefact.layout, banks.other))
+  const timings = await measureOpenings([
+    { name: 'folded', open: () => openSession(folded, { optimization: 'all' }), feedsOf: feedsOfRow },
+    { name: 'hot', open: () => openSession(dedicated.own, { optimization: 'disabled' }), feedsOf: feedsOfRow },
+    {
+      name: 'other',
+      open: () => openSession(artefact.graphPath, { optimization: 'disabled' }),
+      feedsOf: () => ({ ...feedsOfRow(), ...bank })
+    }
+  ], { rows: 1, rounds: Number(values.rounds) })
+  const [first, ...ours] = timings
+  return [first!.medianMs.toFixed(2), ...ours.flatMap((timing) => {
+    const ratios = ratiosTo(first!, timing)
     const [low, middle, high] = [0.25, 0.5, 0.75].map((share) => quantile(ratios, share).toFixed(3))
     return [`${middle}x`, `${low}–${high}`]
   })]

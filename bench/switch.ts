@@ -5,15 +5,18 @@
  *   BN inputs  the same model with the parameters of its batch norms as graph inputs
  *   Mul + Add  the same model with a Mul and an Add by graph inputs for every batch norm
  *
- * One thread, interleaved, medians.
+ * One thread, interleaved, medians of several openings of all sessions.
  *
  *   npm run bench -- switch [--rounds 20 --batch 1,8 --budget 0.05 --only ResNet-18,SR-x2]
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { markdownTable, measure, quantile, ratiosTo } from '#src/cli/measure.js'
-import { compareWithFastest, contender, withContenders } from '#src/cli/switch-bench.js'
+import { withCompiled } from '#src/cli/compiled-once.js'
+import { markdownTable, quantile, ratiosTo } from '#src/cli/measure.js'
+import { measureOpenings, type Opening } from '#src/cli/openings.js'
+import { compareWithFastest, contendersOf } from '#src/cli/switch-bench.js'
 import { asPrepared } from '#src/compiler/compilation.js'
+import { compilePrepared } from '#src/compiler/pipeline.js'
 import { openSession } from '#src/ort/session.js'
 import { densenet121, efficientnetB0, shufflenetV2, superResolution } from '../test/support/more-networks.js'
 import { mobilenetV2, resnet18, resnet50, type Network } from '../test/support/networks.js'
@@ -41,6 +44,9 @@ const NETWORKS: Record<string, () => Promise<Network> | Network> = {
 const SHORT_MS = 15
 const SHORT_FACTOR = 8
 
+/** Rounds of every opening that do not count. */
+const WARM_UP = 2
+
 const budget = Number(values.budget)
 const rows: string[][] = []
 for (const [name, make] of Object.entries(NETWORKS)) {
@@ -54,21 +60,22 @@ const table = markdownTable([
 await publish(`One thread, fold budget ${values.budget}, ${values.rounds} rounds (${SHORT_FACTOR} times as many below ${SHORT_MS} ms):\n\n${table}`)
 
 async function benchNetwork (name: string, { bytes, inputDims }: Network, batches: number[]): Promise<string[][]> {
+  const prepared = asPrepared(bytes)
   const options = { foldBudget: budget, samples: [{ '': inputDims }] }
-  return await withContenders({ prepared: asPrepared(bytes), options }, async ({ compiled, baselines, switched }) => {
+  return await withCompiled((folder) => compilePrepared(prepared, folder, options), async (compiled) => {
     const { artefact, feedsOf } = compiled
-    const alternatives = await Promise.all([parametersAsInputs(bytes), mulAndAdd(bytes)].map(async (other) => ({
+    const alternatives = [parametersAsInputs(bytes), mulAndAdd(bytes)].map((other): Opening => ({
       name: 'alternative',
-      session: await openSession(other.bytes, { optimization: 'all' }),
-      feedsOf: (rows: number) => ({ ...feedsOf(rows), ...other.feeds })
-    })))
+      open: () => openSession(other.bytes, { optimization: 'all' }),
+      feedsOf: (rows) => ({ ...feedsOf(rows), ...other.feeds })
+    }))
+    const contenders = [...contendersOf({ prepared }, compiled), ...alternatives]
     const result: string[][] = []
     for (const batch of batches) {
-      const contenders = [...baselines, switched, ...alternatives].map((one) => contender(one, batch))
-      const begin = performance.now()
-      await contenders[0]!.run()
-      const isShort = performance.now() - begin < SHORT_MS
-      const timings = await measure(contenders, Number(values.rounds) * (isShort ? SHORT_FACTOR : 1), 3)
+      const [first] = await measureOpenings(contenders.slice(0, 1), { rows: batch, rounds: 1, warmUp: 1 })
+      const timings = await measureOpenings(contenders, {
+        rows: batch, rounds: Number(values.rounds) * (first!.medianMs < SHORT_MS ? SHORT_FACTOR : 1), warmUp: WARM_UP
+      })
       const others = timings.splice(-alternatives.length)
       const ours = timings.pop()!
       const { baseline, ratios, ratioToFused } = compareWithFastest(timings, ours)
@@ -83,7 +90,6 @@ async function benchNetwork (name: string, { bytes, inputDims }: Network, batche
       console.error(row.join('  '))
       result.push(row)
     }
-    for (const { session } of alternatives) await session.release()
     return result
   })
 }

@@ -12,12 +12,10 @@ import { relativeError } from '../compiler/prove.js'
 import { resolveSampleShapes, sampleFeeds, type SampleShapes } from '../compiler/sample-inputs.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
 import { SAMPLE_SEED, withCompiled, type CompiledOnce } from './compiled-once.js'
-import { joined, measure, ratiosTo, quantile, type Contender, type Timing } from './measure.js'
+import { ratiosTo, quantile, type Timing } from './measure.js'
+import { measureOpenings, type Opening } from './openings.js'
 import type { CompileOptions } from '../compiler/compile-options.js'
 import type { PreparedModel } from '../compiler/compilation.js'
-
-/** Of all sessions, one after another; half of them in the other order. */
-const OPENINGS = 6
 
 export type BaselineName = 'file' | 'prepared' | 'against'
 
@@ -49,71 +47,25 @@ export interface SwitchBenchOptions {
   against?: string
 }
 
-interface Opened {
-  name: string
-  session: Session
-  feedsOf (rows: number): Record<string, PlainTensor>
-}
-
-export interface SwitchContenders {
-  compiled: CompiledOnce
-  baselines: Array<Opened & { name: BaselineName }>
-  switched: Opened
-}
-
-/** All of them open while `use` runs. Rejects with what compiling and opening throw. */
-export async function withContenders<T> (
-  given: SwitchBenchOptions, use: (contenders: SwitchContenders) => Promise<T>
-): Promise<T> {
-  return await withCompiledOf(given, (compiled) => withSessions(given, compiled, false, use))
-}
-
-async function withCompiledOf<T> (
-  { prepared, options }: SwitchBenchOptions, use: (compiled: CompiledOnce) => Promise<T>
-): Promise<T> {
-  return await withCompiled((folder) => compilePrepared(prepared, folder, options), use)
-}
-
-/** `isSwitchedFirst` turns the order of opening round. */
-async function withSessions<T> (
-  given: SwitchBenchOptions, compiled: CompiledOnce, isSwitchedFirst: boolean,
-  use: (contenders: SwitchContenders) => Promise<T>
-): Promise<T> {
-  const { artefact, bank, feedsOf } = compiled
-  const switchedFeeds = (rows: number) => ({ ...feedsOf(rows), ...bank })
-  const sessions: Session[] = []
-  const open = async (model: string | Uint8Array, optimization: 'all' | 'disabled'): Promise<Session> => {
-    const session = await openSession(model, { optimization })
-    sessions.push(session)
-    return session
+/** What is compared: the last one is the switched graph, all others are baselines. */
+export function contendersOf (
+  { prepared, against }: Omit<SwitchBenchOptions, 'options'>, { artefact, bank, feedsOf }: CompiledOnce
+): Opening[] {
+  const baseline = (name: BaselineName, model: string | Uint8Array, feeds: Opening['feedsOf'] = feedsOf): Opening => {
+    return { name, open: () => openSession(model, { optimization: 'all' }), feedsOf: feeds }
   }
-  const openSwitched = async () => {
-    return { name: 'switched', session: await open(artefact.graphPath, 'disabled'), feedsOf: switchedFeeds }
+  const baselines = [baseline('file', prepared.source?.path ?? prepared.bytes)]
+  if (prepared.changedBy.length > 0) baselines.push(baseline('prepared', prepared.bytes))
+  if (against !== undefined) {
+    baselines.push(baseline('against', against, (rows, session) => {
+      return sampleFeeds(session.inputs, shapesFor(session, artefact.samples[0]!), rows, SAMPLE_SEED)
+    }))
   }
-  try {
-    const first = isSwitchedFirst ? await openSwitched() : undefined
-    const baselines = await openBaselines(given, compiled, (model) => open(model, 'all'))
-    return await use({ compiled, baselines, switched: first ?? await openSwitched() })
-  } finally {
-    for (const session of sessions) await session.release()
-  }
-}
-
-async function openBaselines (
-  { prepared, against }: SwitchBenchOptions, { artefact, feedsOf }: CompiledOnce,
-  open: (model: string | Uint8Array) => Promise<Session>
-): Promise<SwitchContenders['baselines']> {
-  const baselines: SwitchContenders['baselines'] = [
-    { name: 'file', session: await open(prepared.source?.path ?? prepared.bytes), feedsOf }
-  ]
-  if (prepared.changedBy.length > 0) {
-    baselines.push({ name: 'prepared', session: await open(prepared.bytes), feedsOf })
-  }
-  if (against === undefined) return baselines
-  const session = await open(against)
-  const shapes = shapesFor(session, artefact.samples[0]!)
-  const feedsOfAnother = (rows: number) => sampleFeeds(session.inputs, shapes, rows, SAMPLE_SEED)
-  return [...baselines, { name: 'against', session, feedsOf: feedsOfAnother }]
+  return [...baselines, {
+    name: 'switched',
+    open: () => openSession(artefact.graphPath, { optimization: 'disabled' }),
+    feedsOf: (rows) => ({ ...feedsOf(rows), ...bank })
+  }]
 }
 
 /** Another file may call its inputs differently: then they are taken in order. */
@@ -121,11 +73,6 @@ function shapesFor ({ inputs }: Session, shapes: SampleShapes): SampleShapes {
   const inOrder = Object.values(shapes)
   const given = Object.fromEntries(inputs.map(({ name }, at) => [name, shapes[name] ?? inOrder[at] ?? []]))
   return resolveSampleShapes(inputs, [given])[0]!
-}
-
-export function contender ({ name, session, feedsOf }: Opened, rows: number): Contender {
-  const feeds = feedsOf(rows)
-  return { name, run: () => session.run(feeds) }
 }
 
 export interface Comparison {
@@ -143,29 +90,27 @@ export function compareWithFastest (baselines: readonly Timing[], switched: Timi
   return { baseline, switched, ratios, ratioToFused: quantile(ratios, 0.5) }
 }
 
-/**
- * Measures in this thread. The rounds are shared out among several openings of all sessions, in either order: of small
- * networks the session that was opened last is about one percent faster for as long as it lives.
- * Rejects with what `withContenders` rejects with.
- */
+/** Rejects with what compiling, opening and running reject with. */
 export async function benchSwitch (
   given: SwitchBenchOptions, batch: number, rounds: number
 ): Promise<SwitchBenchmark> {
-  return await withCompiledOf(given, async (compiled) => {
+  const compile = (folder: string) => compilePrepared(given.prepared, folder, given.options)
+  return await withCompiled(compile, async (compiled) => {
     const { artefact } = compiled
-    const openings = Math.min(OPENINGS, rounds)
-    const parts: Timing[][] = []
+    const contenders = contendersOf(given, compiled)
     let againstError: number | undefined
-    for (let opening = 0; opening < openings; opening++) {
-      const share = Math.floor((opening + 1) * rounds / openings) - Math.floor(opening * rounds / openings)
-      await withSessions(given, compiled, opening % 2 === 1, async ({ baselines, switched }) => {
-        const contenders = [...baselines, switched].map((one) => contender(one, batch))
-        parts.push(await measure(contenders, share))
-        const other = baselines.find(({ name }) => name === 'against')
-        if (other !== undefined && opening === 0) againstError = await distance(other, switched, batch)
-      })
-    }
-    const timings = joined(parts)
+    const timings = await measureOpenings(contenders, {
+      rows: batch,
+      rounds,
+      async inspect (sessions) {
+        if (given.against === undefined) return
+        const [other, switched] = [-2, -1].map((at) => {
+          const session = sessions.at(at)!
+          return session.run(contenders.at(at)!.feedsOf(batch, session))
+        })
+        againstError = distance(Object.values(await other!), Object.values(await switched!))
+      }
+    })
     const ours = timings.pop()!
     const { baseline, ratioToFused } = compareWithFastest(timings, ours)
     return {
@@ -187,9 +132,7 @@ export async function benchSwitch (
 }
 
 /** Outputs are compared in order, because another file may call them differently. */
-async function distance (a: Opened, b: Opened, rows: number): Promise<number | undefined> {
-  const expected = Object.values(await a.session.run(a.feedsOf(rows)))
-  const actual = Object.values(await b.session.run(b.feedsOf(rows)))
+function distance (expected: readonly PlainTensor[], actual: readonly PlainTensor[]): number | undefined {
   if (expected.length !== actual.length) return undefined
   const worst = Math.max(...expected.map((tensor, at) => relativeError(actual[at]!, tensor)))
   return Number.isFinite(worst) ? worst : undefined
