@@ -7,7 +7,8 @@
 
 export const ERROR_KINDS = [
   'invalid', 'unsupported', 'unauthenticated', 'forbidden', 'not-found', 'conflict', 'precondition', 'too-large',
-  'media-type', 'not-acceptable', 'method', 'exhausted', 'timeout', 'cancelled', 'unavailable', 'corrupt', 'internal'
+  'headers-too-large', 'media-type', 'not-acceptable', 'method', 'exhausted', 'timeout', 'too-slow', 'cancelled',
+  'unavailable', 'corrupt', 'internal'
 ] as const
 export type ErrorKind = typeof ERROR_KINDS[number]
 

@@ -18,9 +18,9 @@ import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { ownersOf } from './limits/body-owners.js'
 import { serializerFactory, validatorOf } from './lazy-schemas.js'
-import { closeQueuedResponses } from './limits/exchange-end.js'
+import { OpenExchanges } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
-import { createBodyReader } from './limits/request-body.js'
+import { createBodyReader, isJson } from './limits/request-body.js'
 import { JsonBodies } from './open-inference/json-bodies.js'
 import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
@@ -34,6 +34,8 @@ import { registerOpenInferenceRoutes } from './routes/open-inference.js'
 import { registerOperationRoutes } from './routes/operations.js'
 import { registerPredictRoutes } from './routes/predict.js'
 import { registerRepositoryRoutes } from './routes/repository.js'
+import { SAFETY_HEADERS } from './safety-headers.js'
+import { unreadableRequests } from './unreadable-requests.js'
 import type { App } from './app-type.js'
 import type { KeyRing } from '../access/key-ring.js'
 import type { Settings } from '../config/schema.js'
@@ -74,17 +76,15 @@ const REQUEST_MS = 120_000
 const SLOWNESS_CHECK_MS = 5_000
 const IDLE_SWEEP_MS = 50
 
-/** For browsers that are led here: our answers are no scripts, no frames and no pages, but for /docs. */
-const SAFETY_HEADERS = {
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-  'referrer-policy': 'no-referrer',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'"
-}
-
 export async function buildApp (options: AppOptions): Promise<App> {
   const { engine, settings, logger, metrics, keys, audience = 'all' } = options
-  const slowness = { headersTimeout: HEADERS_MS, connectionsCheckingInterval: SLOWNESS_CHECK_MS }
+  const node = {
+    headersTimeout: HEADERS_MS,
+    connectionsCheckingInterval: SLOWNESS_CHECK_MS,
+    // Node would refuse in its own words; see addHooks.
+    requireHostHeader: false
+  }
+  const exchanges = new OpenExchanges()
   const drainMs = () => engine.drainMs
   const app: App = Fastify({
     // Paths that Fastify refuses before any route has them.
@@ -97,10 +97,13 @@ export async function buildApp (options: AppOptions): Promise<App> {
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_MS,
-    ...(options.tls === undefined ? { http: slowness } : { https: { ...slowness, ...options.tls } }),
+    ...(options.tls === undefined ? { http: node } : { https: { ...node, ...options.tls } }),
+    clientErrorHandler: unreadableRequests({ logger, metrics, exchanges }),
     forceCloseConnections: 'idle'
   }) as unknown as App
   app.setValidatorCompiler(validatorOf)
+  exchanges.watch(app.server)
+  ignoreExpectations(app)
   addRecords(app, metrics, options.tracing)
   requireDeclarations(app)
   const methodsAt = trackRoutes(app, audience)
@@ -150,20 +153,24 @@ export async function buildApp (options: AppOptions): Promise<App> {
 /** Bounds what all clients together can take: connections, and the pace of those that are refused. */
 function limitLoad (app: App, settings: AppOptions['settings']): HeldRefusals {
   app.server.maxConnections = settings.connections
-  closeQueuedResponses(app.server)
   const refusals = new HeldRefusals(settings.refusalHoldMs, Math.ceil(settings.connections / 2))
   app.addHook('preClose', async () => refusals.release())
   return refusals
 }
 
-function isJson ({ headers: { 'content-type': type = '' } }: FastifyRequest): boolean {
-  return /^application\/json\b/i.test(type.trim())
+/** `Expect` with anything but 100-continue, which Node would refuse in its own words (RFC 9110, 10.1.1: it may). */
+function ignoreExpectations ({ server }: App): void {
+  server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 }
 
 function addHooks (app: App): void {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
     reply.headers(SAFETY_HEADERS)
+    // RFC 9112, 3.2.
+    if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
+      throw httpErrors.REQUEST_INVALID('a request in HTTP/1.1 names its host', { expected: 'Host' })
+    }
   })
   app.addHook('onSend', async (_request, reply) => {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8') {

@@ -14,11 +14,13 @@ export const STATUS_OF: Readonly<Record<ErrorKind, number>> = {
   'not-found': 404,
   method: 405,
   'not-acceptable': 406,
+  'too-slow': 408,
   conflict: 409,
   precondition: 412,
   'too-large': 413,
   'media-type': 415,
   exhausted: 429,
+  'headers-too-large': 431,
   cancelled: 499,
   internal: 500,
   corrupt: 500,
@@ -67,13 +69,6 @@ export function sendError (
   const status = STATUS_OF[error.kind]
   recordOf(request).code = error.code
   if (status >= 500) request.log.error({ err: thrown }, 'request failed')
-  const isOpen = status < 500 || OPEN_KINDS.includes(error.kind)
-  const body: ErrorBody = {
-    error: isOpen ? error.message : HIDDEN[status] ?? 'the server failed; its log has the reason under this request id',
-    code: error.code,
-    requestId: request.id,
-    ...(isOpen && Object.keys(error.details).length > 0 ? { details: { ...error.details } } : {})
-  }
   if ((error.kind === 'exhausted' || error.kind === 'unavailable') && !reply.hasHeader('retry-after')) {
     reply.header('retry-after', Math.max(RETRY_AFTER_MIN_S, Math.ceil(drainMs() / 1000)))
   }
@@ -82,7 +77,20 @@ export function sendError (
   if (error.code === 'CONTENT_ENCODING_UNSUPPORTED') reply.header('accept-encoding', 'gzip, deflate')
   const challenge = CHALLENGE_OF[error.code]
   if (challenge !== undefined) reply.header('www-authenticate', challenge)
-  return reply.code(status).header('content-type', 'application/json').send(JSON.stringify(body))
+  const body = JSON.stringify(errorBody(error, request.id))
+  return reply.code(status).header('content-type', 'application/json').send(body)
+}
+
+/** What a client is told of an error. */
+export function errorBody (error: BankswitchError, requestId: string): ErrorBody {
+  const status = STATUS_OF[error.kind]
+  const isOpen = status < 500 || OPEN_KINDS.includes(error.kind)
+  return {
+    error: isOpen ? error.message : HIDDEN[status] ?? 'the server failed; its log has the reason under this request id',
+    code: error.code,
+    requestId,
+    ...(isOpen && Object.keys(error.details).length > 0 ? { details: { ...error.details } } : {})
+  }
 }
 
 /** Fastify's own errors, in our words. */

@@ -12,20 +12,29 @@ export function whenOver (response: Pick<ServerResponse, 'destroyed' | 'once'>, 
   else response.once('close', callback)
 }
 
-/** Makes every response emit `close` when its connection ends, also one whose turn had not come. */
-export function closeQueuedResponses (server: Server): void {
-  const openOf = new WeakMap<Socket, Set<ServerResponse>>()
-  const begin = (socket: Socket): Set<ServerResponse> => {
+/** The responses of every connection that are not over yet, oldest first. */
+export class OpenExchanges {
+  readonly #openOf = new WeakMap<Socket, Set<ServerResponse>>()
+
+  of (socket: Socket): Iterable<ServerResponse> {
+    return this.#openOf.get(socket) ?? []
+  }
+
+  /** Makes every response emit `close` when its connection ends, also one whose turn had not come. */
+  watch (server: Server): void {
+    server.prependListener('request', ({ socket }, response) => {
+      const responses = this.#openOf.get(socket) ?? this.#begin(socket)
+      responses.add(response)
+      response.once('close', () => responses.delete(response))
+    })
+  }
+
+  #begin (socket: Socket): Set<ServerResponse> {
     const responses = new Set<ServerResponse>()
-    openOf.set(socket, responses)
+    this.#openOf.set(socket, responses)
     socket.once('close', () => closeAll(responses))
     return responses
   }
-  server.prependListener('request', ({ socket }, response) => {
-    const responses = openOf.get(socket) ?? begin(socket)
-    responses.add(response)
-    response.once('close', () => responses.delete(response))
-  })
 }
 
 /** A response has its socket from the moment that it is its turn; then it is Node that closes it. */

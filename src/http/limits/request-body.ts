@@ -39,6 +39,10 @@ export interface BodyLimits {
   readBody: BodyReader
 }
 
+export function isJson ({ headers: { 'content-type': type = '' } }: Pick<FastifyRequest, 'headers'>): boolean {
+  return /^application\/json\b/i.test(type.trim())
+}
+
 /**
  * The reader rejects with CONTENT_ENCODING_UNSUPPORTED, CONTENT_ENCODING_INVALID for what does not inflate,
  * REQUEST_TOO_LARGE above what the request may have, BODIES_FULL, REQUEST_ABORTED.

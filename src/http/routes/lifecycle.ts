@@ -4,6 +4,7 @@ import { isLabel } from '../../base/names.js'
 import { parseGoldens } from '../../serving/changing/administration.js'
 import { clientSignal } from '../answer.js'
 import { httpErrors } from '../errors.js'
+import { isJson, type BodyReader } from '../limits/request-body.js'
 import { noteSubject } from '../request-record.js'
 import { GoldensSchema } from '../open-inference/parse-goldens.js'
 import {
@@ -13,7 +14,6 @@ import {
 import { changed, DomainParams, expectedRevision, PreconditionHeaders, takeSmallJson } from './admin.js'
 import type { App } from '../app-type.js'
 import type { JsonBodies } from '../open-inference/json-bodies.js'
-import type { BodyReader } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply } from 'fastify'
 
@@ -131,8 +131,9 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader, jso
     if (!(body instanceof Uint8Array) || body.length === 0) {
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'golden inputs', received: 'nothing' })
     }
-    const isJson = request.headers['content-type']?.startsWith('application/json') === true
-    const goldens = isJson ? await json.goldens(body, clientSignal(request, reply as FastifyReply)) : parseGoldens(body)
+    const goldens = isJson(request)
+      ? await json.goldens(body, clientSignal(request, reply as FastifyReply))
+      : parseGoldens(body)
     const record = await engine.admin.setGate(model, domain, goldens, rules, expectedRevision(request))
     return changed(engine, reply, model, record)
   })

@@ -1,0 +1,102 @@
+/**
+ * What Node's parser refuses never becomes a request, so no route, hook or error handler hears of it. It is answered
+ * here in the form of every other error, counted and logged, behind the answers that its connection still waits for.
+ */
+import { randomUUID } from 'node:crypto'
+import { maxHeaderSize, STATUS_CODES } from 'node:http'
+import { httpErrors } from './errors.js'
+import { errorBody, STATUS_OF } from './error-map.js'
+import { whenOver, type OpenExchanges } from './limits/exchange-end.js'
+import { SAFETY_HEADERS } from './safety-headers.js'
+import type { BankswitchError } from '../base/errors.js'
+import type { Logger } from '../observability/logger.js'
+import type { Metrics } from '../observability/metrics.js'
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+
+/** `code` and `reason` as Node and llhttp give them. */
+type ParserError = Error & { code?: string, reason?: string }
+
+export interface UnreadableOptions {
+  logger: Logger
+  metrics: Pick<Metrics, 'countRequest'>
+  exchanges: Pick<OpenExchanges, 'of'>
+}
+
+/** There is no route and no method to count such a request by. */
+const UNKNOWN = '(none)'
+
+/** The client ended in the middle of a request. */
+const CUT_OFF = 'HPE_INVALID_EOF_STATE'
+
+/**
+ * How long a refused client may go on sending before its connection is cut: bytes that nobody reads would reset the
+ * connection, and the answer would be lost with it (RFC 9112, 9.6).
+ */
+const LINGER_MS = 500
+
+/** A handler of Node's `clientError`. Connections that broke are closed without a word. */
+export function unreadableRequests (options: UnreadableOptions): (error: Error, socket: Socket) => void {
+  const refused = new WeakSet<Socket>()
+  return (thrown, socket) => {
+    const error = refusalOf(thrown)
+    const isCutOff = (thrown as ParserError).code === CUT_OFF
+    const open = [...options.exchanges.of(socket)]
+    const owed = open.filter(({ req }) => req.complete)
+    const isAnswering = open.some((response) => !response.req.complete && response.headersSent)
+    if (error === undefined || !socket.writable || isAnswering || (isCutOff && owed.length > 0)) {
+      socket.destroy()
+      return
+    }
+    // Whatever else comes on this connection is refused by the parser again.
+    if (refused.has(socket)) return
+    refused.add(socket)
+    afterAll(owed, () => refuse(error, socket, options))
+  }
+}
+
+/** Undefined for what is no fault of a request, such as a connection that was reset. */
+function refusalOf (thrown: ParserError): BankswitchError | undefined {
+  const { code = '', reason, message } = thrown
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return httpErrors.HEADERS_TOO_LARGE('the headers are too large', {
+        expected: `at most ${maxHeaderSize} bytes together`
+      }, thrown)
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return httpErrors.REQUEST_TOO_LARGE('the chunks carry too many extensions', {}, thrown)
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return httpErrors.REQUEST_TOO_SLOW('the request took too long to arrive', {}, thrown)
+  }
+  if (!code.startsWith('HPE_')) return undefined
+  return httpErrors.REQUEST_UNREADABLE('this is not HTTP/1.1 as a server may read it', {
+    expected: 'RFC 9112', received: reason ?? message
+  }, thrown)
+}
+
+function afterAll (responses: readonly ServerResponse[], callback: () => void): void {
+  let missing = responses.length
+  if (missing === 0) callback()
+  for (const response of responses) whenOver(response, () => { if (--missing === 0) callback() })
+}
+
+function refuse (error: BankswitchError, socket: Socket, { logger, metrics }: UnreadableOptions): void {
+  const requestId = randomUUID()
+  const status = STATUS_OF[error.kind]
+  metrics.countRequest(UNKNOWN, UNKNOWN, status, 0)
+  logger.info({ reqId: requestId, status, code: error.code }, 'request')
+  if (!socket.writable) return
+  const body = JSON.stringify(errorBody(error, requestId))
+  const headers = {
+    ...SAFETY_HEADERS,
+    'x-request-id': requestId,
+    date: new Date().toUTCString(),
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close'
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(cut))
+}
