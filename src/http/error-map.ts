@@ -4,6 +4,7 @@
  */
 import { BankswitchError, type ErrorKind } from '../base/errors.js'
 import { httpErrors } from './errors.js'
+import { endWith } from './limits/exchange-end.js'
 import { recordOf } from './request-record.js'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 
@@ -73,7 +74,7 @@ export function sendError (
     reply.header('retry-after', Math.max(RETRY_AFTER_MIN_S, Math.ceil(drainMs() / 1000)))
   }
   // What is left of the body is not worth reading only to throw it away.
-  if (error.kind === 'too-large') reply.header('connection', 'close')
+  if (error.kind === 'too-large') endWith(request.raw, reply)
   if (error.code === 'CONTENT_ENCODING_UNSUPPORTED') reply.header('accept-encoding', 'gzip, deflate')
   const challenge = CHALLENGE_OF[error.code]
   if (challenge !== undefined) reply.header('www-authenticate', challenge)

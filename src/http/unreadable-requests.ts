@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { maxHeaderSize, STATUS_CODES } from 'node:http'
 import { httpErrors } from './errors.js'
 import { errorBody, STATUS_OF } from './error-map.js'
-import { whenOver, type OpenExchanges } from './limits/exchange-end.js'
+import { endUnhurriedly, whenOver, type OpenExchanges } from './limits/exchange-end.js'
 import { SAFETY_HEADERS } from './safety-headers.js'
 import type { BankswitchError } from '../base/errors.js'
 import type { Logger } from '../observability/logger.js'
@@ -28,12 +28,6 @@ const UNKNOWN = '(none)'
 
 /** The client ended in the middle of a request. */
 const CUT_OFF = 'HPE_INVALID_EOF_STATE'
-
-/**
- * How long a refused client may go on sending before its connection is cut: bytes that nobody reads would reset the
- * connection, and the answer would be lost with it (RFC 9112, 9.6).
- */
-const LINGER_MS = 500
 
 /** A handler of Node's `clientError`. Connections that broke are closed without a word. */
 export function unreadableRequests (options: UnreadableOptions): (error: Error, socket: Socket) => void {
@@ -96,7 +90,5 @@ function refuse (error: BankswitchError, socket: Socket, { logger, metrics }: Un
     connection: 'close'
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
-  const cut = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(cut))
+  endUnhurriedly(socket, `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
 }

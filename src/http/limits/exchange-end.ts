@@ -3,13 +3,37 @@
  * (`resOnFinish` and `onServerResponseClose` of its _http_server.js). Those behind it in the pipeline never hear of it,
  * and what was to be given back with them would be lost: the room of their bodies, their place in the queue.
  */
-import type { Server, ServerResponse } from 'node:http'
+import type { FastifyReply } from 'fastify'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 /** Calls back once: when the answer is written, or given up because the connection is gone; at once if it is. */
 export function whenOver (response: Pick<ServerResponse, 'destroyed' | 'once'>, callback: () => void): void {
   if (response.destroyed) callback()
   else response.once('close', callback)
+}
+
+/**
+ * How long a connection outlives the answer that ends it, when its client still sends. Closed at once it would be reset
+ * by the bytes that nobody reads, and the answer could be lost with it (RFC 9112, 9.6).
+ */
+const LINGER_MS = 500
+
+/** Ends a connection with these bytes, if any, and gives its client the time to read them. */
+export function endUnhurriedly (socket: Socket, bytes?: string): void {
+  if (bytes === undefined) socket.end()
+  else socket.end(bytes)
+  const cut = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(cut))
+}
+
+/** Makes the answer of a request the last one of its connection: what is left of the request is not to be read. */
+export function endWith (request: IncomingMessage, reply: Pick<FastifyReply, 'header'>): void {
+  reply.header('connection', 'close')
+  if (request.complete) return
+  const { socket } = request
+  // This is how Node ends a connection behind its last answer.
+  socket.destroySoon = () => endUnhurriedly(socket)
 }
 
 /** The responses of every connection that are not over yet, oldest first. */

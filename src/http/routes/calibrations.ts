@@ -4,7 +4,7 @@ import { Type } from '#typebox'
 import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
 import { httpErrors } from '../errors.js'
-import { readFormFile, readingForm } from '../limits/form-file.js'
+import { BYTES_PER_PART, readFormFile, readingForm } from '../limits/form-file.js'
 import { noteSubject, type Subject } from '../request-record.js'
 import { BinaryBody, errorsOf, rawBody, RegisteredSchema } from '../schemas.js'
 import { DomainParams, expectedRevision, named, PreconditionHeaders } from './admin.js'
@@ -16,11 +16,11 @@ import type { Engine } from '../../engine.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { JobRecord } from '../../calibration/jobs.js'
 import type { Uploads } from '../../serving/calibrating/calibrations.js'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
-const FILES_MAX = 20_000
-const FIELDS_MAX = 64
-const FIELD_BYTES_MAX = 65_536
+const FORM = { files: 20_000, fields: 64, parts: 20_064, fieldSize: 65_536, headerPairs: 64 }
+/** What a form has besides its files. */
+const FORM_BYTES = FORM.parts * BYTES_PER_PART + FORM.fields * FORM.fieldSize
 
 const JobParams = Type.Object({ id: Type.String({ pattern: '^[0-9a-f-]{36}$' }) })
 
@@ -52,16 +52,7 @@ export async function registerCalibrationRoutes (app: App, engine: Engine, limit
 
 async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax }: BodyLimits): Promise<void> {
   app.removeAllContentTypeParsers()
-  await app.register(multipart, {
-    limits: {
-      files: FILES_MAX,
-      fields: FIELDS_MAX,
-      fieldSize: FIELD_BYTES_MAX,
-      fileSize: bodyBytesMax,
-      parts: FILES_MAX + FIELDS_MAX,
-      headerPairs: 64
-    }
-  })
+  await app.register(multipart, { limits: { ...FORM, fileSize: bodyBytesMax } })
   app.post('/admin/models/:model/domains/:domain/calibrations', {
     config: { access: 'administration' },
     onRequest: async ({ params: { model } }) => engine.calibrations.requireRoom(model),
@@ -84,7 +75,7 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
     const { model, domain } = request.params
     const expected = expectedRevision(request)
     noteSubject(request, { model, domain })
-    const { uploads, fields } = await readingForm(() => {
+    const { uploads, fields } = await readingForm(request, reply as FastifyReply, bodyBytesMax + FORM_BYTES, () => {
       return readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
     })
     const { id, state } = await engine.calibrations.start(model, domain, uploads, parseOptions(fields), expected)

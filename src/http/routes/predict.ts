@@ -4,7 +4,7 @@ import { Type } from '#typebox'
 import { acceptedType } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
-import { readFormFile, readingForm } from '../limits/form-file.js'
+import { BYTES_PER_PART, readFormFile, readingForm } from '../limits/form-file.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import { noteAnswer, noteRead } from '../request-record.js'
 import {
@@ -33,6 +33,11 @@ const ANSWER_TYPES = {
 const TOP_DEFAULT = 5
 const QUALITY_DEFAULT = 92
 
+/** The second file is one too many, and told so. */
+const FORM = { files: 2, fields: 16, parts: 18, fieldSize: 1024, headerPairs: 64 }
+/** What a form has besides its file. */
+const FORM_BYTES = FORM.parts * (BYTES_PER_PART + FORM.fieldSize)
+
 type Query = Static<typeof PredictQuery>
 
 export async function registerPredictRoutes (
@@ -41,9 +46,7 @@ export async function registerPredictRoutes (
   const { bodies, bodyBytesMax, readBody } = limits
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(IMAGE_TYPES, readBody)
-  await app.register(multipart, {
-    limits: { files: 1, fields: 16, fieldSize: 1024, fileSize: bodyBytesMax, parts: 17, headerPairs: 64 }
-  })
+  await app.register(multipart, { limits: { ...FORM, fileSize: bodyBytesMax } })
   app.post('/v1/models/:model/predict', {
     config: { access: 'inference' },
     onRequest: async (request) => {
@@ -66,7 +69,8 @@ export async function registerPredictRoutes (
     }
   }, async (request, reply) => {
     const { model, wish } = requestedModel(engine, request, request.params.model)
-    const image = await readingForm(() => readImage(request, bodies.shareOf(request.raw)))
+    const read = () => readImage(request, bodies.shareOf(request.raw))
+    const image = await readingForm(request, reply as FastifyReply, bodyBytesMax + FORM_BYTES, read)
     noteRead(request)
     const picture = { wish, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
@@ -150,13 +154,20 @@ function requireWithout (query: Query, parameter: keyof Query): Query {
 }
 
 async function readImage (request: FastifyRequest, share: BodyShare): Promise<Uint8Array> {
-  if (request.isMultipart()) {
-    const file = await request.file()
-    if (file === undefined) {
-      throw httpErrors.REQUEST_INVALID('the form holds no file', { expected: 'one file', received: 'none' })
-    }
-    return await readFormFile(file, share)
-  }
+  if (request.isMultipart()) return await readOnlyFile(request, share)
   if (request.body instanceof Uint8Array && request.body.length > 0) return request.body
   throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a picture', received: 'nothing' })
+}
+
+async function readOnlyFile (request: FastifyRequest, share: BodyShare): Promise<Uint8Array> {
+  let bytes: Uint8Array | undefined
+  for await (const part of request.parts()) {
+    if (part.type === 'field') continue
+    if (bytes !== undefined) {
+      throw httpErrors.REQUEST_INVALID('the form holds several files', { expected: 'one file', received: 'more' })
+    }
+    bytes = await readFormFile(part, share)
+  }
+  if (bytes !== undefined) return bytes
+  throw httpErrors.REQUEST_INVALID('the form holds no file', { expected: 'one file', received: 'none' })
 }
