@@ -2,13 +2,18 @@
 import assert from 'node:assert/strict'
 import { parentPort, type TransferListItem } from 'node:worker_threads'
 import { toErrorRecord } from '../../base/errors.js'
+import { yieldToOthers } from '../../base/thread-priority.js'
 import { parseGoldensJson } from './parse-goldens.js'
 import { parseInferenceRequest } from './parse-request.js'
 import type { PlainTensor } from '../../ort/session.js'
 import type { ParseOutcome, ParseTask } from './json-bodies.js'
 
+/** Beside the event loop and the inferences that are under way: what is read here may be anybody's. */
+const NICENESS = 5
+
 const port = parentPort
 assert.ok(port !== null)
+yieldToOthers(NICENESS)
 
 port.on('message', (task: ParseTask) => {
   try {
