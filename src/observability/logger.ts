@@ -7,8 +7,17 @@ const SECRET_PATHS = [
   'adminKey', '*.adminKey', 'traceUrl', '*.traceUrl', 'req.headers.authorization', 'headers.authorization'
 ]
 
-/** JSON lines on standard output, or wherever `destination` says. */
+/** A line costs the event loop more to write than to make: they leave together, after so many bytes or so long. */
+const BATCH_BYTES = 4096
+const BATCH_MS = 100
+
+/** Lines that wait for whoever reads them; beyond, new ones are dropped, for a reader that hangs must not stop us. */
+const WAITING_BYTES_MAX = 2 ** 24
+
+/** JSON lines on standard output, in batches, the last with the end of the process; or wherever `destination` says. */
 export function createLogger (level: string, destination?: DestinationStream): Logger {
   const options = { level, redact: { paths: SECRET_PATHS, censor: '(secret)' }, base: null }
-  return destination === undefined ? pino(options) : pino(options, destination)
+  return pino(options, destination ?? pino.destination({
+    dest: 1, sync: false, minLength: BATCH_BYTES, periodicFlush: BATCH_MS, maxLength: WAITING_BYTES_MAX
+  }))
 }

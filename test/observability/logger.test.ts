@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { describe, test } from 'node:test'
 import { createLogger } from '#src/observability/logger.js'
 
@@ -40,6 +41,24 @@ describe('createLogger', () => {
     assert.equal(err.message, 'why')
     assert.match(err.stack, /logger\.test/)
   })
+})
+
+describe('lines on standard output', () => {
+  const LINES = 1000
+  const module = JSON.stringify(import.meta.resolve('#src/observability/logger.js'))
+  for (const [how, end] of [['ends', ''], ['exits', 'process.exit(0)'], ['fails', 'throw new Error("failed")']] as const) {
+    test(`are all there when the process ${how}`, () => {
+      const script = `
+        const { createLogger } = await import(${module})
+        const logger = createLogger('info')
+        for (let line = 0; line < ${LINES}; line++) logger.info({ line }, 'a line')
+        ${end}
+      `
+      const { stdout } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' })
+      const lines = stdout.trim().split('\n').map((line) => (JSON.parse(line) as { line: number }).line)
+      assert.deepEqual(lines, Array.from({ length: LINES }, (_, at) => at))
+    })
+  }
 })
 
 describe('secrets', () => {
