@@ -33,13 +33,14 @@ async function register (argv: string[]): Promise<number> {
   const engine = await createEngine({ settings, logger, metrics: createMetrics(), store, recoversJobs: false })
   try {
     await engine.prepared
-    const { version, record, ignored } = await engine.admin.register(
+    const { version, record, ignored, warnings } = await engine.admin.register(
       model, domain, formatOfFile(file, bytes), bytes,
       { isActivated: !values['no-activate'], ...(description === undefined ? {} : { description }) }
     )
     const isActive = record.active === version.version
     const { version: number, digest } = version
-    process.stdout.write(`${JSON.stringify({ model, domain, version: number, digest, active: isActive, ignored })}\n`)
+    const registered = { model, domain, version: number, digest, active: isActive, ignored }
+    process.stdout.write(`${JSON.stringify({ ...registered, ...(warnings.length === 0 ? {} : { warnings }) })}\n`)
     return 0
   } finally {
     await engine.close()

@@ -1,7 +1,10 @@
 /** What the plan is made from: the batch norms, where they can be folded, and how large what they work on is. */
+import { markOf } from '../bank/convolution-weights.js'
+import { bytesOf } from '../base/bytes.js'
 import { elementCount } from '../base/dims.js'
-import { indexGraph } from '../onnx/graph.js'
-import { byteCount } from '../onnx/tensor.js'
+import { constantOf } from '../onnx/constant.js'
+import { indexGraph, type GraphIndex } from '../onnx/graph.js'
+import { byteCount, DataType } from '../onnx/tensor.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
 import { FLOAT_BYTES, type SiteOptions } from './plan.js'
@@ -10,10 +13,14 @@ import type { OnnxModel } from '../onnx/model.js'
 import type { Lessons } from './lessons.js'
 import type { Probe } from './probe.js'
 
+const CONVOLUTIONS = ['Conv', 'ConvTranspose']
+
 export interface Reading {
   batchNorms: BatchNorms
   fingerprint: string
   weightBytes: number
+  /** Marks of the weights of all convolutions (see convolution-weights.ts). */
+  convolutions: string[]
   /** By site. */
   convs: Array<FoldableConv | undefined>
 }
@@ -26,8 +33,21 @@ export function readModel (model: OnnxModel): Reading {
     batchNorms,
     fingerprint: fingerprintOf(index, batchNorms),
     weightBytes: model.graph.initializer.reduce((sum, tensor) => sum + byteCount(tensor), 0),
+    convolutions: marksOf(index),
     convs: batchNorms.sites.map((site) => findFoldableConv(index, site))
   }
+}
+
+/** Of those in float32: a state_dict would hold the others with more digits. */
+function marksOf (index: GraphIndex): string[] {
+  const marks = new Set<string>()
+  for (const { opType, input: [, weights = ''] } of index.graph.node) {
+    const tensor = index.initializerOf.get(weights)
+    if (!CONVOLUTIONS.includes(opType) || tensor?.dataType !== DataType.FLOAT) continue
+    const { dims, values } = constantOf(index, weights)!
+    marks.add(markOf({ shape: dims, bytes: bytesOf(Float32Array.from(values)) }))
+  }
+  return [...marks]
 }
 
 /** What each site can be lowered as and at which cost, for planSites. */

@@ -25,7 +25,7 @@ import type { TensorType } from '../ort/session.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
 
-export const ARTEFACT_FORMAT = 2
+export const ARTEFACT_FORMAT = 3
 
 const Count = Type.Integer({ minimum: 0 })
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -53,6 +53,8 @@ const ArtefactJson = Type.Object({
   /** Shapes of one row of every input that the model was probed and proven with. */
   samples: Type.Array(Type.Record(Type.String(), Type.Array(Count))),
   weightBytes: Count,
+  /** Marks of the weights of its convolutions (see convolution-weights.ts). */
+  convolutions: Type.Array(Type.String()),
   /** What the activations of a run of one row of the first sample take. */
   runBytes: Count,
   bank: Type.Object({

@@ -5,7 +5,7 @@ import type { Compilation } from './compilation.js'
 /** Graph and weights must lie in the folder already. */
 export async function writeCompiled (work: Compilation): Promise<void> {
   const { prepared, folder, reading, probe, plan, promoted, proof, runBytes } = work
-  const { batchNorms, fingerprint, weightBytes } = reading
+  const { batchNorms, fingerprint, weightBytes, convolutions } = reading
   await writeArtefact(folder, {
     description: {
       fingerprint,
@@ -20,6 +20,7 @@ export async function writeCompiled (work: Compilation): Promise<void> {
         return Object.fromEntries(Object.entries(shapes).map(([name, dims]) => [name, [...dims]]))
       }),
       weightBytes,
+      convolutions,
       runBytes,
       proof
     },

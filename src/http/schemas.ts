@@ -150,7 +150,8 @@ export const RegisteredSchema = Type.Object({
   version: Type.Integer(),
   digest: Type.String(),
   active: Type.Boolean(),
-  ignored: Type.Optional(Type.Array(Type.String(), { description: 'Tensors of the file that are no statistics' }))
+  ignored: Type.Optional(Type.Array(Type.String(), { description: 'Tensors of the file that are no statistics' })),
+  warnings: Type.Optional(Type.Array(Type.Object({ code: Type.String(), message: Type.String() })))
 }, { title: 'Registered' })
 
 export const PredictionsSchema = Type.Object({

@@ -48,11 +48,11 @@ describe('every bank format', () => {
     })
 
     it(`${format.name} gives the layers, and nothing that was not there`, async () => {
-      const { layers, ignored, metadata, ...rest } = await format.parse(SAMPLES[format.name]!, LAYERS)
+      const { layers, ignored, weights, metadata, ...rest } = await format.parse(SAMPLES[format.name]!, LAYERS)
       assert.deepEqual([...layers].map(([key, { mean, variance }]) => [key, [...mean as Float32Array], [...variance as Float32Array]]), [
         ['bn1', [1, 2], [3, 4]]
       ])
-      assert.deepEqual([ignored, [...metadata], rest], [[], [], {}])
+      assert.deepEqual([ignored, weights, [...metadata], rest], [[], [], [], {}])
     })
   }
 })

@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { bytesOf } from '#src/base/bytes.js'
 import { parseSafetensors, serializeSafetensors, type TensorToWrite } from '#src/bank/formats/safetensors.js'
+import { parseModel } from '#src/onnx/model.js'
+import { dimsOf, readFloat64 } from '#src/onnx/tensor.js'
+import { ROOT, SIGNS } from '../support/folders.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
 import { npyOf, npzOf } from '../support/npz-file.js'
 import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
@@ -136,6 +140,26 @@ describe('admin API', () => {
       assert.equal(response.statusCode, 201, response.payload)
       assert.deepEqual(response.json().ignored.toSorted(), ['bn1.num_batches_tracked', 'conv1.weight'])
       assert.deepEqual(await logits('from-file'), await logits('day'))
+    })
+
+    it('warns of a state_dict whose convolutions are not the model\'s', async () => {
+      const { graph } = parseModel(await readFile(join(ROOT, 'models', SIGNS, 'model.onnx')))
+      const weights = graph.initializer.filter(({ dims }) => dims.length === 4).map((tensor, at): TensorToWrite => {
+        return { name: `conv${at}.weight`, dtype: 'F32', shape: dimsOf(tensor), bytes: bytesOf(Float32Array.from(readFloat64(tensor))) }
+      })
+      assert.ok(weights.length > 5)
+      const statistics: TensorToWrite[] = [...parseSafetensors(shipped).tensors].map(([name, { shape, bytes }]) => ({ name, dtype: 'F32', shape, bytes }))
+      const register = async (convolutions: TensorToWrite[]) => {
+        const response = await putFile('from-state', serializeSafetensors([...statistics, ...convolutions], new Map()))
+        assert.equal(response.statusCode, 201, response.payload)
+        return response.json<{ warnings?: Array<{ code: string, message: string }> }>().warnings
+      }
+      assert.equal(await register(weights), undefined)
+      const trained = weights.map((tensor, at) => at > 1 ? tensor : { ...tensor, bytes: tensor.bytes.map((byte) => byte ^ 1) })
+      const [warning, ...others] = await register(trained) ?? []
+      assert.deepEqual(others, [])
+      assert.equal(warning!.code, 'CONVOLUTIONS_DIFFER')
+      assert.match(warning!.message, new RegExp(`^2 of ${weights.length} .*"conv0.weight", "conv1.weight"\\)`))
     })
 
     it('takes missing gamma and beta from the model', async () => {

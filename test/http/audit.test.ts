@@ -20,7 +20,7 @@ const JOB = { id: '00000000-0000-4000-8000-000000000000', state: 'queued', progr
 function obligingEngine () {
   const versions = [{ version: 3, digest: 'd', fingerprint: 'f', source: 'json', bytes: 1, createdAt: '' }]
   const record = { domain: 'told', active: 3, revision: 9, previous: [], versions, shadow: { version: 2, percent: 1 } }
-  const stored = { record, version: { version: 5, digest: 'd' }, ignored: [], images: 8 }
+  const stored = { record, version: { version: 5, digest: 'd' }, ignored: [], warnings: [], images: 8 }
   const gives = (value?: unknown) => async () => value
   return {
     model: () => ({ entry: { manifest: { defaultDomain: 'day' } } }),

@@ -26,6 +26,7 @@ export function artefactParts (): CompiledParts {
       outputs: [{ name: 'y', type: 'int64', dims: [] }],
       samples: [{ x: [1, 3, 8, 8] }, { x: [1, 3, 4, 4] }],
       weightBytes: 1234,
+      convolutions: ['4x3x1x1:0123456789abcdef'],
       runBytes: 4321,
       proof: { maxRelativeError: 1.2345678901234567e-6, isRowInvariant: true }
     },

@@ -55,6 +55,7 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
     outputs: [{ name: manifest.output.name, type: 'float32', dims: isPicture ? [null, 3, null, null] : [null, 2] }],
     samples: [],
     weightBytes: 0,
+    convolutions: [],
     runBytes: 0,
     bankInputs: [],
     layout,

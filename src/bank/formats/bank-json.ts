@@ -46,6 +46,7 @@ export function parseBankJson (body: Uint8Array): ParsedBank {
     ...(preprocessing === undefined ? {} : { preprocessing }),
     layers: new Map(Object.entries(layers).map(([key, layer]) => [key, parseLayer(key, layer)])),
     ignored: [],
+    weights: [],
     metadata: new Map()
   }
 }

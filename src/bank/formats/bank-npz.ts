@@ -11,6 +11,7 @@ import { fromBufferPromise, parseExtraFields, type Entry, type LocalFileHeader, 
 import { tensorBytes } from '../../base/dims.js'
 import { BankswitchError, defineErrors } from '../../base/errors.js'
 import { float16ToNumber } from '../../base/float16.js'
+import { mayBeConvolution } from '../convolution-weights.js'
 import { layersOfTensors } from './state-dict.js'
 import type { BatchNormLayer } from '../bank.js'
 import type { BankFormat, ParsedBank } from './format.js'
@@ -77,7 +78,12 @@ export async function parseBankNpz (file: Uint8Array, layers: readonly BatchNorm
     if (cause instanceof BankswitchError) throw cause
     throw npzErrors.NPZ_MALFORMED(`the npz file is refused: ${clip((cause as Error).message)}`, {}, cause)
   }
-  return { ...layersOfTensors(arrays, floatsOf, layers), metadata: new Map() }
+  const found = layersOfTensors(arrays, floatsOf, layers)
+  const weights = found.ignored.flatMap((name) => {
+    const { dtype, isFortran, shape, bytes: values } = arrays.get(name)!
+    return dtype === '<f4' && !isFortran && mayBeConvolution(shape) ? [{ name, shape, bytes: values }] : []
+  })
+  return { ...found, weights, metadata: new Map() }
 }
 
 interface Placed {

@@ -1,5 +1,6 @@
 /** A bank as a safetensors file with PyTorch's names: what a state_dict has, what a version on disk is. */
 import { alignedView, bytesOf } from '../../base/bytes.js'
+import { mayBeConvolution } from '../convolution-weights.js'
 import { bankErrors } from '../errors.js'
 import { parsePreprocessingText, type BankFormat, type ParsedBank } from './format.js'
 import {
@@ -32,10 +33,15 @@ export const bankSafetensors: BankFormat = {
  */
 export function parseBankSafetensors (file: Uint8Array, layers: readonly BatchNormLayer[]): ParsedBank {
   const { tensors, metadata } = parseSafetensors(file)
+  const found = layersOfTensors(tensors, floatValues, layers)
   const fingerprint = metadata.get(METADATA.FINGERPRINT)
   const preprocessing = metadata.get(METADATA.PREPROCESSING)
   return {
-    ...layersOfTensors(tensors, floatValues, layers),
+    ...found,
+    weights: found.ignored.flatMap((name) => {
+      const { dtype, shape, bytes } = tensors.get(name)!
+      return dtype === 'F32' && mayBeConvolution(shape) ? [{ name, shape, bytes }] : []
+    }),
     ...(fingerprint === undefined ? {} : { fingerprint }),
     ...(preprocessing === undefined ? {} : { preprocessing: parsePreprocessingText(preprocessing) }),
     metadata

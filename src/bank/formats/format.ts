@@ -1,6 +1,7 @@
 /** What a bank format is, and the one form that the files of all of them are read into. */
 import { parseStrictJson, type JsonValue } from '../../base/strict-json.js'
 import type { BatchNormLayer, PartialLayer } from '../bank.js'
+import type { PlainWeights } from '../convolution-weights.js'
 
 /** What a file gives; its values are checked later, against the model. */
 export interface ParsedBank {
@@ -12,6 +13,8 @@ export interface ParsedBank {
   fingerprint?: string
   /** What the file holds besides statistics of batch norms: weights, counters. */
   ignored: string[]
+  /** What of that may be weights of convolutions, where the format tells; views of the file. */
+  weights: PlainWeights[]
   metadata: ReadonlyMap<string, string>
 }
 

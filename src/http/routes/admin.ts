@@ -60,7 +60,7 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a bank', received: 'nothing' })
     }
     const format = formatOfBody(request.headers['content-type'], request.body)
-    const { record, version, ignored } = await named(request, { model, domain }, engine.admin.register(
+    const { record, version, ignored, warnings } = await named(request, { model, domain }, engine.admin.register(
       model, domain, format, request.body,
       { isActivated: request.query.activate, expected: expectedRevision(request), ...preprocessingOf(request.query) }
     ))
@@ -72,7 +72,8 @@ function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): vo
       version: version.version,
       digest: version.digest,
       active: record.active === version.version,
-      ...(ignored.length === 0 ? {} : { ignored })
+      ...(ignored.length === 0 ? {} : { ignored }),
+      ...(warnings.length === 0 ? {} : { warnings })
     }
   })
 }

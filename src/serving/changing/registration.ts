@@ -6,6 +6,7 @@
  * activated, not from being stored.
  */
 import { bankDigest, completeBank, type Bank } from '../../bank/bank.js'
+import { compareConvolutions, type ComparedConvolutions } from '../../bank/convolution-weights.js'
 import { bankErrors } from '../../bank/errors.js'
 import { METADATA, serializeBankSafetensors } from '../../bank/formats/bank-safetensors.js'
 import { entryOf } from '../../models/preprocessing.js'
@@ -34,10 +35,18 @@ export interface Registered {
   version: VersionRecord
   /** Tensors of the file that are no batch-norm statistics; the first IGNORED_MAX of them. */
   ignored: string[]
+  warnings: RegistrationWarning[]
+}
+
+export interface RegistrationWarning {
+  code: 'CONVOLUTIONS_DIFFER'
+  message: string
 }
 
 const FILE_FORMAT = '1'
 const IGNORED_MAX = 100
+/** Foreign convolutions that a warning names. */
+const FOREIGN_NAMED = 3
 
 /** What registering a bank needs. */
 export interface RegistrationNeeds extends TrialNeeds {
@@ -55,7 +64,8 @@ export async function registerFile (
   options: RegistrationOptions
 ): Promise<Registered> {
   const { artefact } = model
-  const { layers, description, preprocessing, fingerprint, ignored } = await format.parse(body, artefact.layers)
+  const parsed = await format.parse(body, artefact.layers)
+  const { layers, description, preprocessing, fingerprint, ignored, weights } = parsed
   if (fingerprint !== undefined && fingerprint !== artefact.fingerprint) {
     throw bankErrors.BANK_FINGERPRINT_MISMATCH('the bank belongs to another network', {
       expected: artefact.fingerprint, received: fingerprint.slice(0, 100)
@@ -68,7 +78,21 @@ export async function registerFile (
     ...(description === undefined ? {} : { description })
   }
   const registered = await register(needs, model, domain, bank, format.name, own)
-  return { ...registered, ignored: ignored.slice(0, IGNORED_MAX) }
+  return {
+    ...registered,
+    ignored: ignored.slice(0, IGNORED_MAX),
+    warnings: warningsOf(compareConvolutions(artefact.convolutions, weights))
+  }
+}
+
+function warningsOf ({ compared, foreign }: ComparedConvolutions): RegistrationWarning[] {
+  if (foreign.length === 0) return []
+  const named = foreign.slice(0, FOREIGN_NAMED).map((name) => `"${name.slice(0, 100)}"`).join(', ')
+  return [{
+    code: 'CONVOLUTIONS_DIFFER',
+    message: `${foreign.length} of ${compared} convolutions in the file have other weights than the model's (${named}` +
+      `${foreign.length > FOREIGN_NAMED ? ', …' : ''}): the model's are used, for which these statistics were not made`
+  }]
 }
 
 /** What a version's file holds besides the bank. */
@@ -127,5 +151,5 @@ export async function register (
   metrics.countRegistration(name)
   const version = record.versions.at(-1)!
   if (verdict?.fault !== undefined) throw gateFailed(name, domain, version.version, verdict.fault)
-  return { record, version, ignored: [] }
+  return { record, version, ignored: [], warnings: [] }
 }
