@@ -15,6 +15,7 @@ export const BENCHES: readonly Listed[] = [
   { name: 'hot', shows: 'what a network of its own is worth to a hot domain, what it takes, and that no answer is wrong', minutes: 15 },
   { name: 'alternate', shows: 'that switching leaves no trace, and how soon a new domain answers', minutes: 1 },
   { name: 'http-cost', shows: 'what HTTP costs over the same inferences without it', minutes: 5 },
+  { name: 'http-peer', shows: 'requests per second beside a plain FastAPI server; takes --python', minutes: 2 },
   { name: 'livez', shows: 'how /livez answers while inference saturates the machine', minutes: 1 },
   { name: 'flood', shows: 'what one domain\'s flood costs another; takes --model resnet50', minutes: 1 },
   { name: 'soak', shows: 'many requests, one in twenty hostile: no wrong answer, no growth', minutes: 3 },
