@@ -42,10 +42,10 @@ export function readModel (model: OnnxModel): Reading {
 function marksOf (index: GraphIndex): string[] {
   const marks = new Set<string>()
   for (const { opType, input: [, weights = ''] } of index.graph.node) {
-    const tensor = index.initializerOf.get(weights)
-    if (!CONVOLUTIONS.includes(opType) || tensor?.dataType !== DataType.FLOAT) continue
-    const { dims, values } = constantOf(index, weights)!
-    marks.add(markOf({ shape: dims, bytes: bytesOf(Float32Array.from(values)) }))
+    const isFloat32 = index.initializerOf.get(weights)?.dataType === DataType.FLOAT
+    const constant = CONVOLUTIONS.includes(opType) && isFloat32 ? constantOf(index, weights) : undefined
+    if (constant === undefined) continue
+    marks.add(markOf({ shape: constant.dims, bytes: bytesOf(Float32Array.from(constant.values)) }))
   }
   return [...marks]
 }
