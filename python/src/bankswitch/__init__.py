@@ -1,0 +1,1 @@
+"""Client of bankswitch: one convolutional network, many input domains."""
