@@ -1,0 +1,191 @@
+"""What calls return. Field names are those of the API, in Python's spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bankswitch.pictures import decoded
+
+
+@dataclass(frozen=True)
+class AnsweredBy:
+    """The bank that answered."""
+
+    domain: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Outputs by name; `inference["logits"]` is one of them."""
+
+    model: str
+    outputs: Mapping[str, NDArray[Any]]
+    #: One; several when rows had domains of their own.
+    answered_by: tuple[AnsweredBy, ...]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """One output. Raises KeyError."""
+        return self.outputs[name]
+
+    @property
+    def domain(self) -> str:
+        """The domain that answered, the first of several."""
+        return self.answered_by[0].domain
+
+    @property
+    def version(self) -> int:
+        """Its version that answered."""
+        return self.answered_by[0].version
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and how likely it is."""
+
+    index: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The classes of a picture that are most likely, best first."""
+
+    model: str
+    domain: str
+    version: int
+    predictions: tuple[Prediction, ...]
+
+    @property
+    def best(self) -> Prediction:
+        """The most likely class."""
+        return self.predictions[0]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that a model has made, as an encoded file."""
+
+    content: bytes
+    media_type: str
+    domain: str
+    version: int
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the file."""
+        Path(path).write_bytes(self.content)
+
+    def array(self) -> NDArray[Any]:
+        """The pixels, uint8 [height, width] or [height, width, channels]. Needs `pip install pillow`."""
+        return decoded(self.content)
+
+
+@dataclass(frozen=True)
+class Version:
+    """An immutable, stored bank."""
+
+    version: int
+    digest: str
+    fingerprint: str
+    source: str
+    bytes: int
+    created_at: str
+    active: bool
+    preprocessing: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain with its versions."""
+
+    domain: str
+    description: str | None
+    #: The version that answers; None when none does.
+    active: int | None
+    #: Grows with every change; for `if_match`.
+    revision: int
+    default: bool
+    labels: Mapping[str, int]
+    canary: Mapping[str, Any] | None
+    shadow: Mapping[str, Any] | None
+    gate: Mapping[str, Any] | None
+    versions: tuple[Version, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model; `described` is all that the server says of it."""
+
+    name: str
+    task: str
+    #: "loading", "ready" or "failed".
+    state: str
+    default_domain: str
+    domains: tuple[str, ...]
+    #: The network that banks must belong to; None until the model is ready.
+    fingerprint: str | None
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version that was registered."""
+
+    model: str
+    domain: str
+    version: int
+    digest: str
+    active: bool
+    #: Tensors of the file that are no statistics.
+    ignored: tuple[str, ...]
+    #: Of the domain, for `if_match`.
+    revision: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a calibration stands."""
+
+    id: str
+    #: "queued", "running", "succeeded", "failed" or "cancelled".
+    state: str
+    #: Share of the work that is done, 0 to 1.
+    progress: float
+    subject: Mapping[str, Any]
+    #: Of one that has succeeded.
+    result: Mapping[str, Any] | None
+    #: `code`, `message` and `details` of one that has not.
+    error: Mapping[str, Any] | None
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether it stays what it is."""
+        return self.state not in ("queued", "running")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The version that a calibration has made; `report` tells per layer how sure its statistics are."""
+
+    model: str
+    domain: str
+    version: int
+    digest: str
+    active: bool
+    #: Counts: `given`, `used`, `duplicates`, `broken`, and `brokenImages`. Empty, as the report is, for a job whose end
+    #: the server has not lived to see, but whose version it found.
+    images: Mapping[str, Any]
+    report: Mapping[str, Any]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the pictures were enough."""
+        return bool(self.report.get("verdict", {}).get("isSettled"))

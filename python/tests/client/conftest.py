@@ -1,0 +1,53 @@
+"""A server with the shipped traffic signs and two small models, and every call through both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import ROOT, SIGNS, Call, Server
+
+from bankswitch import AsyncClient, Client
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, start_server: Callable[[Path], Server]) -> Server:
+    """Ready, with the models traffic-signs, doubler and echo."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "models").mkdir()
+    (folder / "models" / SIGNS).symlink_to(ROOT / "models" / SIGNS)
+    shutil.copytree(ROOT / "domains" / SIGNS, folder / "domains" / SIGNS)
+    subprocess.run(["node", str(Path(__file__).parent / "made_models.mjs"), str(folder / "models")], check=True)
+    return start_server(folder)
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def call(request: pytest.FixtureRequest, server: Server) -> Call:
+    """Calls the server by a client of each kind, with the admin key."""
+
+    def wait(method: str, *arguments: Any, **named: Any) -> Any:
+        with Client(server.url, server.key) as client:
+            return getattr(client, method)(*arguments, **named)
+
+    async def await_it(method: str, *arguments: Any, **named: Any) -> Any:
+        async with AsyncClient(server.url, server.key) as client:
+            return await getattr(client, method)(*arguments, **named)
+
+    return wait if request.param == "Client" else lambda *given, **named: asyncio.run(await_it(*given, **named))
+
+
+@pytest.fixture
+def client(server: Server) -> Any:
+    """A client with the admin key, for what does not depend on its kind."""
+    with Client(server.url, server.key) as client:
+        yield client
+
+
+@pytest.fixture
+def samples() -> Path:
+    """Eight pictures of traffic signs."""
+    return ROOT / "models" / SIGNS / "samples"

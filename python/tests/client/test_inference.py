@@ -1,0 +1,93 @@
+"""Tensors and pictures, against a real server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from served import SIGNS, Call, Server
+from PIL import Image
+
+PIXELS = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
+
+
+def logits_in_json(server: Server, domain: str) -> Any:
+    """What the server answers to the same tensor in JSON."""
+    tensor = {"name": "input", "shape": PIXELS.shape, "datatype": "FP32", "data": PIXELS.ravel().tolist()}
+    answer = httpx.post(f"{server.url}/v2/models/{SIGNS}@{domain}/infer", json={"inputs": [tensor]})
+    return np.array(answer.json()["outputs"][0]["data"], np.float32).reshape(2, 43)
+
+
+def test_arrays_come_back_bit_by_bit_under_the_named_domain(call: Call, server: Server) -> None:
+    """And differ between domains."""
+    fog = call("infer", SIGNS, {"input": PIXELS}, domain="fog")
+    np.testing.assert_array_equal(fog["logits"], logits_in_json(server, "fog"))
+    assert (fog.model, fog.domain, fog.version, len(fog.answered_by[0].digest)) == (SIGNS, "fog", 1, 64)
+    day = call("infer", SIGNS, {"input": PIXELS})
+    assert day.domain == "day"
+    np.testing.assert_array_equal(day["logits"], logits_in_json(server, "day"))
+    assert np.abs(day["logits"] - fog["logits"]).max() > 0.1
+
+
+def test_each_row_may_have_a_domain_of_its_own(call: Call, server: Server) -> None:
+    """Rows come back in order."""
+    mixed = call("infer", SIGNS, {"input": PIXELS}, domain=["fog:1", "day"], outputs=["logits"])
+    np.testing.assert_array_equal(mixed["logits"][0], logits_in_json(server, "fog")[0])
+    np.testing.assert_array_equal(mixed["logits"][1], logits_in_json(server, "day")[1])
+    assert {(one.domain, one.version) for one in mixed.answered_by} == {("fog", 1), ("day", 1)}
+
+
+def test_best_classes_come_as_bytes(call: Call, server: Server) -> None:
+    """Best first."""
+    best = call("infer", SIGNS, {"input": PIXELS}, domain="fog", version=1, outputs=["logits"], classes=2)["logits"]
+    expected = np.argsort(-logits_in_json(server, "fog"), axis=1)[:, :2]
+    assert [[int(text.split(b":")[1]) for text in row] for row in best] == expected.tolist()
+
+
+ECHOED: dict[str, Any] = {
+    "FP32": np.zeros((2, 3, 4, 4), np.float32),
+    "UINT8": np.array([[0, 255], [1, 2]], np.uint8),
+    "INT32": np.array([[5, 7], [100, 0]], np.int32),
+    "INT64": np.array([[2**62, -(2**63)], [0, 1]], np.int64),
+    "BOOL": np.array([[True, False], [False, True]]),
+    "FP16": np.array([[1.5, -2], [65504, 6e-8]], np.float16),
+    "FP64": np.array([[1e300, np.nan], [np.inf, -0.0]], np.float64),
+}
+
+
+def test_every_type_of_tensor_passes_a_real_server(call: Call) -> None:
+    """Integers beyond 2^53, infinities and halves, as no JSON could carry them."""
+    answered = call("infer", "echo", ECHOED)
+    for name, sent in ECHOED.items():
+        if name != "FP32":
+            np.testing.assert_array_equal(answered[f"{name}_out"], sent, strict=True)
+    for name, dtype in {"INT8": "i1", "INT16": "i2", "UINT16": "u2", "UINT32": "u4", "UINT64": "u8"}.items():
+        np.testing.assert_array_equal(answered[f"{name}_out"], ECHOED["INT32"].astype(dtype), strict=True)
+
+
+def test_a_picture_may_be_a_path_bytes_or_pixels(call: Call, samples: Path) -> None:
+    """All the same."""
+    path = samples / "lowlight-speed-limit-100.png"
+    by_path = call("predict", SIGNS, path, domain="lowlight", top=3, timeout=30)
+    assert (by_path.best.label, by_path.best.index, by_path.domain, by_path.version) == ("speed limit 100", 7, "lowlight", 1)
+    assert len(by_path.predictions) == 3
+    assert call("predict", SIGNS, str(path), domain="lowlight", version=1, top=3) == by_path
+    assert call("predict", SIGNS, path.read_bytes(), domain="lowlight", top=3) == by_path
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    assert call("predict", SIGNS, pixels, domain="lowlight", top=3) == by_path
+    assert call("predict", SIGNS, path).best.label != "speed limit 100"
+
+
+def test_a_picture_becomes_another(call: Call, tmp_path: Path) -> None:
+    """Twice as large, in the format that is asked for."""
+    pixels = np.random.default_rng(2).integers(0, 256, (10, 14, 3), np.uint8)
+    doubled = call("transform", "doubler", pixels)
+    assert (doubled.media_type, doubled.domain, doubled.version) == ("image/png", "plain", 1)
+    assert doubled.array().shape == (20, 28, 3)
+    assert doubled.array().dtype == np.uint8
+    webp = call("transform", "doubler", pixels, format="webp", quality=50)
+    webp.save(tmp_path / "doubled.webp")
+    assert Image.open(tmp_path / "doubled.webp").size == (28, 20)
