@@ -56,9 +56,9 @@ class Client:
     """
     A client of the server at `url`, for any number of threads; close it, or use it in a `with` statement.
 
-    `key` is needed for the admin API (docs/keys.md). `timeout` is how long an answer is waited for, in seconds; None for
-    ever. `retries` says how often what may pass is tried again. `verify` is for TLS, `transport` for tests, as in httpx;
-    `sleep` pauses for seconds. Raises InvalidCall for what is no address or no key.
+    `key` is needed for the admin API (docs/keys.md). `timeout` is how long an answer is waited for, in seconds; None
+    for ever. `retries` says how often what may pass is tried again. `verify` is for TLS, `transport` for tests, as in
+    httpx; `sleep` pauses for seconds. Raises InvalidCall for what is no address or no key.
     """
 
     def __init__(

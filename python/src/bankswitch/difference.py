@@ -35,7 +35,7 @@ class LayerDifference:
 
 
 def bank_difference(a: Bank, b: Bank) -> list[LayerDifference]:
-    """In the order of `a`. Raises InvalidCall for banks of other layers or lengths, and for values that none may hold."""
+    """In the order of `a`. Raises InvalidCall for other layers or lengths, and for values that no bank may hold."""
     if not a:
         raise InvalidCall("the first bank has no layers")
     for layer in sorted(a.keys() ^ b.keys()):

@@ -30,8 +30,8 @@ _CHANNELS = (1, 3, 4)
 
 def read_picture(source: PictureSource) -> tuple[str, bytes]:
     """
-    The media type and the bytes of a picture. Raises InvalidCall for what is neither JPEG, PNG nor WebP, and OSError for
-    a file that cannot be read.
+    The media type and the bytes of a picture. Raises InvalidCall for what is neither JPEG, PNG nor WebP, and OSError
+    for a file that cannot be read.
     """
     content = _content(source)
     if content.startswith(b"\xff\xd8\xff"):
@@ -63,7 +63,7 @@ def read_images(images: Images) -> list[FormFile]:
         else:
             files.append(FormFile("images", f"image {number}", _content(source)))
     if not files:
-        raise InvalidCall(f"there are no pictures in {images!r}; expected files ending in {', '.join(sorted(_EXTENSIONS))}")
+        raise InvalidCall(f"there are no pictures in {images!r}; expected {', '.join(sorted(_EXTENSIONS))}")
     return files
 
 

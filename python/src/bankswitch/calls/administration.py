@@ -60,9 +60,9 @@ def register(
 
     `bank` is a path (.safetensors, .npz, .json), the bytes of such a file, or arrays by PyTorch's names
     (`bn1.running_mean`), of which what is no statistic is ignored. With `activate=False` it is only stored;
-    `preprocessing` overrides the model's rules. `if_match` is the revision that the domain must have, `only_new` refuses a
-    domain that is there already: PRECONDITION_FAILED. Raises InvalidCall, ServerError, and OSError for a file that cannot
-    be read.
+    `preprocessing` overrides the model's rules. `if_match` is the revision that the domain must have, `only_new`
+    refuses a domain that is there already: PRECONDITION_FAILED. Raises InvalidCall, ServerError, and OSError for a
+    file that cannot be read.
     """
     media_type, content = read_bank(bank)
     query = {} if activate else {"activate": "false"}
@@ -115,15 +115,15 @@ def rollback(model: str, domain: str, *, if_match: int | None = None) -> Exchang
 
 
 def delete(model: str, domain: str, version: int | None = None, *, if_match: int | None = None) -> Exchange[None]:
-    """Removes a version that does not answer, or without `version` the whole domain. Needs an admin key. Raises ServerError."""
+    """Removes a version that is not active, or the whole domain. Needs an admin key. Raises ServerError."""
     path = _admin(model, domain) if version is None else _admin(model, domain, "versions", version)
     yield from ask(Request("DELETE", path, headers=guarding_headers(if_match), is_idempotent=False))
 
 
 def download(model: str, domain: str, version: int | str | None = None) -> Exchange[bytes]:
     """
-    A bank as a safetensors file, to register elsewhere; the active version's if none is named by number or label. Needs a
-    key. Raises ServerError, and InvalidCall for a label that is not there and for a domain of which no version is active.
+    A bank as a safetensors file, to register elsewhere; the active version's if none is named by number or label. Needs
+    a key. Raises ServerError, and InvalidCall for a label that is not there and for a domain without an active version.
     """
     if not isinstance(version, int):
         version = _pinned((yield from _described(model, domain)), version)

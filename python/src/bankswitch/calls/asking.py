@@ -47,7 +47,7 @@ def naming_headers(domain: str | None, version: int | str | None, timeout: float
     if domain is not None:
         reference = domain if version is None else f"{domain}:{version}"
         if not re.fullmatch(r"[!-~]+", reference):
-            raise InvalidCall(f"{reference!r} is no name of a domain; expected letters, digits, dots, dashes, underscores")
+            raise InvalidCall(f"{reference!r} is no name of a domain; expected letters, digits, '.', '-' and '_'")
         headers["x-domain"] = reference
     if timeout is not None:
         if not timeout > 0:

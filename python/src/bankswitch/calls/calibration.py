@@ -87,9 +87,9 @@ def calibrate(
     Makes a bank for a domain, new or not, from unlabelled pictures, and waits for it. Needs an admin key.
 
     `images` are paths of pictures, archives or folders, bytes of pictures or archives, or uint8 pixels, one or many; or
-    the model's input as it is, {"input": [images, …]}. `on_progress` is called with the job whenever it was looked at.
-    `if_match` is the revision that the domain must have until the end. Raises InvalidCall, ServerError, OSError, and
-    JobFailed when the job fails or is cancelled.
+    the model's input as it is, {"input": [images, …]}. `on_progress` is called with the job whenever it was looked
+    at. `if_match` is the revision that the domain must have until the end. Raises InvalidCall, ServerError, OSError,
+    and JobFailed when the job fails or is cancelled.
     """
     now = yield from start_calibration(model, domain, images, if_match=if_match, **options)
     while True:

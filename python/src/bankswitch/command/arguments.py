@@ -42,7 +42,9 @@ def parse_arguments(argv: Sequence[str]) -> Namespace:
 
 
 def _command(commands: Any, name: str, summary: str) -> ArgumentParser:  # noqa: ANN401
-    parser: ArgumentParser = commands.add_parser(name, help=summary, description=summary, epilog=_KEYS, allow_abbrev=False)
+    parser: ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary, epilog=_KEYS, allow_abbrev=False
+    )
     parser.add_argument("--url", default=URL, help="address of the server [%(default)s]")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="file of the key")
     return parser
@@ -65,7 +67,7 @@ def _infer(commands: Any) -> ArgumentParser:  # noqa: ANN401
     _domain(parser, is_required=False)
     parser.add_argument("--version", metavar="V", help="a version of the domain, by number or label")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="npz file for the outputs")
-    parser.add_argument("file", type=Path, metavar="FILE", help="npz with the inputs by their names, or npy of the only one")
+    parser.add_argument("file", type=Path, metavar="FILE", help="npz with inputs by their names, or npy of the only one")
     return parser
 
 
@@ -74,7 +76,7 @@ def _predict(commands: Any) -> ArgumentParser:  # noqa: ANN401
     _domain(parser, is_required=False)
     parser.add_argument("--version", metavar="V", help="a version of the domain, by number or label")
     parser.add_argument("--top", type=int, metavar="N", help="how many classes [5]")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="file for the picture that a model makes: .png, .jpg, .webp")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="for a picture that a model makes: .png, .jpg, .webp")
     parser.add_argument("--quality", type=int, metavar="Q", help="of a picture in JPEG or WebP [92]")
     parser.add_argument("picture", type=Path, metavar="PICTURE")
     return parser
@@ -101,7 +103,9 @@ def _calibrate(commands: Any) -> ArgumentParser:  # noqa: ANN401
             parser.add_argument(flag, action="store_const", const=True, help=meaning)
         else:
             parser.add_argument(flag, type=kind, metavar=kind.__name__.upper().replace("STR", "TEXT"), help=meaning)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGES", help="pictures, folders, archives, or one safetensors")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGES", help="pictures, folders, archives, or one safetensors file"
+    )
     return parser
 
 

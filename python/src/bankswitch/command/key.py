@@ -11,8 +11,8 @@ DEFAULT_FILE = Path(".bankswitch/admin.key")
 def find_key(key_file: Path | None, environment: Mapping[str, str], needs_key: bool) -> str | None:
     """
     The key in the given file, else in the environment, else in the file that the environment names. Only a call that
-    needs a key gets one that nobody has named, from the file that a server in this folder has made. Raises OSError for a
-    file that cannot be read.
+    needs a key gets one that nobody has named, from the file that a server in this folder has made. Raises OSError for
+    a file that cannot be read.
     """
     if key_file is not None:
         return key_file.read_text(errors="replace")

@@ -53,7 +53,9 @@ def _infer(client: Client, arguments: Namespace) -> None:
         version=arguments.version,
     )
     # As text of a fixed length, not as objects, which would be pickled.
-    plain = {name: array.astype(np.bytes_) if array.dtype == object else array for name, array in inference.outputs.items()}
+    plain = {
+        name: array.astype(np.bytes_) if array.dtype == object else array for name, array in inference.outputs.items()
+    }
     with arguments.out.open("wb") as file:
         np.savez(file, **plain)
     shapes = {name: list(array.shape) for name, array in inference.outputs.items()}
@@ -61,7 +63,7 @@ def _infer(client: Client, arguments: Namespace) -> None:
 
 
 def _arrays(client: Client, arguments: Namespace) -> Mapping[str, Any]:
-    """The inputs in the file. Raises InvalidCall for a file of another form, or an array that could be several inputs."""
+    """The inputs in the file. Raises InvalidCall for a file of another form, or an array for one of several inputs."""
     try:
         loaded = np.load(arguments.file, allow_pickle=False)
         if not isinstance(loaded, np.ndarray):

@@ -78,8 +78,8 @@ def calibration_text(calibration: Calibration) -> str:
         )
         lines += [f"  {broken['name']}: {broken['reason']}" for broken in images["brokenImages"]]
         rows = [
-            [one["layer"], _percent(one["meanError"]), _percent(one["varianceError"]), "yes" if one["isSettled"] else "no"]
-            for one in report["layers"]
+            [layer["layer"], _percent(layer["meanError"]), _percent(layer["varianceError"]), _yes(layer["isSettled"])]
+            for layer in report["layers"]
         ]
         lines += ["", _table(["layer", "error of mean", "error of variance", "settled"], rows), ""]
         lines.append(report["verdict"]["text"])
@@ -114,6 +114,10 @@ def difference_text(layers: Sequence[LayerDifference]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _percent(share: Any) -> str:  # noqa: ANN401
