@@ -75,9 +75,7 @@ class Client:
         """Opens no connection yet."""
         self._url = checked_url(url)
         self._timeout, self._retries, self._sleep = timeout, retries, sleep
-        self._http = httpx.Client(
-            base_url=self._url, headers=common_headers(key), verify=verify, transport=transport
-        )
+        self._http = httpx.Client(base_url=self._url, headers=common_headers(key), verify=verify, transport=transport)
 
     infer = _waiting(inference.infer)
     predict = _waiting(inference.predict)

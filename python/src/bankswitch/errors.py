@@ -87,9 +87,14 @@ class JobFailed(BankswitchError):
 
 def described(message: str, code: str, details: Mapping[str, Any]) -> str:
     """A sentence of the server with its code, what it expected and received, and what to do."""
-    told = [f"{name} {details[name]}" for name in ("expected", "received") if name in details]
+    told = [f"{name} {details[name]}" for name in ("expected", "received") if not _is_said(details.get(name), message)]
     hint = _HINTS.get(code)
     return f"{message} ({'; '.join([code, *told])})" + (f"\n{hint}" if hint else "")
+
+
+def _is_said(value: object, message: str) -> bool:
+    parts = value if isinstance(value, list) else [value]
+    return value is None or all(str(part) in message for part in parts)
 
 
 def require_success(answer: Answer) -> None:

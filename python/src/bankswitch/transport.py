@@ -66,9 +66,13 @@ def sending_to(url: httpx.URL) -> Iterator[None]:
     try:
         yield
     except httpx.TimeoutException as error:
-        raise NoAnswer(f"{url} has not answered in time; is it overloaded? Client(…, timeout=…) waits longer") from error
+        raise NoAnswer(
+            f"{url} has not answered in time; is it overloaded? Client(…, timeout=…) waits longer"
+        ) from error
     except httpx.RequestError as error:
-        raise Unreachable(f"{url} cannot be reached: {error}; is the server started, and is this its address?") from error
+        raise Unreachable(
+            f"{url} cannot be reached: {error}; is the server started, and is this its address?"
+        ) from error
 
 
 def advance(steps: Exchange[T], outcome: Answer | BankswitchError | None) -> Request | Pause:

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from served import SIGNS, Call, Server
 from PIL import Image
 
 from bankswitch import AsyncClient, Calibration, CalibrationOptions, Client, InvalidCall, Job, JobFailed, ServerError
 from bankswitch.calls.calibration import calibration_of
+from served import SIGNS, Call, Server
 
 
 def noise(seed: int) -> Any:
@@ -34,25 +34,24 @@ def test_a_folder_of_pictures_becomes_a_domain(call: Call, samples: Path) -> Non
     assert call("predict", SIGNS, samples / "day-road-works.png", domain="samples").version == made.version
 
 
-def test_pixels_bytes_and_paths_may_be_mixed(call: Call, samples: Path, tmp_path: Path) -> None:
+def test_pixels_bytes_and_paths_may_be_mixed(client: Client, samples: Path, tmp_path: Path) -> None:
     """And options are those of the API in Python's spelling."""
     Image.fromarray(noise(3)[0]).save(tmp_path / "one.jpg")
     pictures = [*noise(4), samples, (tmp_path / "one.jpg").read_bytes(), str(tmp_path / "one.jpg")]
-    made = call(
-        "calibrate", SIGNS, "mixed", pictures,
-        mode="ema", momentum=None, batch_size=4, prior_images=8, prior_kind="schneider", base="fog:1", activate=False,
-        layers=[call("model", SIGNS).described["compiled"]["layers"][0]["key"]],
-    )  # fmt: skip
+    first = client.model(SIGNS).described["compiled"]["layers"][0]["key"]
+    averaged: CalibrationOptions = {"mode": "ema", "momentum": None, "batch_size": 4, "layers": [first]}
+    mixed: CalibrationOptions = {"base": "fog:1", "prior_images": 8, "prior_kind": "schneider", "activate": False}
+    made = client.calibrate(SIGNS, "mixed", pictures, **averaged, **mixed)
     assert (made.active, made.report["mode"]) == (False, "ema")
     assert (made.images["given"], made.images["used"], made.images["duplicates"]) == (26, 25, 1)
     assert len(made.report["layers"]) == 1
 
 
-def test_tensors_are_named_as_the_input(call: Call, tmp_path: Path) -> None:
+def test_tensors_are_named_as_the_input(client: Client, tmp_path: Path) -> None:
     """For pictures that are prepared already."""
     tensor = np.random.default_rng(5).normal(size=(16, 3, 32, 32)).astype(np.float32)
-    assert call("calibrate", SIGNS, "tensors", {"input": tensor}).images["used"] == 16
-    doubler = call("calibrate", "doubler", "tensors", {"x": tensor[:, :, :16, :16].transpose(0, 1, 3, 2)})
+    assert client.calibrate(SIGNS, "tensors", {"input": tensor}).images["used"] == 16
+    doubler = client.calibrate("doubler", "tensors", {"x": tensor[:, :, :16, :16].transpose(0, 1, 3, 2)})
     assert doubler.images["used"] == 16
 
 

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
-from served import ROOT, SIGNS, Server
 
 from bankswitch import InvalidCall, JobFailed, NoAnswer, ServerError, UnexpectedAnswer, Unreachable
 from bankswitch.calls.calibration import CalibrationOptions
@@ -22,6 +21,7 @@ from bankswitch.command import main
 from bankswitch.command.arguments import calibration_options, parse_arguments
 from bankswitch.command.exit_codes import exit_code_of
 from bankswitch.command.printing import ProgressBar
+from served import ROOT, SIGNS, Server
 
 
 class Ran(NamedTuple):
@@ -53,9 +53,11 @@ def test_it_is_a_module(server: Server) -> None:
     """That says what it can."""
     ran = subprocess.run([sys.executable, "-m", "bankswitch", "--help"], capture_output=True, text=True, check=True)
     for command in ("domains", "infer", "predict", "register", "calibrate", "activate", "diff"):
-        assert re.search(rf"^ +{command} ", ran.stdout, re.MULTILINE)
+        assert re.search(rf"^ +{command}\b", ran.stdout, re.MULTILINE)
     listed = subprocess.run(
-        [sys.executable, "-m", "bankswitch", "domains", "--url", server.url, "--model", "gone"], capture_output=True, text=True
+        [sys.executable, "-m", "bankswitch", "domains", "--url", server.url, "--model", "gone"],
+        capture_output=True,
+        text=True,
     )
     assert (listed.returncode, listed.stdout) == (66, "")
     assert listed.stderr.startswith('bankswitch: there is no model "gone"; there is doubler')
@@ -77,7 +79,18 @@ def test_infer(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", input=rows)
     outputs = []
     for file in ("rows.npy", "rows.npz"):
-        ran = run("infer", "--model", SIGNS, "--domain", "fog", "--version", "1", "--out", tmp_path / "out.npz", tmp_path / file)
+        ran = run(
+            "infer",
+            "--model",
+            SIGNS,
+            "--domain",
+            "fog",
+            "--version",
+            "1",
+            "--out",
+            tmp_path / "out.npz",
+            tmp_path / file,
+        )
         assert json.loads(ran.out) == {"domain": "fog", "version": 1, "outputs": {"logits": [2, 43]}}
         with np.load(tmp_path / "out.npz") as found:
             outputs.append(found["logits"])
@@ -91,12 +104,15 @@ def test_infer(run: Run, tmp_path: Path) -> None:
 
 def test_predict(run: Run, samples: Path, tmp_path: Path) -> None:
     """Labels, or a picture."""
-    ran = run("predict", "--model", SIGNS, "--domain", "lowlight", "--top", "1", samples / "lowlight-speed-limit-100.png")
+    ran = run(
+        "predict", "--model", SIGNS, "--domain", "lowlight", "--top", "1", samples / "lowlight-speed-limit-100.png"
+    )
     told = json.loads(ran.out)
     assert (told["domain"], [one["label"] for one in told["predictions"]]) == ("lowlight", ["speed limit 100"])
     Image.new("RGB", (8, 6)).save(tmp_path / "small.png")
     assert run("predict", "--model", "doubler", "--out", tmp_path / "large.jpg", tmp_path / "small.png").code == 0
-    assert Image.open(tmp_path / "large.jpg").size == (16, 12)
+    with Image.open(tmp_path / "large.jpg") as large:
+        assert large.size == (16, 12)
     code, _, err = run("predict", "--model", "doubler", tmp_path / "small.png")
     assert (code, "--out FILE" in err) == (65, True)
     assert run("predict", "--model", "doubler", "--out", tmp_path / "large.gif", tmp_path / "small.png").code == 65
@@ -123,7 +139,9 @@ def test_register_activate_and_diff(run: Run) -> None:
 def test_calibrate(run: Run, samples: Path) -> None:
     """What `npx bankswitch calibrate` prints."""
     ran = run("calibrate", "--model", SIGNS, "--domain", "camera", "--prior-images", 8, "--no-activate", samples)
-    assert ran.out.startswith(f"{SIGNS}: version 1 of domain camera, not active\nmode sequential, 8 of 8 images (0 copies, 0")
+    assert ran.out.startswith(
+        f"{SIGNS}: version 1 of domain camera, not active\nmode sequential, 8 of 8 images (0 copies, 0"
+    )
     assert re.search(r"^layer +error of mean +error of variance +settled$", ran.out, re.MULTILINE)
     assert ran.err == ""
     told = json.loads(run("calibrate", "--model", SIGNS, "--domain", "camera", "--json", samples).out)
@@ -193,12 +211,19 @@ def test_exit_codes_are_those_of_the_servers_commands() -> None:
     """For every code in docs/errors.md, by what src/cli/exit-code.ts says of its kind."""
     text = (ROOT / "src/cli/exit-code.ts").read_text()
     of_kind = {kind: int(code) for kind, code in re.findall(r"^  '?([a-z-]+)'?: (\d+),?$", text, re.MULTILINE)}
-    rows = re.findall(r"^\| `([A-Z_0-9]+)` \| ([a-z-]+) \| (\d+) \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([A-Z_0-9]+)` \| ([a-z-]+) \| (\d+) \|$", (ROOT / "docs/errors.md").read_text(), re.MULTILINE
+    )
     assert len(rows) > 100
     for code, kind, status in rows:
         error = ServerError("", code=code, status=int(status), details={}, request_id=None)
         assert exit_code_of(error) == of_kind[kind], code
-    assert [exit_code_of(error("")) for error in (InvalidCall, NoAnswer, UnexpectedAnswer, Unreachable)] == [65, 75, 70, 69]
+    assert [exit_code_of(error("")) for error in (InvalidCall, NoAnswer, UnexpectedAnswer, Unreachable)] == [
+        65,
+        75,
+        70,
+        69,
+    ]
     assert exit_code_of(JobFailed("", code="X", details={}, job_id="")) == 65
     assert exit_code_of(ServerError("", code="HTTP_502", status=502, details={}, request_id=None)) == 70
 

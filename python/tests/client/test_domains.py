@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import ROOT, SIGNS, Call, Server
 from safetensors.numpy import load, load_file, save_file
 
 from bankswitch import InvalidCall, ServerError
+from served import ROOT, SIGNS, Call, Server
 
 _NUMBERS = count()
 
@@ -48,7 +48,7 @@ def test_models_and_domains_are_listed(call: Call) -> None:
 def test_a_bank_may_be_a_file_bytes_or_arrays(call: Call, name: str, fog: Path, tmp_path: Path) -> None:
     """All are the same bank, whose digest is that of the shipped one."""
     digest = call("domain", SIGNS, "fog").versions[0].digest
-    arrays = load_file(fog)
+    arrays: dict[str, Any] = load_file(fog)
     np.savez_compressed(tmp_path / "fog.npz", **arrays)
     extra = {**arrays, "conv1.weight": np.zeros((2, 2), np.float32), "bn1.num_batches_tracked": np.int64(3)}
     layer = next(key for key in arrays if key.endswith(".running_mean"))
@@ -79,7 +79,7 @@ def test_versions_are_stored_activated_rolled_back_and_removed(call: Call, name:
     call("delete", SIGNS, name, 2)
     assert [one.version for one in call("versions", SIGNS, name)] == [1]
     call("delete", SIGNS, name)
-    with pytest.raises(ServerError, match="it has day"):
+    with pytest.raises(ServerError, match=r"it has .*day"):
         call("domain", SIGNS, name)
 
 
@@ -106,7 +106,10 @@ def test_differences_are_those_of_the_command(call: Call, fog: Path, tmp_path: P
     day = tmp_path / "day.safetensors"
     day.write_bytes(call("download", SIGNS, "day"))
     ran = subprocess.run(
-        ["node", str(ROOT / "dist/main.js"), "diff", str(day), str(fog), "--json"], check=True, capture_output=True, text=True
+        ["node", str(ROOT / "dist/main.js"), "diff", str(day), str(fog), "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     layers = json.loads(ran.stdout)["layers"]
     expected = [
@@ -124,7 +127,9 @@ def test_differences_are_those_of_the_command(call: Call, fog: Path, tmp_path: P
     ]
     assert len(expected) > 5
     sources: list[tuple[Any, Any]] = [
-        (f"{SIGNS}/day", f"{SIGNS}/fog:1"), (str(day), fog), (day.read_bytes(), load_file(fog))
+        (f"{SIGNS}/day", f"{SIGNS}/fog:1"),
+        (str(day), fog),
+        (day.read_bytes(), load_file(fog)),
     ]
     for a, b in sources:
         found = {one.layer: asdict(one) for one in call("diff", a, b)}
@@ -185,7 +190,7 @@ def test_a_bank_of_another_network_is_refused_with_what_to_do(call: Call, name: 
 
 def test_arrays_of_other_layers_are_refused_by_name(call: Call, name: str, fog: Path, server: Server) -> None:
     """Without a fingerprint the layers tell."""
-    with pytest.raises(ServerError, match="BANK_LAYER_UNKNOWN|BANK_LAYER_MISSING"):
+    with pytest.raises(ServerError, match=r"BANK_LAYER_(UNKNOWN|MISSING)"):
         call("register", SIGNS, name, {"gone.running_mean": np.zeros(4), "gone.running_var": np.ones(4)})
     save_file({"x": np.zeros(1)}, server.folder / "no-bank.safetensors")
     with pytest.raises(ServerError, match="BANK_"):

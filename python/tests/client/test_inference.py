@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pytest
-from served import SIGNS, Call, Server
 from PIL import Image
+
+from served import SIGNS, Call, Server
 
 PIXELS = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
 
@@ -72,11 +72,17 @@ def test_a_picture_may_be_a_path_bytes_or_pixels(call: Call, samples: Path) -> N
     """All the same."""
     path = samples / "lowlight-speed-limit-100.png"
     by_path = call("predict", SIGNS, path, domain="lowlight", top=3, timeout=30)
-    assert (by_path.best.label, by_path.best.index, by_path.domain, by_path.version) == ("speed limit 100", 7, "lowlight", 1)
+    assert (by_path.best.label, by_path.best.index, by_path.domain, by_path.version) == (
+        "speed limit 100",
+        7,
+        "lowlight",
+        1,
+    )
     assert len(by_path.predictions) == 3
     assert call("predict", SIGNS, str(path), domain="lowlight", version=1, top=3) == by_path
     assert call("predict", SIGNS, path.read_bytes(), domain="lowlight", top=3) == by_path
-    pixels = np.asarray(Image.open(path).convert("RGB"))
+    with Image.open(path) as opened:
+        pixels = np.asarray(opened.convert("RGB"))
     assert call("predict", SIGNS, pixels, domain="lowlight", top=3) == by_path
     assert call("predict", SIGNS, path).best.label != "speed limit 100"
 
@@ -90,4 +96,5 @@ def test_a_picture_becomes_another(call: Call, tmp_path: Path) -> None:
     assert doubled.array().dtype == np.uint8
     webp = call("transform", "doubler", pixels, format="webp", quality=50)
     webp.save(tmp_path / "doubled.webp")
-    assert Image.open(tmp_path / "doubled.webp").size == (28, 20)
+    with Image.open(tmp_path / "doubled.webp") as saved:
+        assert (saved.format, saved.size) == ("WEBP", (28, 20))

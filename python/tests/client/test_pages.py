@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from served import ROOT, Server
 
 from bankswitch.command import main
 from bankswitch.command.arguments import parse_arguments
+from served import ROOT, Server
 
 PAGES = ["python/README.md", "docs/python.md"]
 
@@ -26,11 +26,10 @@ def test_its_python_runs(
 ) -> None:
     """From the first block to the last, in the folder of a server."""
     monkeypatch.chdir(server.folder)
-    scope: dict[str, object] = {}
-    found = blocks(page, "python")
-    assert found
-    for block in found:
+    scope: dict[str, Any] = {}
+    for block in blocks(page, "python"):
         exec(compile(block.replace("http://127.0.0.1:8080", server.url), page, "exec"), scope)
+    scope["client"].close()
     assert "speed limit 100" in capsys.readouterr().out
 
 
@@ -43,7 +42,7 @@ def test_its_commands_can_be_typed(page: str) -> None:
         parse_arguments(command)
 
 
-def test_the_commands_of_the_guide_run(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_commands_of_the_guide_run(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other."""
     monkeypatch.chdir(server.folder)
     monkeypatch.delenv("BANKSWITCH_ADMIN_KEY", raising=False)

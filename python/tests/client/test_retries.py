@@ -20,7 +20,9 @@ DOMAIN = {"domain": "fog", "active": 2, "revision": 3, "default": False, "versio
 def refusal(status: int, code: str = "QUEUE_FULL", **headers: str) -> httpx.Response:
     """An answer that refuses."""
     return httpx.Response(
-        status, json={"error": "not now", "code": code}, headers={name.replace("_", "-"): text for name, text in headers.items()}
+        status,
+        json={"error": "not now", "code": code},
+        headers={name.replace("_", "-"): text for name, text in headers.items()},
     )
 
 
@@ -37,7 +39,8 @@ class Played:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        # A response can be sent once.
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -129,7 +132,10 @@ def test_other_refusals_are_final(play: Play, status: int) -> None:
 
 
 CHANGES: Sequence[tuple[Any, ...]] = [
-    ("register", "m", "fog", b"bank"), ("rollback", "m", "fog"), ("delete", "m", "fog"), ("calibrate", "m", "fog", b"picture"),
+    ("register", "m", "fog", b"bank"),
+    ("rollback", "m", "fog"),
+    ("delete", "m", "fog"),
+    ("calibrate", "m", "fog", b"picture"),
 ]
 
 
@@ -176,6 +182,7 @@ def test_a_server_that_does_not_answer_is_not_asked_again(play: Play) -> None:
 
 def test_a_job_is_watched_to_its_end(play: Play) -> None:
     """Looked at every 0.3 s, by whoever calibrates."""
+
     def job(state: str, progress: float, **rest: Any) -> httpx.Response:
         return httpx.Response(200, json={"id": "7", "state": state, "progress": progress, "subject": {}, **rest})
 
@@ -188,7 +195,9 @@ def test_a_job_is_watched_to_its_end(play: Play) -> None:
         job("succeeded", 1, result=result),
     )
     seen: list[tuple[str, float]] = []
-    made = play(played, "calibrate", "m", "d", [b"a", b"b"], on_progress=lambda job: seen.append((job.state, job.progress)))
+    made = play(
+        played, "calibrate", "m", "d", [b"a", b"b"], on_progress=lambda job: seen.append((job.state, job.progress))
+    )
     assert (made.version, made.is_settled) == (2, False)
     assert seen == [("queued", 0), ("running", 0.5), ("succeeded", 1)]
     assert played.pauses == [0.3, 0.3, 3]

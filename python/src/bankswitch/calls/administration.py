@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bankswitch.banks import EXTENSIONS, Bank, BankSource, parse_bank, read_bank

@@ -124,9 +124,7 @@ def calibration_of(job: Job) -> Calibration:
 
 
 def _job(body: Mapping[str, Any]) -> Job:
-    return Job(
-        body["id"], body["state"], body["progress"], body["subject"], body.get("result"), body.get("error")
-    )
+    return Job(body["id"], body["state"], body["progress"], body["subject"], body.get("result"), body.get("error"))
 
 
 def _field_name(name: str) -> str:

@@ -67,7 +67,9 @@ def _infer(commands: Any) -> ArgumentParser:  # noqa: ANN401
     _domain(parser, is_required=False)
     parser.add_argument("--version", metavar="V", help="a version of the domain, by number or label")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="npz file for the outputs")
-    parser.add_argument("file", type=Path, metavar="FILE", help="npz with inputs by their names, or npy of the only one")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="npz with inputs by their names, or npy of the only one"
+    )
     return parser
 
 

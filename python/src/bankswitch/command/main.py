@@ -53,7 +53,7 @@ def _infer(client: Client, arguments: Namespace) -> None:
         version=arguments.version,
     )
     # As text of a fixed length, not as objects, which would be pickled.
-    plain = {
+    plain: dict[str, Any] = {
         name: array.astype(np.bytes_) if array.dtype == object else array for name, array in inference.outputs.items()
     }
     with arguments.out.open("wb") as file:
