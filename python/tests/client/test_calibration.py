@@ -39,9 +39,11 @@ def test_pixels_bytes_and_paths_may_be_mixed(client: Client, samples: Path, tmp_
     Image.fromarray(noise(3)[0]).save(tmp_path / "one.jpg")
     pictures = [*noise(4), samples, (tmp_path / "one.jpg").read_bytes(), str(tmp_path / "one.jpg")]
     first = client.model(SIGNS).described["compiled"]["layers"][0]["key"]
-    averaged: CalibrationOptions = {"mode": "ema", "momentum": None, "batch_size": 4, "layers": [first]}
-    mixed: CalibrationOptions = {"base": "fog:1", "prior_images": 8, "prior_kind": "schneider", "activate": False}
-    made = client.calibrate(SIGNS, "mixed", pictures, **averaged, **mixed)
+    options: CalibrationOptions = {
+        "mode": "ema", "momentum": None, "batch_size": 4, "layers": [first], "base": "fog:1", "prior_images": 8,
+        "prior_kind": "schneider", "activate": False,
+    }  # fmt: skip
+    made = client.calibrate(SIGNS, "mixed", pictures, **options)
     assert (made.active, made.report["mode"]) == (False, "ema")
     assert (made.images["given"], made.images["used"], made.images["duplicates"]) == (26, 25, 1)
     assert len(made.report["layers"]) == 1
