@@ -65,9 +65,16 @@ def parse_bank(source: BankSource) -> Bank:
         # A safetensors file begins with a length of eight bytes, which may look like a brace and has zeros in it.
         if content.lstrip().startswith(b"{") and b"\0" not in content[:8]:
             return _json_layers(json.loads(content))
-        return _layers(load(content))
+        return _layers(_in_order(content))
     except (SafetensorError, BadZipFile, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidCall(f"this is no bank: expected one of {', '.join(EXTENSIONS)}: {error}") from error
+
+
+def _in_order(content: bytes) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file as its header lists them; the library gives them in any order."""
+    tensors = load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return {name: tensors[name] for name in header if name in tensors}
 
 
 def _json_layers(body: Mapping[str, Any]) -> Bank:

@@ -29,9 +29,10 @@ _SELF = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
 
 
 def _signature(call: Callable[..., object]) -> inspect.Signature:
-    """That of a method with the call's parameters, for help()."""
+    """That of a method with the call's parameters and result, for help()."""
     signature = inspect.signature(call)
-    return signature.replace(parameters=[_SELF, *signature.parameters.values()])
+    result = str(signature.return_annotation).removeprefix("Exchange[").removesuffix("]")
+    return signature.replace(parameters=[_SELF, *signature.parameters.values()], return_annotation=result)
 
 
 def _waiting(call: Callable[P, Exchange[T]]) -> Callable[Concatenate[Client, P], T]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def call(request: pytest.FixtureRequest, server: Server) -> Call:
 
 
 @pytest.fixture
-def client(server: Server) -> Any:
+def client(server: Server) -> Iterator[Client]:
     """A client with the admin key, for what does not depend on its kind."""
     with Client(server.url, server.key) as client:
         yield client

@@ -97,9 +97,10 @@ def test_infer(run: Run, tmp_path: Path) -> None:
     np.testing.assert_array_equal(*outputs)
     code, _, err = run("infer", "--model", "echo", "--out", tmp_path / "out.npz", tmp_path / "rows.npy")
     assert (code, "give them by name" in err) == (65, True)
-    (tmp_path / "text.npy").write_text("no array")
-    code, _, err = run("infer", "--model", SIGNS, "--out", tmp_path / "out.npz", tmp_path / "text.npy")
-    assert (code, "neither an npy nor an npz" in err) == (65, True)
+    for content in (b"no array", b"", b"PK\3\4no zip"):
+        (tmp_path / "broken.npy").write_bytes(content)
+        code, _, err = run("infer", "--model", SIGNS, "--out", tmp_path / "out.npz", tmp_path / "broken.npy")
+        assert (code, "neither an npy nor an npz" in err) == (65, True)
 
 
 def test_predict(run: Run, samples: Path, tmp_path: Path) -> None:

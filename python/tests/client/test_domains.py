@@ -133,7 +133,7 @@ def test_differences_are_those_of_the_command(call: Call, fog: Path, tmp_path: P
     ]
     for a, b in sources:
         found = {one.layer: asdict(one) for one in call("diff", a, b)}
-        assert found.keys() == {one["layer"] for one in expected}
+        assert list(found) == [one["layer"] for one in expected]
         for one in expected:
             assert found[one["layer"]] == pytest.approx(one, rel=1e-9)
 

@@ -157,4 +157,6 @@ def test_both_clients_have_the_same_calls_and_tell_them() -> None:
             inspect.signature(method).parameters.keys() == inspect.signature(calls(AsyncClient)[name]).parameters.keys()
         )
         assert next(iter(inspect.signature(method).parameters)) == "self"
-    assert list(inspect.signature(Client("http://host").download).parameters) == ["model", "domain", "version"]
+    download = inspect.signature(Client("http://host").download)
+    assert list(download.parameters) == ["model", "domain", "version"]
+    assert (download.return_annotation, inspect.signature(Client.models).return_annotation) == ("bytes", "list[Model]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from bankswitch import Client
 from served import SIGNS, Call, Server
 
 PIXELS = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
@@ -38,6 +40,17 @@ def test_each_row_may_have_a_domain_of_its_own(call: Call, server: Server) -> No
     np.testing.assert_array_equal(mixed["logits"][0], logits_in_json(server, "fog")[0])
     np.testing.assert_array_equal(mixed["logits"][1], logits_in_json(server, "day")[1])
     assert {(one.domain, one.version) for one in mixed.answered_by} == {("fog", 1), ("day", 1)}
+
+
+def test_a_client_is_for_many_threads(client: Client, server: Server) -> None:
+    """Every thread gets its own answers."""
+    domains = ["day", "fog", "lowlight"] * 8
+    with ThreadPoolExecutor(8) as threads:
+        answered = list(threads.map(lambda domain: client.infer(SIGNS, {"input": PIXELS}, domain=domain), domains))
+    expected = {domain: logits_in_json(server, domain) for domain in domains[:3]}
+    for domain, inference in zip(domains, answered, strict=True):
+        assert inference.domain == domain
+        np.testing.assert_array_equal(inference["logits"], expected[domain])
 
 
 def test_best_classes_come_as_bytes(call: Call, server: Server) -> None:

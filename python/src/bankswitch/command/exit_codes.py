@@ -16,6 +16,8 @@ from bankswitch.errors import (
 
 USAGE = 64
 INVALID = 65
+#: What shells say of a process that Ctrl-C has ended.
+INTERRUPTED = 130
 _INTERNAL = 70
 _CORRUPT = 74
 _PASSING = 75

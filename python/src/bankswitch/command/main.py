@@ -8,13 +8,14 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from bankswitch.client import Client
 from bankswitch.command import printing
 from bankswitch.command.arguments import calibration_options, parse_arguments
-from bankswitch.command.exit_codes import exit_code_of
+from bankswitch.command.exit_codes import INTERRUPTED, exit_code_of
 from bankswitch.command.key import find_key
 from bankswitch.errors import BankswitchError, InvalidCall
 from bankswitch.results import Model
@@ -37,6 +38,8 @@ def main(argv: Sequence[str]) -> int:
     except (BankswitchError, OSError) as error:
         sys.stderr.write(f"bankswitch: {error}\n")
         return exit_code_of(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 
@@ -69,7 +72,7 @@ def _arrays(client: Client, arguments: Namespace) -> Mapping[str, Any]:
         if not isinstance(loaded, np.ndarray):
             with loaded:
                 return dict(loaded)
-    except ValueError as error:
+    except (BadZipFile, EOFError, ValueError) as error:
         raise InvalidCall(f"{arguments.file} is neither an npy nor an npz file of plain arrays: {error}") from error
     names = _input_names(client.model(arguments.model))
     if len(names) > 1:
