@@ -42,6 +42,18 @@ def test_each_row_may_have_a_domain_of_its_own(call: Call, server: Server) -> No
     assert {(one.domain, one.version) for one in mixed.answered_by} == {("fog", 1), ("day", 1)}
 
 
+def test_a_version_may_be_pinned(call: Call, client: Client, server: Server, samples: Path) -> None:
+    """One that is not active answers whoever names it."""
+    client.register(SIGNS, "pinned", client.download(SIGNS, "fog"))
+    stored = client.register(SIGNS, "pinned", client.download(SIGNS, "day"), activate=False)
+    pinned = call("infer", SIGNS, {"input": PIXELS}, domain="pinned", version=stored.version)
+    assert pinned.version == stored.version
+    np.testing.assert_array_equal(pinned["logits"], logits_in_json(server, "day"))
+    assert call("infer", SIGNS, {"input": PIXELS}, domain="pinned", version="active").version != stored.version
+    picture = samples / "day-road-works.png"
+    assert call("predict", SIGNS, picture, domain="pinned", version=stored.version).version == stored.version
+
+
 def test_a_client_is_for_many_threads(client: Client, server: Server) -> None:
     """Every thread gets its own answers."""
     domains = ["day", "fog", "lowlight"] * 8

@@ -68,9 +68,9 @@ def _infer(client: Client, arguments: Namespace) -> None:
 def _arrays(client: Client, arguments: Namespace) -> Mapping[str, Any]:
     """The inputs in the file. Raises InvalidCall for a file of another form, or an array for one of several inputs."""
     try:
-        loaded = np.load(arguments.file, allow_pickle=False)
-        if not isinstance(loaded, np.ndarray):
-            with loaded:
+        with arguments.file.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
                 return dict(loaded)
     except (BadZipFile, EOFError, ValueError) as error:
         raise InvalidCall(f"{arguments.file} is neither an npy nor an npz file of plain arrays: {error}") from error
