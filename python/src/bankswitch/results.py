@@ -146,6 +146,8 @@ class Registered:
     active: bool
     #: Tensors of the file that are no statistics.
     ignored: tuple[str, ...]
+    #: What should be looked at, as codes and sentences: `CONVOLUTIONS_DIFFER`.
+    warnings: tuple[tuple[str, str], ...]
     #: Of the domain, for `if_match`.
     revision: int
 

@@ -62,6 +62,16 @@ def test_a_bank_may_be_a_file_bytes_or_arrays(call: Call, name: str, fog: Path, 
     assert [one.version for one in call("versions", SIGNS, name)] == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_convolutions_of_another_network_are_a_warning(call: Call, name: str, fog: Path) -> None:
+    """The bank is registered all the same."""
+    arrays: dict[str, Any] = load_file(fog)
+    assert call("register", SIGNS, name, arrays).warnings == ()
+    foreign = {**arrays, "conv1.weight": np.zeros((24, 3, 3, 3), np.float32)}
+    ((code, message),) = call("register", SIGNS, name, foreign).warnings
+    assert code == "CONVOLUTIONS_DIFFER"
+    assert "conv1.weight" in message
+
+
 def test_versions_are_stored_activated_rolled_back_and_removed(call: Call, name: str, fog: Path) -> None:
     """Only at the revision that was expected."""
     first = call("register", SIGNS, name, fog, only_new=True)

@@ -86,6 +86,7 @@ def register(
             body["digest"],
             body["active"],
             tuple(body.get("ignored", ())),
+            tuple((warning["code"], warning["message"]) for warning in body.get("warnings", ())),
             int(answer.headers["etag"].strip('"')),
         ),
     )
