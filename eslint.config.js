@@ -1,7 +1,7 @@
 import neostandard from 'neostandard'
 
 export default [
-  ...neostandard({ ts: true, ignores: ['dist/', 'build/', 'src/onnx/generated/', '.bankswitch/'] }),
+  ...neostandard({ ts: true, ignores: ['**/dist/', 'build/', '**/src/**/generated/', '.bankswitch/'] }),
   {
     rules: {
       'no-void': ['error', { allowAsStatement: true }],

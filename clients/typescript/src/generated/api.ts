@@ -1,0 +1,748 @@
+/** Generated from the OpenAPI document of a server: `UPDATE_DOCUMENTS=1 npm test` writes it. */
+
+export type Bytes = Uint8Array
+
+export interface Accepted { id: string, state: string }
+
+export interface Candidate {
+  version: number
+  /** Share of the requests */
+  percent: number
+}
+
+export interface Domain {
+  domain: string
+  description?: string
+  active: number | null
+  /** Grows with every change; the ETag */
+  revision: number
+  default: boolean
+  /** Label -> version */
+  labels?: Record<string, number>
+  canary?: Candidate
+  shadow?: Candidate
+  gate?: Gate
+  versions: Version[]
+}
+
+export interface Error {
+  /** What is wrong, for a person */
+  error: string
+  /** What is wrong, for a program */
+  code: string
+  /** The request in the log */
+  requestId: string
+  details?: Record<string, unknown>
+}
+
+export interface Front {
+  name: string
+  version: string
+  links: Record<string, string>
+}
+
+export interface Gate {
+  rows: number
+  bytes: number
+  absolute: number
+  relative: number
+  createdAt: string
+}
+
+export interface InferAnswer {
+  model_name: string
+  model_version?: string
+  id?: string
+  parameters: Record<string, unknown>
+  outputs: Array<{
+    name: string
+    /** BOOL, UINT8 … FP64, BYTES */
+    datatype: string
+    shape: number[]
+    parameters?: Record<string, unknown>
+    data?: unknown[]
+  }>
+}
+
+export interface Job {
+  id: string
+  state: 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled'
+  /** Share of the work that is done, 0 to 1 */
+  progress: number
+  subject: Record<string, unknown>
+  createdAt: string
+  startedAt?: string
+  endedAt?: string
+  /** The version, counts of images, the verdict, standard errors per layer, warnings, predictions */
+  result?: unknown
+  error?: {
+    code: string
+    message: string
+    details?: Record<string, unknown>
+  }
+}
+
+export interface Model {
+  name: string
+  title: string
+  description?: string
+  licence?: string
+  task: string
+  state: 'loading' | 'ready' | 'failed'
+  defaultDomain: string
+  domains: string[]
+  input?: Record<string, unknown>
+  output?: Record<string, unknown>
+  /** Of a model for tensors: one row of each input */
+  inputs?: Record<string, { shape: number[] }>
+  tiling?: Record<string, unknown>
+  /** How requests get a domain that name none */
+  domainFrom?: string
+  /** Number of classes */
+  labels?: number
+  compiled?: {
+    fingerprint: string
+    batchNorms: number
+    layers: Array<{ key: string, channels: number, epsilon: number }>
+    bytesPerDomain: number
+    weightBytes: number
+    maxRelativeError: number
+    /** Memory of a run of one row, at the first size that it was compiled for */
+    runBytes: number
+    /** By input: elements that one row may have at most, so that its run stays within the memory of one */
+    rowElementsMax: Record<string, number>
+  }
+  /** Versions that get most of the traffic and run on a network of their own */
+  hot?: Array<{
+    domain: string
+    version: number
+    digest: string
+    /** Weights and sessions; versions of one digest share them */
+    bytes: number
+  }>
+}
+
+export interface ModelConfiguration {
+  name: string
+  platform: string
+  backend: string
+  max_batch_size: number
+  input: Array<{ name: string, data_type: string, dims: number[] }>
+  output: Array<{ name: string, data_type: string, dims: number[] }>
+}
+
+export interface ModelMetadata {
+  name: string
+  versions: string[]
+  platform: string
+  inputs: Array<{
+    name: string
+    /** BOOL, UINT8 … FP64, BYTES */
+    datatype: string
+    shape: number[]
+  }>
+  outputs: Array<{
+    name: string
+    /** BOOL, UINT8 … FP64, BYTES */
+    datatype: string
+    shape: number[]
+  }>
+}
+
+export interface ModelStatistics {
+  model_stats: Array<{
+    name: string
+    version: string
+    /** Milliseconds since 1970 */
+    last_inference: number
+    /** Rows */
+    inference_count: number
+    /** Runs, which requests may share */
+    execution_count: number
+    inference_stats: Record<string, { count: number, ns: number }>
+    batch_stats: Array<{
+      batch_size: number
+      compute_input: { count: number, ns: number }
+      compute_infer: { count: number, ns: number }
+      compute_output: { count: number, ns: number }
+    }>
+    memory_usage: unknown[]
+  }>
+}
+
+export interface Predictions {
+  model: string
+  domain: string
+  version: number
+  predictions: Array<{ index: number, label: string, score: number }>
+}
+
+export interface Progress { tilesDone: number, tilesTotal: number }
+
+export interface Registered {
+  model: string
+  domain: string
+  version: number
+  digest: string
+  active: boolean
+  /** Tensors of the file that are no statistics */
+  ignored?: string[]
+}
+
+export interface RepositoryRequest {
+  /** Only what is ready */
+  ready?: boolean | undefined
+  parameters?: Record<string, unknown> | undefined
+}
+
+export interface ServerMetadata { name: string, version: string, extensions: string[] }
+
+export interface Shadow {
+  version: number
+  /** The version that it is compared with */
+  active: number
+  percent: number
+  comparedRows: number
+  /** Rows with another best class */
+  disagreeingRows: number
+  /** Rows where one of the two has no finite answer */
+  notFiniteRows: number
+  /** Rows for which there was no room */
+  droppedRows: number
+  failedRows: number
+  /** Relative to the largest magnitude of the row */
+  largestRelativeDifference: number
+  since: string
+}
+
+export interface Version {
+  version: number
+  /** Content hash of the bank */
+  digest: string
+  /** The network that the bank belongs to */
+  fingerprint: string
+  source: string
+  bytes: number
+  /** How pictures for this version are prepared, where it differs from the model */
+  preprocessing?: Record<string, unknown>
+  createdAt: string
+  active: boolean
+}
+
+/** By method and path: what is given, and what comes back. */
+export interface Routes {
+  /** Infer (Open Inference Protocol v2, JSON or binary tensors) */
+  'POST /v2/models/{model}/infer': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    header?: {
+      /** Domain, domain:version, domain:label or domain:active */
+      'x-domain'?: string | undefined
+      /** How long the request may wait, in ms; beyond, 504 */
+      'x-timeout-ms'?: string | undefined
+    }
+    body: {
+      id?: string | undefined
+      parameters?: Record<string, string | number | boolean> | undefined
+      inputs: Array<{
+        name: string
+        shape: number[]
+        datatype: string
+        parameters?: Record<string, string | number | boolean> | undefined
+        data?: unknown | undefined
+      }>
+      outputs?: Array<{
+        name: string
+        parameters?: Record<string, string | number | boolean> | undefined
+      }> | undefined
+    }
+    answer: InferAnswer
+  }
+  /** Infer (Open Inference Protocol v2, JSON or binary tensors) */
+  'POST /v2/models/{model}/versions/{version}/infer': {
+    path: {
+      /** model or model@domain */
+      model: string
+      /** A version number, a label, or active */
+      version: string
+    }
+    header?: {
+      /** Domain, domain:version, domain:label or domain:active */
+      'x-domain'?: string | undefined
+      /** How long the request may wait, in ms; beyond, 504 */
+      'x-timeout-ms'?: string | undefined
+    }
+    body: {
+      id?: string | undefined
+      parameters?: Record<string, string | number | boolean> | undefined
+      inputs: Array<{
+        name: string
+        shape: number[]
+        datatype: string
+        parameters?: Record<string, string | number | boolean> | undefined
+        data?: unknown | undefined
+      }>
+      outputs?: Array<{
+        name: string
+        parameters?: Record<string, string | number | boolean> | undefined
+      }> | undefined
+    }
+    answer: InferAnswer
+  }
+  /** Classify a picture, or turn it into another */
+  'POST /v1/models/{model}/predict': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    query?: {
+      /** How many classes; 5 if not given */
+      top?: number | undefined
+      /** Of an answer in JPEG or WebP; 92 if not given */
+      quality?: number | undefined
+    }
+    header?: {
+      /** Domain, domain:version, domain:label or domain:active */
+      'x-domain'?: string | undefined
+      /** How long the request may wait, in ms; beyond, 504 */
+      'x-timeout-ms'?: string | undefined
+      /** Makes the progress of a large picture readable at /v1/progress/{key} */
+      'x-progress-key'?: string | undefined
+    }
+    body: Bytes
+    answer: Predictions
+  }
+  /** How far a picture has got */
+  'GET /v1/progress/{key}': {
+    path: { key: string }
+    answer: Progress
+  }
+  /** Register a new version of a domain, or a new domain */
+  'PUT /admin/models/{model}/domains/{domain}': {
+    path: { model: string, domain: string }
+    query?: {
+      activate?: boolean | undefined
+      /** JSON: how pictures are prepared; before what the bank itself says */
+      preprocessing?: string | undefined
+    }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: Bytes
+    answer: Registered
+  }
+  /** Remove a domain with all its versions */
+  'DELETE /admin/models/{model}/domains/{domain}': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: unknown
+  }
+  /** All versions of a domain */
+  'GET /admin/models/{model}/domains/{domain}/versions': {
+    path: { model: string, domain: string }
+    answer: { versions: Version[] }
+  }
+  /** Download a version as safetensors */
+  'GET /admin/models/{model}/domains/{domain}/versions/{version}': {
+    path: { model: string, domain: string, version: number }
+    answer: Bytes
+  }
+  /** Remove a version that is not active */
+  'DELETE /admin/models/{model}/domains/{domain}/versions/{version}': {
+    path: { model: string, domain: string, version: number }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: Domain
+  }
+  /** Make a version the active one */
+  'POST /admin/models/{model}/domains/{domain}/activate': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: { version: number }
+    answer: Domain
+  }
+  /** Return to the version that was active before */
+  'POST /admin/models/{model}/domains/{domain}/rollback': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: Domain
+  }
+  /** Let a label point to a version */
+  'PUT /admin/models/{model}/domains/{domain}/labels/{label}': {
+    path: { model: string, domain: string, label: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: { version: number }
+    answer: Domain
+  }
+  /** Take a label away */
+  'DELETE /admin/models/{model}/domains/{domain}/labels/{label}': {
+    path: { model: string, domain: string, label: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: Domain
+  }
+  /** Let a version answer a share of the requests that pin none */
+  'PUT /admin/models/{model}/domains/{domain}/canary': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: Candidate
+    answer: Domain
+  }
+  /** End the canary */
+  'DELETE /admin/models/{model}/domains/{domain}/canary': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: Domain
+  }
+  /** Let a version run a share of the requests once more, unseen */
+  'PUT /admin/models/{model}/domains/{domain}/shadow': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: Candidate
+    answer: Domain
+  }
+  /** End the shadow */
+  'DELETE /admin/models/{model}/domains/{domain}/shadow': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: Domain
+  }
+  /** How the shadow compares with the active version */
+  'GET /admin/models/{model}/domains/{domain}/shadow': {
+    path: { model: string, domain: string }
+    answer: Shadow
+  }
+  /** Set what versions of the domain must give for golden inputs before requests get them */
+  'PUT /admin/models/{model}/domains/{domain}/gate': {
+    path: { model: string, domain: string }
+    query?: {
+      /** How far an output may be off */
+      absolute?: number | undefined
+      /** And how far more, in parts of what is expected */
+      relative?: number | undefined
+    }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: {
+      inputs: Array<{
+        name: string
+        shape: number[]
+        datatype: string
+        parameters?: Record<string, string | number | boolean> | undefined
+        data?: unknown | undefined
+      }>
+      expected: Array<{
+        name: string
+        shape: number[]
+        datatype: string
+        parameters?: Record<string, string | number | boolean> | undefined
+        data?: unknown | undefined
+      }>
+    }
+    answer: Domain
+  }
+  /** Download the gate as safetensors */
+  'GET /admin/models/{model}/domains/{domain}/gate': {
+    path: { model: string, domain: string }
+    answer: Bytes
+  }
+  /** Remove the gate */
+  'DELETE /admin/models/{model}/domains/{domain}/gate': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    answer: Domain
+  }
+  /** Make a bank for a domain from unlabelled images */
+  'POST /admin/models/{model}/domains/{domain}/calibrations': {
+    path: { model: string, domain: string }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: {
+      images?: Bytes[] | undefined
+      tensors?: Bytes | undefined
+      /** how layers see the images while statistics are taken */
+      mode?: 'sequential' | 'fixed' | 'fvcore' | 'torch' | 'ema' | undefined
+      /** domain, or domain:version, that gives gamma, beta and what is not adapted; the default domain */
+      base?: string | undefined
+      /** images per run; changes the result of fvcore, torch and ema only */
+      batchSize?: number | undefined
+      /** of mode ema; null is the cumulative average */
+      momentum?: number | null | undefined
+      /** mode ema begins at mean 0, variance 1, not at the base bank */
+      fresh?: boolean | undefined
+      /** num_batches_tracked that mode ema begins with */
+      batchesTracked?: number | undefined
+      /** how many images the base bank counts as */
+      priorImages?: number | undefined
+      /** how base and fresh statistics are mixed */
+      priorKind?: 'schneider' | 'mixture' | undefined
+      /** layers to adapt, by key or prefix ending in *; all when empty */
+      layers?: string[] | undefined
+      /** a layer is settled when its standard errors are below this share of the spread */
+      tolerance?: number | undefined
+      /** stop at 64, 128, 256, … images once every layer is settled */
+      stopEarly?: boolean | undefined
+      /** fewer distinct images are refused */
+      minimumImages?: number | undefined
+      /** one unreadable image ends the job */
+      strict?: boolean | undefined
+      /** serve the new version at once */
+      activate?: boolean | undefined
+      /** of the domain */
+      description?: string | undefined
+    }
+    answer: Accepted
+  }
+  /** Merge the sums of a calibrated bank into a domain, or take them out again */
+  'POST /admin/models/{model}/domains/{domain}/contributions': {
+    path: { model: string, domain: string }
+    query?: {
+      operation?: 'merge' | 'subtract' | undefined
+      minimumImages?: number | undefined
+      activate?: boolean | undefined
+    }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: Bytes
+    answer: Registered & { images: number }
+  }
+  /** All jobs, newest first */
+  'GET /admin/jobs': {
+    answer: { jobs: Job[] }
+  }
+  /** How a job stands */
+  'GET /admin/jobs/{id}': {
+    path: { id: string }
+    answer: Job
+  }
+  /** Cancel a job; one that has ended stays what it is */
+  'DELETE /admin/jobs/{id}': {
+    path: { id: string }
+    answer: Job
+  }
+  /** Models, and the versions of each model@domain */
+  'POST /v2/repository/index': {
+    body: RepositoryRequest
+    answer: Array<{
+      name: string
+      version?: string
+      state: string
+      reason: string
+    }>
+  }
+  /** Activate model@domain:version, or the newest version of model@domain */
+  'POST /v2/repository/models/{model}/load': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    body: RepositoryRequest
+    answer: string
+  }
+  /** Leave model@domain without an active version */
+  'POST /v2/repository/models/{model}/unload': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    body: RepositoryRequest
+    answer: string
+  }
+  /** The server */
+  'GET /v2': {
+    answer: ServerMetadata
+  }
+  /** Is the process alive, and not beyond help but a restart */
+  'GET /v2/health/live': {
+    answer: { live: boolean }
+  }
+  /** Is every model ready, and room for bodies */
+  'GET /v2/health/ready': {
+    answer: { live: boolean, ready: boolean }
+  }
+  /** Names of all models */
+  'GET /v2/models': {
+    answer: { models: string[] }
+  }
+  /** Tensors and versions */
+  'GET /v2/models/{model}': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    answer: ModelMetadata
+  }
+  /** Tensors and versions, of one version */
+  'GET /v2/models/{model}/versions/{version}': {
+    path: {
+      /** model or model@domain */
+      model: string
+      /** A version number, a label, or active */
+      version: string
+    }
+    answer: ModelMetadata
+  }
+  /** Can it answer */
+  'GET /v2/models/{model}/ready': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    answer: { name: string, ready: boolean }
+  }
+  /** Can it answer, of one version */
+  'GET /v2/models/{model}/versions/{version}/ready': {
+    path: {
+      /** model or model@domain */
+      model: string
+      /** A version number, a label, or active */
+      version: string
+    }
+    answer: { name: string, ready: boolean }
+  }
+  /** Configuration as Triton writes it */
+  'GET /v2/models/{model}/config': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    answer: ModelConfiguration
+  }
+  /** Configuration as Triton writes it, of one version */
+  'GET /v2/models/{model}/versions/{version}/config': {
+    path: {
+      /** model or model@domain */
+      model: string
+      /** A version number, a label, or active */
+      version: string
+    }
+    answer: ModelConfiguration
+  }
+  /** Statistics of all models and domains */
+  'GET /v2/models/stats': {
+    answer: ModelStatistics
+  }
+  /** Statistics of a model, or of each version of model@domain */
+  'GET /v2/models/{model}/stats': {
+    path: {
+      /** model or model@domain */
+      model: string
+    }
+    answer: ModelStatistics
+  }
+  /** Statistics of one version */
+  'GET /v2/models/{model}/versions/{version}/stats': {
+    path: {
+      /** model or model@domain */
+      model: string
+      /** A version number, a label, or active */
+      version: string
+    }
+    answer: ModelStatistics
+  }
+  /** All models */
+  'GET /v1/models': {
+    answer: { models: Model[] }
+  }
+  /** One model */
+  'GET /v1/models/{model}': {
+    path: { model: string }
+    answer: Model
+  }
+  /** All domains of a model */
+  'GET /v1/models/{model}/domains': {
+    path: { model: string }
+    answer: { domains: Domain[] }
+  }
+  /** One domain with its versions */
+  'GET /v1/models/{model}/domains/{domain}': {
+    path: { model: string, domain: string }
+    answer: Domain
+  }
+  /** Is the process alive, and not beyond help but a restart */
+  'GET /livez': {
+    answer: { live: boolean }
+  }
+  /** Is every model compiled, proven and warm, and room for bodies */
+  'GET /readyz': {
+    answer: { ready: boolean }
+  }
+  /** Metrics for Prometheus */
+  'GET /metrics': {
+    answer: unknown
+  }
+  /** Where everything is: a page for browsers, JSON for programs */
+  'GET /': {
+    answer: Front
+  }
+}

@@ -1,0 +1,58 @@
+/** What a client and each of its calls can be told. */
+
+export interface ClientOptions {
+  /** Sent as `Authorization: Bearer`. */
+  key?: string | undefined
+  /** How often a call is sent again, where that is safe; 2 if not given, 0 for never. */
+  retries?: number | undefined
+  /** The longest wait between two tries, in ms; a server that asks for more gets no other try. 30,000 if not given. */
+  retryWaitMsMax?: number | undefined
+  /** In place of the global one. */
+  fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined
+  /** In place of a timer: resolves after `ms`, or rejects with the reason of the signal. */
+  wait?: ((ms: number, signal?: AbortSignal) => Promise<void>) | undefined
+}
+
+export interface CallOptions {
+  /** Ends the call, its tries and waits: it rejects with the signal's reason. */
+  signal?: AbortSignal | undefined
+  /** The server's log and its answer repeat it: up to 128 plain characters. */
+  requestId?: string | undefined
+}
+
+/** Which bank is to answer; the model's default domain if not given. */
+export interface DomainWish {
+  domain?: string | undefined
+  /** Of `domain`: a number or a label; the active version if not given. */
+  version?: number | string | undefined
+  /** How long the call may take, in ms, further tries included; the server answers 504 beyond. */
+  timeoutMs?: number | undefined
+}
+
+/** Guards of a change against lost updates; the call rejects with PRECONDITION_FAILED. */
+export interface PreconditionOptions {
+  /** The `revision` that the domain must have. */
+  ifRevision?: number | undefined
+  /** The domain must not exist yet. */
+  ifNew?: boolean | undefined
+}
+
+const PRINTABLE = /^[\x21-\x7e]+$/
+
+/** The header that names a domain. Throws a TypeError for what no domain is called. */
+export function domainHeader ({ domain, version }: DomainWish): { 'x-domain'?: string } {
+  if (domain === undefined && version === undefined) return {}
+  if (domain === undefined) throw new TypeError('a version is one of a domain: pass { domain, version }')
+  const text = version === undefined ? domain : `${domain}:${version}`
+  if (PRINTABLE.test(text)) return { 'x-domain': text }
+  throw new TypeError(`no domain is called "${text}": names are letters, digits, dots, dashes and underscores`)
+}
+
+export function preconditionHeaders (
+  { ifRevision, ifNew }: PreconditionOptions
+): { 'if-match'?: string, 'if-none-match'?: string } {
+  return {
+    ...(ifRevision === undefined ? {} : { 'if-match': `"${ifRevision}"` }),
+    ...(ifNew === true ? { 'if-none-match': '*' } : {})
+  }
+}

@@ -1,0 +1,58 @@
+/** Pictures on their way to a server and back. */
+import type { Answer } from './transport.js'
+import type { CallOptions, DomainWish } from './options.js'
+
+export type PictureType = 'image/png' | 'image/jpeg' | 'image/webp'
+
+interface PredictOptions extends CallOptions, DomainWish {
+  /** A name that nobody guesses: `progress` tells by it how far the picture has got. */
+  progressKey?: string | undefined
+}
+
+export interface LabelOptions extends PredictOptions {
+  accept?: undefined
+  /** How many classes; 5 if not given. */
+  top?: number | undefined
+}
+
+export interface PictureOptions extends PredictOptions {
+  /** What the answer is to be encoded as. */
+  accept: PictureType
+  /** Of JPEG or WebP, 1 to 100; 92 if not given. */
+  quality?: number | undefined
+}
+
+/** A picture that a model has made of another. */
+export interface Picture {
+  bytes: Uint8Array
+  type: string
+  domain: string
+  version: number
+}
+
+/** How files of these types begin, where -1 is any byte. */
+const BEGINNINGS: ReadonlyArray<readonly [PictureType, readonly number[]]> = [
+  ['image/png', [0x89, 0x50, 0x4e, 0x47]],
+  ['image/jpeg', [0xff, 0xd8, 0xff]],
+  ['image/webp', [0x52, 0x49, 0x46, 0x46, -1, -1, -1, -1, 0x57, 0x45, 0x42, 0x50]]
+]
+
+const BEGINNING_BYTES = 12
+
+/** The type of a picture by its first bytes; what is none the server refuses as `application/octet-stream`. */
+export async function pictureType (picture: Uint8Array | Blob): Promise<string> {
+  const first = picture instanceof Blob
+    ? new Uint8Array(await picture.slice(0, BEGINNING_BYTES).arrayBuffer())
+    : picture
+  const found = BEGINNINGS.find(([, bytes]) => bytes.every((byte, at) => byte === -1 || byte === first[at]))
+  return found?.[0] ?? 'application/octet-stream'
+}
+
+export function pictureOf ({ bytes, headers }: Answer): Picture {
+  return {
+    bytes,
+    type: headers.get('content-type') ?? '',
+    domain: headers.get('x-domain') ?? '',
+    version: Number(headers.get('x-domain-version'))
+  }
+}
