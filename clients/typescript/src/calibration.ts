@@ -32,7 +32,7 @@ export interface CalibrationResult {
     duplicates: number
     broken: number
     /** The first hundred of the broken. */
-    brokenImages: ReadonlyArray<{ name: string, code: string, message: string }>
+    brokenImages: ReadonlyArray<{ name: string, code: string }>
   }
   report: {
     mode: string

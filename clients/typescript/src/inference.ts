@@ -86,9 +86,10 @@ export function decodeInference (answer: Answer): Inference {
   const json = jsonOf(answer, answer.bytes.subarray(0, jsonLength)) as AnswerOf<Infer>
   let at = jsonLength
   const tensors = json.outputs.map(({ name, datatype, shape, parameters = {} }): [string, Tensor] => {
-    const bytes = answer.bytes.subarray(at, at + Number(parameters.binary_data_size))
-    at += bytes.length
-    const tensor = decodeTensor(datatype, shape, bytes)
+    const size = Number(parameters.binary_data_size)
+    const bytes = answer.bytes.subarray(at, at + size)
+    at += size
+    const tensor = bytes.length === size ? decodeTensor(datatype, shape, bytes) : undefined
     if (tensor === undefined) throw unreadable(answer, `has an output "${name}" that is no ${datatype} of its shape`)
     return [name, tensor]
   })

@@ -80,16 +80,18 @@ export function encodeTensor (
   return { datatype: datatype ?? usual, bytes: new Uint8Array(data.buffer, data.byteOffset, data.byteLength) }
 }
 
-/** An output from its bytes, which it keeps; undefined where they are no such tensor. */
+/** An output from its bytes; undefined where they are no such tensor. */
 export function decodeTensor (datatype: string, shape: number[], bytes: Uint8Array<ArrayBuffer>): Tensor | undefined {
-  if (datatype === 'BYTES') return { datatype, shape, data: textsOf(bytes) }
+  const elements = shape.reduce((product, size) => product * size, 1)
+  if (datatype === 'BYTES') {
+    const data = textsOf(bytes)
+    return data.length === elements ? { datatype, shape, data } : undefined
+  }
   if (!Object.hasOwn(ARRAY_TYPES, datatype)) return undefined
   const Type = ARRAY_TYPES[datatype as keyof typeof ARRAY_TYPES]
-  const elements = shape.reduce((product, size) => product * size, 1)
   if (bytes.length !== elements * Type.BYTES_PER_ELEMENT) return undefined
   // Copied: where it lies among the others, no element need begin at a multiple of its width.
-  const { buffer, byteOffset } = bytes
-  return { datatype, shape, data: new Type(buffer.slice(byteOffset, byteOffset + bytes.length)) } as Tensor
+  return { datatype, shape, data: new Type(bytes.slice().buffer) } as Tensor
 }
 
 /** Also of an array from another window or frame, whose constructor is not ours; canvases have clamped bytes. */
@@ -111,13 +113,14 @@ function bytesOfTexts (texts: readonly string[]): Uint8Array {
   return bytes
 }
 
+/** Texts that are whole. */
 function textsOf (bytes: Uint8Array): string[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const texts: string[] = []
-  for (let at = 0; at < bytes.length;) {
+  for (let at = 0; at + LENGTH_BYTES <= bytes.length;) {
     const begin = at + LENGTH_BYTES
     at = begin + view.getUint32(at, true)
-    texts.push(new TextDecoder().decode(bytes.subarray(begin, at)))
+    if (at <= bytes.length) texts.push(new TextDecoder().decode(bytes.subarray(begin, at)))
   }
   return texts
 }
