@@ -12,7 +12,7 @@ import type * as bundled from '@bankswitch/client'
 const BUNDLE_BYTES_MAX = 16_384
 
 /** What the client may use, and browsers have. */
-const GLOBALS = { AbortSignal, Blob, clearTimeout, FormData, Headers, performance, setTimeout, TextDecoder, TextEncoder, URL, URLSearchParams }
+const GLOBALS = { AbortSignal, Blob, FormData, Headers, performance, TextDecoder, TextEncoder, URL, URLSearchParams }
 
 describe('the TypeScript client', () => {
   it('has no dependencies, and is of its folder alone', async () => {

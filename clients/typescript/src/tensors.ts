@@ -81,7 +81,7 @@ export function encodeTensor (
 }
 
 /** An output from its bytes; undefined where they are no such tensor. */
-export function decodeTensor (datatype: string, shape: number[], bytes: Uint8Array<ArrayBuffer>): Tensor | undefined {
+export function decodeTensor (datatype: string, shape: number[], bytes: Uint8Array): Tensor | undefined {
   const elements = shape.reduce((product, size) => product * size, 1)
   if (datatype === 'BYTES') {
     const data = textsOf(bytes)
@@ -91,7 +91,7 @@ export function decodeTensor (datatype: string, shape: number[], bytes: Uint8Arr
   const Type = ARRAY_TYPES[datatype as keyof typeof ARRAY_TYPES]
   if (bytes.length !== elements * Type.BYTES_PER_ELEMENT) return undefined
   // Copied: where it lies among the others, no element need begin at a multiple of its width.
-  return { datatype, shape, data: new Type(bytes.slice().buffer) } as Tensor
+  return { datatype, shape, data: new Type(bytes.slice().buffer as ArrayBuffer) } as Tensor
 }
 
 /** Also of an array from another window or frame, whose constructor is not ours; canvases have clamped bytes. */

@@ -17,7 +17,7 @@ export interface Message extends Parameters {
 export interface Answer {
   status: number
   headers: Headers
-  bytes: Uint8Array<ArrayBuffer>
+  bytes: Uint8Array
 }
 
 const RETRIES = 2
