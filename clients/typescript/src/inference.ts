@@ -45,7 +45,7 @@ export class Inference {
   values (output: string): Values['FP32']
   values<D extends Datatype> (output: string, datatype: D): Values[D]
   values (output: string, datatype: Datatype = 'FP32'): Values[Datatype] {
-    const tensor = Object.hasOwn(this.outputs, output) ? this.outputs[output] : undefined
+    const tensor = this.outputs[output]
     if (tensor?.datatype === datatype) return tensor.data
     const there = Object.entries(this.outputs).map(([name, { datatype }]) => `"${name}" of ${datatype}`)
     throw new TypeError(`there is no output "${output}" of ${datatype}: the answer has ${there.join(', ')}`)
