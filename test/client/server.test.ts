@@ -9,6 +9,7 @@ import { BankswitchError, Client, type CalibrationResult, type Job } from '@bank
 import { parseSafetensors, serializeSafetensors } from '#src/bank/formats/safetensors.js'
 import { painted } from '../imaging/fixtures/pictures.js'
 import { zipOf } from '../support/archives.js'
+import { bareApp } from '../support/bare-app.js'
 import { readDocument } from '../support/documents.js'
 import { ROOT, SIGNS } from '../support/folders.js'
 import { DOUBLER, writeModels } from '../support/models-folder.js'
@@ -302,5 +303,22 @@ describe('the TypeScript client', () => {
     await run(Client, { log: (...given: unknown[]) => written.push(...given) })
     const [{ domain }, logits] = written as [{ domain: string }, Float32Array]
     assert.deepEqual([domain, logits.length], ['fog', 43])
+  })
+})
+
+describe('a server that refuses', () => {
+  it('is asked again when it says, until it is gone', async (t) => {
+    const { app, close } = await bareApp({ BANKSWITCH_REQUESTS_PER_MINUTE: '2', BANKSWITCH_REFUSAL_HOLD_MS: '0' })
+    t.after(close)
+    const waits: number[] = []
+    const wait = async (ms: number) => {
+      waits.push(ms)
+      if (waits.length === 2) await close()
+    }
+    const client = new Client(await app.listen({ host: '127.0.0.1', port: 0 }), { wait, retries: 2, retryWaitMsMax: 60_000 })
+    assert.equal((await client.request('GET /v2', {})).name, 'bankswitch')
+    await client.request('GET /v2', {})
+    await assert.rejects(client.request('GET /v2', {}), { code: 'CONNECTION_FAILED', status: undefined })
+    assert.ok(waits.length === 2 && waits.every((ms) => ms >= 1000 && ms <= 60_000 && ms % 1000 === 0), String(waits))
   })
 })
