@@ -187,6 +187,7 @@ export interface Registered {
   active: boolean
   /** Tensors of the file that are no statistics */
   ignored?: string[]
+  warnings?: Array<{ code: string, message: string }>
 }
 
 export interface RepositoryRequest {
