@@ -27,13 +27,23 @@ export function endUnhurriedly (socket: Socket, bytes?: string): void {
   socket.once('close', () => clearTimeout(cut))
 }
 
+/** How much of a request's body has not been read, as it is announced; infinite where it is not. */
+export function bytesToCome ({ complete, headers }: IncomingMessage): number {
+  if (complete) return 0
+  return headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : Infinity
+}
+
 /** Makes the answer of a request the last one of its connection: what is left of the request is not to be read. */
 export function endWith (request: IncomingMessage, reply: Pick<FastifyReply, 'header'>): void {
   reply.header('connection', 'close')
   if (request.complete) return
   const { socket } = request
   // This is how Node ends a connection behind its last answer.
-  socket.destroySoon = () => endUnhurriedly(socket)
+  socket.destroySoon = () => {
+    // By now Node has begun to read what is left, only to throw it away.
+    request.pause()
+    endUnhurriedly(socket)
+  }
 }
 
 /** The responses of every connection that are not over yet, oldest first. */
