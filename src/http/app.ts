@@ -21,7 +21,7 @@ import { serializerFactory, validatorOf } from './lazy-schemas.js'
 import { bytesToCome, endWith, OpenExchanges } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader, isJson } from './limits/request-body.js'
-import { JsonBodies } from './open-inference/json-bodies.js'
+import { BodyThread } from './open-inference/body-thread.js'
 import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
@@ -129,21 +129,21 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await addDocuments(app, options.version)
   const { bodyBytes, compressBytes } = settings
   const jsonBytes = Math.min(settings.jsonBytes, bodyBytes)
-  const json = new JsonBodies(jsonBytes)
-  app.addHook('onClose', () => json.close())
-  const readBody = createBodyReader(bodies, (request) => isJson(request) ? jsonBytes : bodyBytes)
+  const thread = new BodyThread(jsonBytes)
+  app.addHook('onClose', () => thread.close())
+  const readBody = createBodyReader(bodies, thread.inflate, (request) => isJson(request) ? jsonBytes : bodyBytes)
   const limits = { bodies, bodyBytesMax: bodyBytes, readBody }
   await app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     // Of any type: without the header that tells where the JSON ends, all is JSON.
-    scope.addContentTypeParser('*', createBodyReader(bodies, ({ headers }) => {
+    scope.addContentTypeParser('*', createBodyReader(bodies, thread.inflate, ({ headers }) => {
       return headers['inference-header-content-length'] === undefined ? jsonBytes : bodyBytes
     }))
-    registerInferRoutes(scope as App, engine, { answers, json, compressBytes })
+    registerInferRoutes(scope as App, engine, { answers, thread, compressBytes })
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits, answers))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))
-  await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody, json))
+  await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody, thread))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
   registerOpenInferenceRoutes(app, engine, bodies, !settings.inferenceKeyed, options.version)

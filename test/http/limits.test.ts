@@ -202,7 +202,7 @@ function bytesCounted (t: TestContext, expected: number): Promise<void> {
         counted += bytes
         if (counted >= expected) resolve()
       }
-      return { add }
+      return { add, giveBack: share.giveBack }
     })
   })
 }

@@ -8,6 +8,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { it } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { clientSignal } from '#src/http/answer.js'
+import { BodyThread } from '#src/http/open-inference/body-thread.js'
 import { BodyBudget } from '#src/http/limits/body-budget.js'
 import { createBodyReader } from '#src/http/limits/request-body.js'
 import { bareApp } from '../support/bare-app.js'
@@ -51,11 +52,13 @@ function requestsOf (client: number, uniform: () => number): Sent {
 async function serverOf (bodies: BodyBudget) {
   const arrivals = new EventEmitter().setMaxListeners(CLIENTS_AT_ONCE)
   const bare = await bareApp({ BANKSWITCH_LOG_LEVEL: 'silent' }, { bodies })
+  const thread = new BodyThread(2 ** 20)
+  bare.app.addHook('onClose', () => thread.close())
   const signals: AbortSignal[] = []
   const closed: Array<Promise<unknown>> = []
   await bare.app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
-    scope.addContentTypeParser('*', createBodyReader(bodies, () => 2 ** 20))
+    scope.addContentTypeParser('*', createBodyReader(bodies, thread.inflate, () => 2 ** 20))
     for (const kind of ['answered', 'pending']) {
       scope.post(`/${kind}`, { config: { access: 'health' }, logLevel: 'silent' }, async (request, reply) => {
         signals.push(clientSignal(request, reply))

@@ -5,6 +5,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { BodyBudget } from '#src/http/limits/body-budget.js'
 import { createBodyReader } from '#src/http/limits/request-body.js'
+import { BodyThread } from '#src/http/open-inference/body-thread.js'
 import { bareApp, type BareApp } from '../support/bare-app.js'
 
 interface Answer {
@@ -40,9 +41,11 @@ describe('requests that Node\'s parser refuses', () => {
   let port: number
   before(async () => {
     bare = await bareApp({}, { bodies })
+    const thread = new BodyThread(2 ** 20)
+    bare.app.addHook('onClose', () => thread.close())
     await bare.app.register(async (scope) => {
       scope.removeAllContentTypeParsers()
-      scope.addContentTypeParser('*', createBodyReader(bodies, () => 2 ** 20))
+      scope.addContentTypeParser('*', createBodyReader(bodies, thread.inflate, () => 2 ** 20))
       scope.post('/held', { config: { access: 'health' } }, () => {
         return new Promise((resolve) => {
           gates.push(resolve)

@@ -12,6 +12,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 export interface BodyShare {
   /** Counts bytes that have arrived, or that inflating has made. Throws BODIES_FULL. */
   add (bytes: number): void
+  /** Of what was added. */
+  giveBack (bytes: number): void
 }
 
 /** With less room than this share of the budget no ordinary body finds any. */
@@ -69,6 +71,11 @@ export class BodyBudget {
         }
         own += bytes
         this.#count(owners, bytes)
+      },
+      giveBack: (bytes) => {
+        if (isClosed) return
+        own -= bytes
+        this.#count(owners, -bytes)
       }
     })
   }

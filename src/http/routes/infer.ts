@@ -16,7 +16,7 @@ import { noteAnswer, noteRead, noteStage } from '../request-record.js'
 import { InferenceHeaders, errorsOf, ModelParameter, rawBody, VersionText } from '../schemas.js'
 
 import type { App } from '../app-type.js'
-import type { JsonBodies } from '../open-inference/json-bodies.js'
+import type { BodyThread } from '../open-inference/body-thread.js'
 import type { AnswerBudget } from '../limits/answer-budget.js'
 import type { Engine } from '../../engine.js'
 import type { InferenceRequest, MixedResult } from '../../serving/answering/answering.js'
@@ -38,7 +38,7 @@ interface InferRoutes {
   engine: Engine
   estimates: RowEstimates
   answers: AnswerBudget
-  json: JsonBodies
+  thread: BodyThread
   /** Answers that are being written. */
   writing: SlicedWork
   /** The smallest answer worth compressing. */
@@ -46,7 +46,7 @@ interface InferRoutes {
 }
 
 /** The needs of these routes, but for what they have themselves. */
-export type InferNeeds = Pick<InferRoutes, 'answers' | 'json' | 'compressBytes'>
+export type InferNeeds = Pick<InferRoutes, 'answers' | 'thread' | 'compressBytes'>
 
 export function registerInferRoutes (app: App, engine: Engine, needs: InferNeeds): void {
   const routes: InferRoutes = { engine, estimates: new RowEstimates(), writing: new SlicedWork(), ...needs }
@@ -78,7 +78,7 @@ export function registerInferRoutes (app: App, engine: Engine, needs: InferNeeds
 async function answer (
   routes: InferRoutes, request: FastifyRequest, reply: FastifyReply, path: string, version?: string
 ): Promise<FastifyReply> {
-  const { engine, estimates, answers, json, writing } = routes
+  const { engine, estimates, answers, thread, writing } = routes
   noteRead(request)
   const ready = engine.readyModel(modelOf(path))
   const begin = performance.now()
@@ -87,7 +87,7 @@ async function answer (
   const headerLength = typeof header === 'string' ? header.trim() : undefined
   const bodyBytes = body.length
   const client = clientSignal(request, reply)
-  const message = headerLength === RAW ? rawMessage(request) : await json.inference(body, headerLength, client)
+  const message = headerLength === RAW ? rawMessage(request) : await thread.inference(body, headerLength, client)
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
   const { model, wish } = requested
   const feeds = message.feeds ?? rawFeeds(engine, requested, body)

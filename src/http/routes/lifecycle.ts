@@ -13,7 +13,7 @@ import {
 } from '../schemas.js'
 import { changed, DomainParams, expectedRevision, PreconditionHeaders, takeSmallJson } from './admin.js'
 import type { App } from '../app-type.js'
-import type { JsonBodies } from '../open-inference/json-bodies.js'
+import type { BodyThread } from '../open-inference/body-thread.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply } from 'fastify'
 
@@ -26,11 +26,11 @@ const response = { 200: DomainSchema, ...errorsOf(400, 401, 404, 409, 412, 413, 
 const change = { ...common, headers: PreconditionHeaders, response }
 
 export async function registerLifecycleRoutes (
-  app: App, engine: Engine, readBody: BodyReader, json: JsonBodies
+  app: App, engine: Engine, readBody: BodyReader, thread: BodyThread
 ): Promise<void> {
   await app.register(async (scope) => registerLabels(scope as App, engine))
   await app.register(async (scope) => registerCandidates(scope as App, engine))
-  await app.register(async (scope) => registerGateUpload(scope as App, engine, readBody, json))
+  await app.register(async (scope) => registerGateUpload(scope as App, engine, readBody, thread))
   registerGate(app, engine)
   registerShadowReport(app, engine)
 }
@@ -108,7 +108,7 @@ function registerShadowReport (app: App, engine: Engine): void {
   })
 }
 
-function registerGateUpload (app: App, engine: Engine, readBody: BodyReader, json: JsonBodies): void {
+function registerGateUpload (app: App, engine: Engine, readBody: BodyReader, thread: BodyThread): void {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(['application/json', 'application/octet-stream'], readBody)
   app.put(`${DOMAIN}/gate`, {
@@ -132,7 +132,7 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader, jso
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'golden inputs', received: 'nothing' })
     }
     const goldens = isJson(request)
-      ? await json.goldens(body, clientSignal(request, reply as FastifyReply))
+      ? await thread.goldens(body, clientSignal(request, reply as FastifyReply))
       : parseGoldens(body)
     const record = await engine.admin.setGate(model, domain, goldens, rules, expectedRevision(request))
     return changed(engine, reply, model, record)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { JsonBodies } from '#src/http/open-inference/json-bodies.js'
+import { BodyThread } from '#src/http/open-inference/body-thread.js'
 import { parseInferenceRequest, type InferenceMessage } from '#src/http/open-inference/parse-request.js'
 import { bareApp, type BareApp } from '../support/bare-app.js'
 import { hasCode } from '../support/errors.js'
@@ -28,9 +28,9 @@ function numbers (count: number): string {
   return JSON.stringify(Array.from({ length: count }, normal))
 }
 
-describe('JsonBodies', () => {
-  let json: JsonBodies
-  before(() => { json = new JsonBodies(4 * MIB) })
+describe('BodyThread', () => {
+  let json: BodyThread
+  before(() => { json = new BodyThread(4 * MIB) })
   after(() => json.close())
 
   it('gives what parsing gives, of any size', async () => {
@@ -89,7 +89,7 @@ describe('JsonBodies', () => {
   })
 
   it('lets go of bodies whose client has left, and of all when it closes', async () => {
-    const other = new JsonBodies(4 * MIB)
+    const other = new BodyThread(4 * MIB)
     const leaving = new AbortController()
     const large = () => bodyOf(requestOf(numbers(5000), [5000]))
     const first = other.inference(large(), undefined, never)

@@ -1,6 +1,7 @@
 /**
- * JSON of requests on its way to tensors. The event loop reads small ones itself; all others are read by one thread, in
- * the order of their arrival, so that nothing else waits for them and their objects fill no heap but the thread's.
+ * The thread for large bodies: inflates them and reads their JSON. The event loop reads small JSON itself; all other
+ * bodies are taken as they arrive, so that nothing else waits for them and their objects fill no heap but
+ * the thread's.
  *
  * Bytes, nesting and elements of a body are bounded before anything is made of them. The thread's heap has room for the
  * worst that is left: beyond it V8 would end the whole process, because its parser cannot be interrupted.
@@ -10,6 +11,7 @@ import { fromErrorRecord, type ErrorRecord } from '../../base/errors.js'
 import { httpErrors } from '../errors.js'
 import { parseGoldensJson } from './parse-goldens.js'
 import { jsonLengthOf, parseInferenceRequest, type InferenceMessage } from './parse-request.js'
+import type { InflateAside, InflateTask, Inflating } from '../limits/inflate.js'
 import type { Goldens } from '../../serving/changing/administration.js'
 
 /** Reading this much takes less than a millisecond or two. */
@@ -21,23 +23,24 @@ const MIB = 2 ** 20
 const HEAP_MIB = 256
 const HEAP_BYTES_PER_JSON_BYTE = 32
 
-const SCRIPT = new URL('./parse-worker.js', import.meta.url)
+const SCRIPT = new URL('./body-worker.js', import.meta.url)
 
-export type ParseTask =
+export type BodyTask =
   | { kind: 'inference', body: Uint8Array, headerLength: string | undefined }
   | { kind: 'goldens', body: Uint8Array }
+  | { kind: 'inflate' } & InflateTask
 
-export type ParseOutcome = { result: InferenceMessage | Goldens } | { error: ErrorRecord }
+export type BodyOutcome = { result: InferenceMessage | Goldens | Inflating } | { error: ErrorRecord }
 
 interface Job {
-  task: ParseTask
+  task: BodyTask
   resolve (result: unknown): void
   reject (error: unknown): void
   /** When it no longer waits. */
   onBegin (): void
 }
 
-export class JsonBodies {
+export class BodyThread {
   readonly #bytesMax: number
   readonly #waiting: Job[] = []
   #current: Job | undefined
@@ -60,6 +63,14 @@ export class JsonBodies {
     if (jsonLength <= INLINE_BYTES_MAX) return parseInferenceRequest(body, headerLength)
     const message = await this.#inThread({ kind: 'inference', body, headerLength }, signal) as InferenceMessage
     return { ...message, feeds: Object.assign(Object.create(null), message.feeds) }
+  }
+
+  /**
+   * Takes the body's memory, and gives it back. Rejects with CONTENT_ENCODING_INVALID, `signal`'s reason,
+   * REQUEST_ABORTED.
+   */
+  readonly inflate: InflateAside = async (task, signal) => {
+    return await this.#inThread({ kind: 'inflate', ...task }, signal) as Inflating
   }
 
   /** As `inference`, with what `parseGoldensJson` throws. */
@@ -90,7 +101,7 @@ export class JsonBodies {
     })
   }
 
-  #inThread (task: ParseTask, signal: AbortSignal): Promise<unknown> {
+  #inThread (task: BodyTask, signal: AbortSignal): Promise<unknown> {
     signal.throwIfAborted()
     return new Promise((resolve, reject) => {
       const job = { task, resolve, reject, onBegin: () => signal.removeEventListener('abort', leave) }
@@ -118,7 +129,7 @@ export class JsonBodies {
   #start (): Worker {
     const heapMib = HEAP_MIB + Math.ceil(this.#bytesMax / MIB) * HEAP_BYTES_PER_JSON_BYTE
     const thread = new Worker(SCRIPT, { resourceLimits: { maxOldGenerationSizeMb: heapMib } })
-    thread.on('message', (outcome: ParseOutcome) => {
+    thread.on('message', (outcome: BodyOutcome) => {
       const job = this.#current
       this.#current = undefined
       if ('error' in outcome) job?.reject(fromErrorRecord(outcome.error))
