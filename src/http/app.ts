@@ -18,7 +18,7 @@ import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
 import { ownersOf } from './limits/body-owners.js'
 import { serializerFactory, validatorOf } from './lazy-schemas.js'
-import { bytesToCome, endWith, OpenExchanges } from './limits/exchange-end.js'
+import { OpenExchanges } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
 import { createBodyReader, isJson } from './limits/request-body.js'
 import { BodyThread } from './open-inference/body-thread.js'
@@ -69,9 +69,6 @@ export interface AppOptions {
 /** Model names may carry `@domain:version`. */
 const PARAMETER_LENGTH_MAX = 256
 
-/** So much of a refused request is read to keep its connection; beyond, another connection would cost less. */
-const UNREAD_BYTES_MAX = 2 ** 17
-
 const KEEP_ALIVE_MS = 72_000
 const HEADERS_MS = 15_000
 const REQUEST_MS = 120_000
@@ -117,7 +114,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   letConnectionsGo(app)
   const refusals = limitLoad(app, settings)
   app.setErrorHandler(async (error, request, reply) => {
-    if (isOverload(error)) await holdBack(refusals, request, reply as FastifyReply)
+    if (isOverload(error) && !await refusals.hold(reply.raw)) reply.header('connection', 'close')
     return sendError(error, request, reply, drainMs)
   })
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
@@ -164,12 +161,6 @@ function limitLoad (app: App, settings: AppOptions['settings']): HeldRefusals {
 /** `Expect` with anything but 100-continue, which Node would refuse in its own words (RFC 9110, 10.1.1: it may). */
 function ignoreExpectations ({ server }: App): void {
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
-}
-
-async function holdBack (refusals: HeldRefusals, { raw }: FastifyRequest, reply: FastifyReply): Promise<void> {
-  const isHeld = await refusals.hold(reply.raw)
-  if (!isHeld) reply.header('connection', 'close')
-  else if (bytesToCome(raw) > UNREAD_BYTES_MAX) endWith(raw, reply)
 }
 
 function addHooks (app: App): void {

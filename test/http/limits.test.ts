@@ -15,6 +15,7 @@ import { formOf } from '../support/form.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
 import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
 import type { Caller } from '#src/access/caller.js'
+import type { Owner } from '#src/http/limits/owned-bytes.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 const URL_INFER = '/v2/models/traffic-signs/infer'
@@ -119,6 +120,31 @@ describe('owners of bodies', () => {
     assert.throws(() => open(budget, 'address c', 'domain 9').share.add(10), hasCode('BODIES_FULL'))
   })
 
+  it('of one address leave room for other domains when one is flooded, and for other addresses when all are', () => {
+    const budget = new BodyBudget(10_000)
+    const ownersFor = (ip: string, domain: string) => ownersOf({
+      answering: { named: () => ({ domain }) }, domain: () => ({})
+    } as never, {
+      ip, params: { model: 'm' }, headers: { 'x-domain': domain }, routeOptions: { url: '/x', config: { access: 'inference' } }
+    } as never)
+    const fill = (ip: string, domain: string): number => {
+      let taken = 0
+      try {
+        for (;;) {
+          openFor(budget, ownersFor(ip, domain)).share.add(10)
+          taken += 10
+        }
+      } catch (error) {
+        assert.ok(hasCode('BODIES_FULL')(error))
+        return taken
+      }
+    }
+    assert.equal(fill('192.0.2.1', 'day'), 8000)
+    assert.ok(fill('192.0.2.1', 'fog') > 1000)
+    for (let domain = 0; domain < 50; domain++) fill('192.0.2.1', `domain ${domain}`)
+    assert.ok(fill('192.0.2.2', 'night') > 400)
+  })
+
   it('are the sender and the domain as they are, not as they are written', () => {
     const engine = {
       answering: { named: (_model: string, { header }: { header?: string }) => header === undefined ? undefined : { domain: header.split(':')[0] } },
@@ -135,12 +161,13 @@ describe('owners of bodies', () => {
       },
       ...more
     } as never)
-    assert.deepEqual(ownersFor('m', 'day'), ['address 1.2.3.4', 'inference m day'])
+    const namesFor = (...given: Parameters<typeof ownersFor>) => ownersFor(...given).map(({ name }) => name)
+    assert.deepEqual(namesFor('m', 'day'), ['address 1.2.3.4', 'inference m day'])
     assert.deepEqual(ownersFor('m', 'day:1'), ownersFor('m', 'day'))
-    assert.deepEqual(ownersFor('m', undefined), ['address 1.2.3.4', 'inference m '])
+    assert.deepEqual(namesFor('m', undefined), ['address 1.2.3.4', 'inference m '])
     assert.deepEqual(ownersFor('m', 'nothere1'), ownersFor('n', 'nothere2'))
-    assert.deepEqual(ownersFor('m', 'day', { caller: { id: 'k' } })[0], 'key k')
-    assert.deepEqual(ownersFor('m', 'x', { routeOptions: { url: '/a/:b', config: { access: 'administration' } } })[1], 'route /a/:b')
+    assert.deepEqual(namesFor('m', 'day', { caller: { id: 'k' } })[0], 'key k')
+    assert.deepEqual(namesFor('m', 'x', { routeOptions: { url: '/a/:b', config: { access: 'administration' } } })[1], 'route /a/:b')
   })
 })
 
@@ -165,13 +192,17 @@ describe('BodyBudget.isUsable', () => {
   it('counts nothing for a connection that has ended already', () => {
     const budget = new BodyBudget(100)
     const request = {} as IncomingMessage
-    budget.open(request, Object.assign(new EventEmitter(), { destroyed: true }) as never, ['day'])
+    budget.open(request, Object.assign(new EventEmitter(), { destroyed: true }) as never, [{ name: 'day' }])
     budget.shareOf(request).add(60)
     assert.equal(budget.bytes, 0)
   })
 })
 
-function open (budget: BodyBudget, ...owners: string[]) {
+function open (budget: BodyBudget, ...names: string[]) {
+  return openFor(budget, names.map((name) => ({ name })))
+}
+
+function openFor (budget: BodyBudget, owners: Owner[]) {
   const request = {} as IncomingMessage
   const response = Object.assign(new EventEmitter(), { destroyed: false })
   budget.open(request, response as never, owners)

@@ -70,7 +70,7 @@ export class AnswerBudget {
 
   #enter (request: FastifyRequest, { raw: response }: FastifyReply, bytesMax: number): HeldAnswer {
     const { socket } = request.raw
-    const owners = [senderOf(request)]
+    const owners = [{ name: senderOf(request) }]
     // Alone it may have all, and be longer than that.
     if (this.#held.total > 0 && !this.#held.hasRoom(owners, bytesMax, 0)) {
       throw httpErrors.ANSWERS_FULL('the server holds as many answers as it has room for', {

@@ -6,7 +6,7 @@
  */
 import { httpErrors } from '../errors.js'
 import { whenOver } from './exchange-end.js'
-import { OwnedBytes } from './owned-bytes.js'
+import { OwnedBytes, type Owner } from './owned-bytes.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface BodyShare {
@@ -53,7 +53,7 @@ export class BodyBudget {
    * response tells (see exchange-end.ts). `owners` are those whom a flood of such requests is put down to.
    */
   open (
-    request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed'>, owners: readonly string[]
+    request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed'>, owners: readonly Owner[]
   ): void {
     let own = 0
     let isClosed = false
@@ -80,7 +80,7 @@ export class BodyBudget {
     })
   }
 
-  #count (owners: readonly string[], bytes: number): void {
+  #count (owners: readonly Owner[], bytes: number): void {
     this.#held.count(owners, bytes)
     const isFull = this.bytesMax - this.bytes < ROOM_SHARE_MIN * this.bytesMax
     this.#fullSince = isFull ? this.#fullSince ?? this.#now() : undefined

@@ -3,8 +3,15 @@ import { BankswitchError } from '../../base/errors.js'
 import { accessOf } from '../access/route-access.js'
 import { senderOf } from '../access/sender.js'
 import { DOMAIN_HEADER, modelOf, wishInPath } from '../request-domain.js'
+import type { Owner } from './owned-bytes.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyRequest } from 'fastify'
+
+/**
+ * More than a domain has: many clients may share an address, and the flood of one domain must leave room for what the
+ * others ask of other domains.
+ */
+const SENDER_SHARE = 16
 
 /** For what is not there. */
 const UNKNOWN = '(unknown)'
@@ -13,10 +20,13 @@ const UNKNOWN = '(unknown)'
  * Who sends a request, and the domain that it is for, both as they are and not as they are written: all that name a
  * domain which is not there are one, and so are the ways to write one path.
  */
-export function ownersOf (engine: Pick<Engine, 'answering' | 'domain'>, request: FastifyRequest): string[] {
+export function ownersOf (engine: Pick<Engine, 'answering' | 'domain'>, request: FastifyRequest): Owner[] {
   const { routeOptions } = request
   const isInference = routeOptions.url !== undefined && accessOf(routeOptions) === 'inference'
-  return [senderOf(request), isInference ? `inference ${domainOf(engine, request)}` : `route ${routeOptions.url ?? ''}`]
+  return [
+    { name: senderOf(request), share: SENDER_SHARE },
+    { name: isInference ? `inference ${domainOf(engine, request)}` : `route ${routeOptions.url ?? ''}` }
+  ]
 }
 
 function domainOf (engine: Pick<Engine, 'answering' | 'domain'>, { params, headers }: FastifyRequest): string {

@@ -27,12 +27,6 @@ export function endUnhurriedly (socket: Socket, bytes?: string): void {
   socket.once('close', () => clearTimeout(cut))
 }
 
-/** How much of a request's body has not been read, as it is announced; infinite where it is not. */
-export function bytesToCome ({ complete, headers }: IncomingMessage): number {
-  if (complete) return 0
-  return headers['transfer-encoding'] === undefined ? Number(headers['content-length'] ?? 0) : Infinity
-}
-
 /** Makes the answer of a request the last one of its connection: what is left of the request is not to be read. */
 export function endWith (request: IncomingMessage, reply: Pick<FastifyReply, 'header'>): void {
   reply.header('connection', 'close')

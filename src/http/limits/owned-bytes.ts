@@ -1,6 +1,12 @@
 /** Bytes that are held, by whom and of all together, and whether there is room for more of somebody's. */
 import { isWithinShare } from '../../base/dynamic-threshold.js'
 
+export interface Owner {
+  name: string
+  /** How many times what is free it may hold; as everybody if not given. */
+  share?: number
+}
+
 export class OwnedBytes {
   readonly bytesMax: number
   readonly #bytesOf = new Map<string, number>()
@@ -15,12 +21,12 @@ export class OwnedBytes {
   }
 
   /** `bytes` may be negative, for what is given back. */
-  count (owners: readonly string[], bytes: number): void {
+  count (owners: readonly Owner[], bytes: number): void {
     this.#total += bytes
-    for (const owner of owners) {
-      const held = this.#held(owner) + bytes
-      if (held === 0) this.#bytesOf.delete(owner)
-      else this.#bytesOf.set(owner, held)
+    for (const { name } of owners) {
+      const held = this.#held(name) + bytes
+      if (held === 0) this.#bytesOf.delete(name)
+      else this.#bytesOf.set(name, held)
     }
   }
 
@@ -28,15 +34,15 @@ export class OwnedBytes {
    * Whether there are so many bytes more for one who holds `own` now. An owner of several may hold only a share of what
    * is still free; one that holds nothing else may have all of it.
    */
-  hasRoom (owners: readonly string[], bytes: number, own: number): boolean {
+  hasRoom (owners: readonly Owner[], bytes: number, own: number): boolean {
     const free = this.bytesMax - this.#total
-    return bytes <= free && owners.every((owner) => {
-      const held = this.#held(owner)
-      return held === own || isWithinShare(held + bytes, free)
+    return bytes <= free && owners.every(({ name, share }) => {
+      const held = this.#held(name)
+      return held === own || isWithinShare(held + bytes, free, share)
     })
   }
 
-  #held (owner: string): number {
-    return this.#bytesOf.get(owner) ?? 0
+  #held (name: string): number {
+    return this.#bytesOf.get(name) ?? 0
   }
 }
