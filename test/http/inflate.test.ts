@@ -43,13 +43,14 @@ describe('a compressed body', () => {
         held += bytes
         seen.heldMax = Math.max(seen.heldMax, held)
       },
-      giveBack (bytes: number) { held -= bytes }
+      giveBack (bytes: number) { held -= bytes },
+      signal
     }
     const aside: InflateAside = (task, signal) => {
       seen.asked++
       return thread.inflate(task, signal)
     }
-    const inflated = await inflateBody(encoding, owned(compressed), { bytesMax, share, begin, aside, signal })
+    const inflated = await inflateBody(encoding, owned(compressed), { bytesMax, share, begin, aside })
     return { inflated, held, ...seen }
   }
 
@@ -89,8 +90,7 @@ describe('a compressed body', () => {
     const bounds = {
       bytesMax: 8 * MIB,
       begin: 0,
-      signal: never,
-      share: { add: () => assert.fail(), giveBack: () => {} },
+      share: { add: () => assert.fail(), giveBack: () => {}, signal: never },
       aside: async () => { asked++; return { body: bomb } }
     }
     await assert.rejects(inflateBody('gzip', bomb, bounds), hasCode('REQUEST_TOO_LARGE', {

@@ -189,6 +189,18 @@ describe('BodyBudget.isUsable', () => {
     assert.equal(budget.isUsable, true)
   })
 
+  it('tells whoever works on a body when its request is over', () => {
+    const budget = new BodyBudget(100)
+    const { share, response } = open(budget, 'day')
+    const { signal } = share
+    assert.equal(signal.aborted, false)
+    response.emit('close')
+    assert.throws(() => signal.throwIfAborted(), hasCode('REQUEST_ABORTED'))
+    const late = open(budget, 'day')
+    late.response.emit('close')
+    assert.throws(() => late.share.signal.throwIfAborted(), hasCode('REQUEST_ABORTED'))
+  })
+
   it('counts nothing for a connection that has ended already', () => {
     const budget = new BodyBudget(100)
     const request = {} as IncomingMessage
@@ -233,7 +245,7 @@ function bytesCounted (t: TestContext, expected: number): Promise<void> {
         counted += bytes
         if (counted >= expected) resolve()
       }
-      return { add, giveBack: share.giveBack }
+      return { add, giveBack: share.giveBack, signal: share.signal }
     })
   })
 }

@@ -14,6 +14,8 @@ export interface BodyShare {
   add (bytes: number): void
   /** Of what was added. */
   giveBack (bytes: number): void
+  /** Aborts with REQUEST_ABORTED when the request is over. */
+  readonly signal: AbortSignal
 }
 
 /** With less room than this share of the budget no ordinary body finds any. */
@@ -57,11 +59,19 @@ export class BodyBudget {
   ): void {
     let own = 0
     let isClosed = false
+    let leaving: AbortController | undefined
+    const abort = () => leaving?.abort(httpErrors.REQUEST_ABORTED('the client went away'))
     whenOver(response, () => {
       isClosed = true
       this.#count(owners, -own)
+      abort()
     })
     this.#shares.set(request, {
+      get signal () {
+        leaving ??= new AbortController()
+        if (isClosed) abort()
+        return leaving.signal
+      },
       add: (bytes) => {
         if (isClosed) return
         if (!this.#held.hasRoom(owners, bytes, own)) {

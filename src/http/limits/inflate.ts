@@ -72,15 +72,14 @@ export interface InflateBounds {
   share: BodyShare
   begin: number
   aside: InflateAside
-  signal: AbortSignal
 }
 
 /**
- * Rejects with CONTENT_ENCODING_INVALID, REQUEST_TOO_LARGE, BODIES_FULL, and `signal`'s reason. The caller has counted
- * the compressed body; its room is given back.
+ * Rejects with CONTENT_ENCODING_INVALID, REQUEST_TOO_LARGE, BODIES_FULL, REQUEST_ABORTED. The caller has counted the
+ * compressed body; its room is given back.
  */
 export async function inflateBody (
-  encoding: Encoding, compressed: Uint8Array, { bytesMax, share, begin, aside, signal }: InflateBounds
+  encoding: Encoding, compressed: Uint8Array, { bytesMax, share, begin, aside }: InflateBounds
 ): Promise<Uint8Array> {
   const { length } = compressed
   const told = encoding === 'gzip' ? toldLength(compressed) : undefined
@@ -92,7 +91,7 @@ export async function inflateBody (
     share.add(room - held)
     held = room
     const task = { encoding, body, bytesMax: room, begin }
-    const outcome = room <= AT_ONCE_BYTES_MAX ? await inflateAtOnce(task) : await aside(task, signal)
+    const outcome = room <= AT_ONCE_BYTES_MAX ? await inflateAtOnce(task) : await aside(task, share.signal)
     if (outcome.inflated !== undefined) {
       share.giveBack(length + held - outcome.inflated.length)
       return outcome.inflated

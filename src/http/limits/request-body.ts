@@ -9,7 +9,6 @@ import { httpErrors } from '../errors.js'
 import { encodingOf, inflateBody, tooLarge, type InflateAside } from './inflate.js'
 import type { BodyBudget } from './body-budget.js'
 import type { FastifyRequest } from 'fastify'
-import type { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 
 /** The widest element of a tensor. */
@@ -57,9 +56,7 @@ export function createBodyReader (
       body.append(chunk)
     })
     if (encoding === undefined) return body.view()
-    return await whileConnected(request.raw.socket, async (signal) => {
-      return asBuffer(await inflateBody(encoding, body.view(), { bytesMax, share, begin, aside, signal }))
-    })
+    return asBuffer(await inflateBody(encoding, body.view(), { bytesMax, share, begin, aside }))
   }
 }
 
@@ -70,17 +67,6 @@ function beginFor (jsonLength: number): number {
 
 function asBuffer ({ buffer, byteOffset, length }: Uint8Array): Buffer {
   return Buffer.from(buffer, byteOffset, length)
-}
-
-async function whileConnected<T> (socket: Socket, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController()
-  const leave = () => controller.abort(httpErrors.REQUEST_ABORTED('the client went away'))
-  socket.once('close', leave)
-  try {
-    return await work(controller.signal)
-  } finally {
-    socket.off('close', leave)
-  }
 }
 
 /** The request's own stream is never destroyed, which would cut the connection: its refusal has to be sent yet. */
