@@ -21,13 +21,14 @@ import argparse
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from torch.optim.swa_utils import update_bn
 
-from export import export_graph, save
+from export import export_model, save
 from nets import Block
 
 IMAGES = 23
@@ -171,7 +172,8 @@ def main() -> None:
         for mode, statistics_of in MODES.items():
             for layer, (mean, variance) in statistics_of(copy.deepcopy(net), batches).items():
                 golden[f"{mode}.{layer}.mean"], golden[f"{mode}.{layer}.variance"] = mean.clone(), variance.clone()
-        export_graph(net, images[:2], folder / f"calibration-{name}.onnx")
+        with TemporaryDirectory() as work:
+            export_model({"default": net.eval()}, images[:2], folder / f"calibration-{name}.onnx", Path(work))
         save({key: value.contiguous() for key, value in golden.items()}, folder / f"calibration-{name}.safetensors")
 
 

@@ -1,61 +1,41 @@
-"""What a recipe leaves behind: one ONNX graph with its batch norms, a bank per domain, goldens, provenance."""
+"""What a recipe leaves behind: a graph with its batch norms, a bank per domain, goldens, provenance."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import platform
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxscript.optimizer
 import torch
 import torch.nn as nn
 from safetensors.torch import save_file
 
-STATISTICS = ("running_mean", "running_var", "weight", "bias")
+import bankswitch.torch
 
 
-def export_graph(model: nn.Module, example: torch.Tensor, path: Path, output: str = "logits") -> None:
-    """Batch, height and width stay free; batch norms and parameter names stay as in PyTorch."""
-    batch, height, width = (torch.export.Dim(name) for name in ("batch", "height", "width"))
-    program = torch.onnx.export(
-        model.eval(),
-        (example,),
-        dynamo=True,
-        optimize=False,
-        external_data=False,
-        input_names=["input"],
+def export_model(
+    domains: Mapping[str, nn.Module], example: torch.Tensor, graph: Path, work: Path, output: str = "logits"
+) -> dict[str, Path]:
+    """Writes `graph` with the statistics of the first domain, once ONNX Runtime answers as each domain does, and returns
+    the bank of each. Batch, height and width stay free.
+
+    `work` gets all that the package writes; manifests of the repository are written by hand, so only the graph is copied.
+    """
+    made = bankswitch.torch.export(
+        next(iter(domains.values())),
+        example,
+        work / "models" / graph.parent.name,
+        domains=domains,
+        free=("batch", "height", "width"),
         output_names=[output],
-        dynamic_shapes=({0: batch, 2: height, 3: width},),
-        verbose=False,
+        overwrite=True,
     )
-    onnxscript.optimizer.fold_constants(program.model)
-    program.save(str(path), external_data=False)
-    _strip_machine_traces(path)
-    kept = sum(node.op_type == "BatchNormalization" for node in onnx.load(str(path)).graph.node)
-    expected = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if kept != expected:
-        raise RuntimeError(f"the exporter kept {kept} of {expected} batch norms")
-
-
-def _strip_machine_traces(path: Path) -> None:
-    """The exporter notes source lines with local paths; only the module path is worth keeping."""
-    graph_model = onnx.load(str(path))
-    for node in graph_model.graph.node:
-        scopes = [entry for entry in node.metadata_props if entry.key == "pkg.torch.onnx.name_scopes"]
-        del node.metadata_props[:]
-        node.metadata_props.extend(scopes)
-        node.doc_string = ""
-    del graph_model.graph.metadata_props[:]
-    for info in [*graph_model.graph.input, *graph_model.graph.output, *graph_model.graph.value_info]:
-        del info.metadata_props[:]
-    for tensor in graph_model.graph.initializer:
-        del tensor.metadata_props[:]
-    del graph_model.graph.value_info[:]
-    onnx.checker.check_model(graph_model)
-    onnx.save(graph_model, str(path))
+    shutil.copyfile(made.folder / "model.onnx", graph)
+    return {domain: next((made.domains_folder / made.folder.name / domain).glob("*.safetensors")) for domain in domains}
 
 
 def batch_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
@@ -67,16 +47,6 @@ def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(path))
     path.chmod(0o644)
-
-
-def save_bank(model: nn.Module, path: Path) -> None:
-    """The four statistics of every batch norm, under PyTorch's names."""
-    bank = {
-        f"{layer}.{statistic}": getattr(module, statistic).detach().clone().contiguous()
-        for layer, module in batch_norms(model).items()
-        for statistic in STATISTICS
-    }
-    save(bank, path)
 
 
 @torch.no_grad()

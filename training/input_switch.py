@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import gtsrb
-from export import export_graph, save, save_bank, save_provenance
+from export import export_model, save, save_provenance
 from fit import fit
 from nets import BankedBatchNorm2d, SignNet, plain_state, select
 from traffic_signs import BATCH, PEAK_RATE, VALIDATION_SHARE, WEIGHT_DECAY, accuracy
@@ -164,12 +164,10 @@ def main() -> None:
         return net.eval()
 
     graph = folder / "model.onnx"
-    export_graph(plain(RESOLUTIONS[0]), torch.zeros(2, 3, 32, 32), graph)
-    banks = {resolution: options.work / "banks" / f"{resolution}.safetensors" for resolution in RESOLUTIONS}
+    nets = {resolution: plain(resolution) for resolution in RESOLUTIONS}
+    banks = export_model(nets, torch.randn(2, 3, 32, 32), graph, options.work)
     golden: dict[str, torch.Tensor] = {}
-    for resolution, path in banks.items():
-        net = plain(resolution)
-        save_bank(net, path)
+    for resolution, net in nets.items():
         rows = torch.linspace(0, len(test.labels) - 1, GOLDEN_ROWS).long()
         inputs = gtsrb.normalise(at_size(resolution, test.images[rows])).contiguous()
         with torch.no_grad():

@@ -20,7 +20,7 @@ from PIL import Image
 
 import degradations
 from degradations import DEGRADATIONS, Pictures, psnr, test_pairs, to_tensor
-from export import export_graph, save, save_bank, save_provenance
+from export import export_model, save, save_provenance
 from fit import fit
 from gtsrb import generator_for
 from nets import BankedBatchNorm2d, SuperResolver, plain_state, select
@@ -144,14 +144,12 @@ def export(private: SuperResolver, test: Pictures, figures: dict, options: argpa
         return net.eval()
 
     graph = folder / "model.onnx"
-    export_graph(plain(DEGRADATIONS[0]), torch.zeros(1, 3, 24, 32), graph, output="doubled")
-    banks = {kind: options.work / "banks" / f"{kind}.safetensors" for kind in DEGRADATIONS}
+    nets = {kind: plain(kind) for kind in DEGRADATIONS}
+    banks = export_model(nets, torch.rand(2, 3, 24, 32), graph, options.work, output="doubled")
     golden: dict[str, torch.Tensor] = {}
     samples = folder / "samples"
     samples.mkdir(exist_ok=True)
-    for kind, path in banks.items():
-        net = plain(kind)
-        save_bank(net, path)
+    for kind, net in nets.items():
         low, _ = test_pairs(kind, test, NOISE_SEED)[2]
         inputs = to_tensor([low[:GOLDEN_SIDE, :GOLDEN_SIDE]]).contiguous()
         with torch.no_grad():

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import gtsrb
-from export import batch_norm_inputs, export_graph, save, save_bank, save_provenance
+from export import batch_norm_inputs, export_model, save, save_provenance
 from fit import fit
 from nets import BankedBatchNorm2d, SignNet, plain_state, select
 
@@ -150,10 +150,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     graph = folder / "model.onnx"
     size = gtsrb.INPUT_SIZE["day"]
-    export_graph(plain(model, "day"), torch.zeros(2, 3, size, size), graph)
-    banks = {domain: options.work / "banks" / f"{domain}.safetensors" for domain in gtsrb.DOMAINS}
-    for domain, path in banks.items():
-        save_bank(plain(model, domain), path)
+    nets = {domain: plain(model, domain) for domain in gtsrb.DOMAINS}
+    banks = export_model(nets, torch.randn(2, 3, size, size), graph, options.work)
     golden = options.repository / "test" / "golden" / "traffic-signs.safetensors"
     save_goldens(model, test, golden, options.seed)
     save_samples(model, test, folder / "samples", options.seed)
