@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn as nn
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import bankswitch.torch
 
@@ -20,10 +20,10 @@ import bankswitch.torch
 def export_model(
     domains: Mapping[str, nn.Module], example: torch.Tensor, graph: Path, work: Path, output: str = "logits"
 ) -> dict[str, Path]:
-    """Writes `graph` with the statistics of the first domain, once ONNX Runtime answers as each domain does, and returns
-    the bank of each. Batch, height and width stay free.
+    """Writes `graph` with the statistics of the first domain, once ONNX Runtime answers as each domain does, and the bank
+    of each to `work`/banks; returns these. Batch, height and width stay free.
 
-    `work` gets all that the package writes; manifests of the repository are written by hand, so only the graph is copied.
+    `work` gets the rest of what the package writes, too: manifests of the repository are written by hand.
     """
     made = bankswitch.torch.export(
         next(iter(domains.values())),
@@ -35,7 +35,12 @@ def export_model(
         overwrite=True,
     )
     shutil.copyfile(made.folder / "model.onnx", graph)
-    return {domain: next((made.domains_folder / made.folder.name / domain).glob("*.safetensors")) for domain in domains}
+    banks = {domain: work / "banks" / f"{domain}.safetensors" for domain in domains}
+    for domain, path in banks.items():
+        (written,) = (made.domains_folder / made.folder.name / domain).glob("*.safetensors")
+        # Without what the store notes in it, the same statistics are the same bytes.
+        bankswitch.torch.save_bank(load_file(str(written)), path)
+    return banks
 
 
 def batch_norms(model: nn.Module) -> dict[str, nn.BatchNorm2d]:
