@@ -23,8 +23,8 @@ def write_domain(
     """Writes `folder`/000001-<digest>.safetensors and `folder`/domain.json: the first version, active."""
     tensors = {f"{layer}.{name}": bank[f"{layer}.{name}"] for layer in layers for name in _ORDER}
     source = "safetensors"
-    content = save(
-        tensors, {"bankswitch.format": "1", "bankswitch.fingerprint": fingerprint, "bankswitch.source": source}
+    content = _in_order(
+        save(tensors, {"bankswitch.format": "1", "bankswitch.fingerprint": fingerprint, "bankswitch.source": source})
     )
     digest = hashlib.sha256(content).hexdigest()
     folder.mkdir(parents=True)
@@ -52,6 +52,15 @@ def write_domain(
     }
     pointer["checksum"] = hashlib.sha256(json_of(pointer).encode()).hexdigest()
     (folder / "domain.json").write_text(json.dumps(pointer, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its header's names in order: safetensors writes metadata in another order each time."""
+    begin = 8 + int.from_bytes(content[:8], "little")
+    entries = json.loads(content[8:begin])
+    header = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = header.ljust(-(-len(header) // 8) * 8)
+    return len(padded).to_bytes(8, "little") + padded + content[begin:]
 
 
 def bank_digest(bank: Bank, layers: Sequence[str]) -> str:
