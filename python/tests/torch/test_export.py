@@ -49,7 +49,9 @@ def test_a_bank_is_the_same_bytes_each_time(tmp_path: Path) -> None:
         made = export(model, PICTURE, tmp_path / str(time) / "models" / "signs", domains={"day": model})
         files.append(bank_file(made.folder.parents[1] / "domains" / "signs" / "day"))
     assert len({file.name for file in files}) == 1
-    assert load_file(files[0]).keys() == {key for key in model.state_dict() if ".num_batches" not in key and "bn" in key}
+    assert load_file(files[0]).keys() == {
+        key for key in model.state_dict() if ".num_batches" not in key and "bn" in key
+    }
 
 
 def test_a_classifier_with_two_domains(tmp_path: Path) -> None:
