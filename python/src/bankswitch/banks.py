@@ -73,8 +73,14 @@ def parse_bank(source: BankSource) -> Bank:
 def _in_order(content: bytes) -> dict[str, NDArray[Any]]:
     """The tensors of a safetensors file as its header lists them; the library gives them in any order."""
     tensors = load(content)
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    header, _ = header_of(content)
     return {name: tensors[name] for name in header if name in tensors}
+
+
+def header_of(content: bytes) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where its tensors begin."""
+    begin = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:begin]), begin
 
 
 def _json_layers(body: Mapping[str, Any]) -> Bank:

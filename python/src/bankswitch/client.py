@@ -16,11 +16,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import httpx
 
 from bankswitch.calls import administration, calibration, inference
-from bankswitch.errors import BankswitchError
 from bankswitch.results import Job
 from bankswitch.retries import Retries, retried
-from bankswitch.transport import advance, answer_of, checked_url, common_headers, request_arguments, sending_to
-from bankswitch.wire import Answer, Exchange, Pause, Request
+from bankswitch.transport import Driven, answer_of, checked_url, common_headers, request_arguments
+from bankswitch.wire import Exchange, Pause
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -124,26 +123,14 @@ class Client:
         return f"Client({str(self._url)!r})"
 
     def _run(self, exchange: Exchange[T]) -> T:
-        steps = retried(exchange, self._retries)
-        outcome: Answer | BankswitchError | None = None
-        while True:
-            try:
-                step = advance(steps, outcome)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            outcome = None
+        driven = Driven(retried(exchange, self._retries))
+        for step in driven:
             if isinstance(step, Pause):
                 self._sleep(step.seconds)
-            else:
-                try:
-                    outcome = self._send(step)
-                except BankswitchError as error:
-                    outcome = error
-
-    def _send(self, request: Request) -> Answer:
-        with sending_to(self._url):
-            return answer_of(self._http.request(**request_arguments(request, self._timeout)))
+                continue
+            with driven.sending(self._url):
+                driven.outcome = answer_of(self._http.request(**request_arguments(step, self._timeout)))
+        return driven.result
 
 
 class AsyncClient:
@@ -213,23 +200,11 @@ class AsyncClient:
         return f"AsyncClient({str(self._url)!r})"
 
     async def _run(self, exchange: Exchange[T]) -> T:
-        steps = retried(exchange, self._retries)
-        outcome: Answer | BankswitchError | None = None
-        while True:
-            try:
-                step = advance(steps, outcome)
-            except StopIteration as stop:
-                result: T = stop.value
-                return result
-            outcome = None
+        driven = Driven(retried(exchange, self._retries))
+        for step in driven:
             if isinstance(step, Pause):
                 await self._sleep(step.seconds)
-            else:
-                try:
-                    outcome = await self._send(step)
-                except BankswitchError as error:
-                    outcome = error
-
-    async def _send(self, request: Request) -> Answer:
-        with sending_to(self._url):
-            return answer_of(await self._http.request(**request_arguments(request, self._timeout)))
+                continue
+            with driven.sending(self._url):
+                driven.outcome = answer_of(await self._http.request(**request_arguments(step, self._timeout)))
+        return driven.result

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Generic
 
 import httpx
 
@@ -75,6 +75,35 @@ def sending_to(url: httpx.URL) -> Iterator[None]:
         ) from error
 
 
-def advance(steps: Exchange[T], outcome: Answer | BankswitchError | None) -> Request | Pause:
-    """The next step of an exchange, after what came of the last one. Raises StopIteration with the result."""
-    return steps.throw(outcome) if isinstance(outcome, BankswitchError) else steps.send(outcome)
+class Driven(Generic[T]):
+    """
+    A call on its way: the steps that are to be taken, by whoever drives it, who puts an answer into `outcome` or lets
+    `sending` put the error there; and the result once there are no more.
+    """
+
+    result: T
+
+    def __init__(self, steps: Exchange[T]) -> None:
+        """Takes no step yet."""
+        self._steps = steps
+        self.outcome: Answer | BankswitchError | None = None
+
+    def __iter__(self) -> Iterator[Request | Pause]:
+        """The next step after what came of the last one. Raises what the call raises."""
+        while True:
+            outcome, self.outcome = self.outcome, None
+            try:
+                step = self._steps.throw(outcome) if isinstance(outcome, BankswitchError) else self._steps.send(outcome)
+            except StopIteration as stop:
+                self.result = stop.value
+                return
+            yield step
+
+    @contextmanager
+    def sending(self, url: httpx.URL) -> Iterator[None]:
+        """Makes an error of sending to `url` the outcome: NoAnswer or Unreachable in place of httpx's."""
+        try:
+            with sending_to(url):
+                yield
+        except BankswitchError as error:
+            self.outcome = error

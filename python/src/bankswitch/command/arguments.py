@@ -55,6 +55,11 @@ def _domain(parser: ArgumentParser, is_required: bool = True) -> None:
     parser.add_argument("--domain", required=is_required)
 
 
+def _answering_bank(parser: ArgumentParser) -> None:
+    _domain(parser, is_required=False)
+    parser.add_argument("--version", metavar="V", help="a version of the domain, by number or label")
+
+
 def _domains(commands: Any) -> ArgumentParser:  # noqa: ANN401
     parser = _command(commands, "domains", "show the domains of a model and their versions")
     parser.add_argument("--model", required=True)
@@ -64,8 +69,7 @@ def _domains(commands: Any) -> ArgumentParser:  # noqa: ANN401
 
 def _infer(commands: Any) -> ArgumentParser:  # noqa: ANN401
     parser = _command(commands, "infer", "run a model on arrays")
-    _domain(parser, is_required=False)
-    parser.add_argument("--version", metavar="V", help="a version of the domain, by number or label")
+    _answering_bank(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="npz file for the outputs")
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="npz with inputs by their names, or npy of the only one"
@@ -75,8 +79,7 @@ def _infer(commands: Any) -> ArgumentParser:  # noqa: ANN401
 
 def _predict(commands: Any) -> ArgumentParser:  # noqa: ANN401
     parser = _command(commands, "predict", "classify a picture, or turn it into another")
-    _domain(parser, is_required=False)
-    parser.add_argument("--version", metavar="V", help="a version of the domain, by number or label")
+    _answering_bank(parser)
     parser.add_argument("--top", type=int, metavar="N", help="how many classes [5]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="for a picture that a model makes: .png, .jpg, .webp")
     parser.add_argument("--quality", type=int, metavar="Q", help="of a picture in JPEG or WebP [92]")

@@ -11,17 +11,18 @@ from typing import Any
 
 from safetensors.torch import save
 
-from .banks import Bank
-from .fingerprint import json_of
+from bankswitch.banks import header_of
 
-_ORDER = ("running_mean", "running_var", "weight", "bias")
+from .banks import Bank
+from .batch_norms import STATISTICS
+from .fingerprint import json_of
 
 
 def write_domain(
     folder: Path, domain: str, bank: Bank, layers: Sequence[str], fingerprint: str, description: str | None
 ) -> None:
     """Writes `folder`/000001-<digest>.safetensors and `folder`/domain.json: the first version, active."""
-    tensors = {f"{layer}.{name}": bank[f"{layer}.{name}"] for layer in layers for name in _ORDER}
+    tensors = {f"{layer}.{name}": bank[f"{layer}.{name}"] for layer in layers for name in STATISTICS}
     source = "safetensors"
     content = _in_order(
         save(tensors, {"bankswitch.format": "1", "bankswitch.fingerprint": fingerprint, "bankswitch.source": source})
@@ -56,8 +57,7 @@ def write_domain(
 
 def _in_order(content: bytes) -> bytes:
     """A safetensors file with its header's names in order: safetensors writes metadata in another order each time."""
-    begin = 8 + int.from_bytes(content[:8], "little")
-    entries = json.loads(content[8:begin])
+    entries, begin = header_of(content)
     header = json.dumps(entries, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     padded = header.ljust(-(-len(header) // 8) * 8)
     return len(padded).to_bytes(8, "little") + padded + content[begin:]
@@ -68,6 +68,6 @@ def bank_digest(bank: Bank, layers: Sequence[str]) -> str:
     digest = hashlib.sha256()
     for layer in layers:
         digest.update(f"{json_of(layer)}:{len(bank[f'{layer}.running_mean'])}\n".encode())
-        for name in _ORDER:
+        for name in STATISTICS:
             digest.update(bank[f"{layer}.{name}"].numpy().astype("<f4").tobytes())
     return digest.hexdigest()
