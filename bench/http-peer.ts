@@ -1,8 +1,8 @@
 /**
  * Requests per second beside what one would write instead: FastAPI on uvicorn (uvloop, httptools) with a fused model and
- * a session per domain (peer_server.py), one raw float32 row a request. Both servers have
- * the same cores, turns and client; both log a line per request. The peer runs its sessions in threads, which let go of
- * Python's lock meanwhile, in one process or in several.
+ * a session per domain (peer_server.py), one raw float32 row a request. Both have the same cores, turns and client; both
+ * log a line per request. The peer runs its sessions in threads, which let go of Python's lock meanwhile, in one process
+ * or in several.
  *
  *   npm run bench -- http-peer --python VENV/bin/python [--chunks 8 --seconds 4 --connections 8 --processes 1,2]
  *

@@ -2,9 +2,8 @@
 import { markOf } from '../bank/convolution-weights.js'
 import { bytesOf } from '../base/bytes.js'
 import { elementCount } from '../base/dims.js'
-import { constantOf } from '../onnx/constant.js'
 import { indexGraph, type GraphIndex } from '../onnx/graph.js'
-import { byteCount, DataType } from '../onnx/tensor.js'
+import { byteCount, DataType, dimsOf, isExternal, readFloat32 } from '../onnx/tensor.js'
 import { findFoldableConv, type FoldableConv } from './find-foldable-conv.js'
 import { fingerprintOf } from './fingerprint.js'
 import { FLOAT_BYTES, type SiteOptions } from './plan.js'
@@ -42,10 +41,9 @@ export function readModel (model: OnnxModel): Reading {
 function marksOf (index: GraphIndex): string[] {
   const marks = new Set<string>()
   for (const { opType, input: [, weights = ''] } of index.graph.node) {
-    const isFloat32 = index.initializerOf.get(weights)?.dataType === DataType.FLOAT
-    const constant = CONVOLUTIONS.includes(opType) && isFloat32 ? constantOf(index, weights) : undefined
-    if (constant === undefined) continue
-    marks.add(markOf({ shape: constant.dims, bytes: bytesOf(Float32Array.from(constant.values)) }))
+    const tensor = index.initializerOf.get(weights)
+    if (!CONVOLUTIONS.includes(opType) || tensor?.dataType !== DataType.FLOAT || isExternal(tensor)) continue
+    marks.add(markOf({ shape: dimsOf(tensor), bytes: bytesOf(readFloat32(tensor)) }))
   }
   return [...marks]
 }

@@ -1,7 +1,7 @@
 /** What all inference answers have in common. */
 import Negotiator from 'negotiator'
 import { httpErrors } from './errors.js'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 
 /**
  * The most wanted of the media types that can be answered, the first of them when all are welcome (RFC 9110, 12.5.1).
@@ -15,13 +15,4 @@ export function acceptedType<MediaType extends string> (
   throw httpErrors.NOT_ACCEPTABLE('none of the accepted media types can be answered', {
     expected: available, received: accept?.slice(0, 200)
   })
-}
-
-/** Aborts when the client goes away before its answer is written. */
-export function clientSignal (request: FastifyRequest, reply: FastifyReply): AbortSignal {
-  const controller = new AbortController()
-  const abort = () => controller.abort(httpErrors.REQUEST_ABORTED('the client went away'))
-  if (request.raw.socket.destroyed) abort()
-  reply.raw.once('close', () => { if (!reply.raw.writableFinished) abort() })
-  return controller.signal
 }

@@ -52,6 +52,9 @@ const STAGES = ['read', 'decode', 'queue', 'infer', 'encode', 'total'] as const
 
 const URL_LENGTH_MAX = 200
 
+/** What a request is counted by that reached no route, or has not even a method. */
+export const NONE = '(none)'
+
 const records = new WeakMap<FastifyRequest, RequestRecord>()
 
 /** The record of a request, begun when first asked for. */
@@ -111,7 +114,7 @@ export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undef
   app.addHook('onResponse', async (request, reply) => {
     const record = recordOf(request)
     const totalMs = performance.now() - record.beganAt
-    const route = request.routeOptions.url ?? '(none)'
+    const route = request.routeOptions.url ?? NONE
     metrics.countRequest(route, request.method, reply.statusCode, totalMs / 1000)
     const { model, ms } = record
     if (model !== undefined && ms.infer !== undefined) {

@@ -7,6 +7,7 @@ import { maxHeaderSize, STATUS_CODES } from 'node:http'
 import { httpErrors } from './errors.js'
 import { errorBody, STATUS_OF } from './error-map.js'
 import { endUnhurriedly, whenOver, type OpenExchanges } from './limits/exchange-end.js'
+import { NONE } from './request-record.js'
 import { SAFETY_HEADERS } from './safety-headers.js'
 import type { BankswitchError } from '../base/errors.js'
 import type { Logger } from '../observability/logger.js'
@@ -22,9 +23,6 @@ export interface UnreadableOptions {
   metrics: Pick<Metrics, 'countRequest'>
   exchanges: Pick<OpenExchanges, 'of'>
 }
-
-/** There is no route and no method to count such a request by. */
-const UNKNOWN = '(none)'
 
 /** The client ended in the middle of a request. */
 const CUT_OFF = 'HPE_INVALID_EOF_STATE'
@@ -77,7 +75,7 @@ function afterAll (responses: readonly ServerResponse[], callback: () => void): 
 function refuse (error: BankswitchError, socket: Socket, { logger, metrics }: UnreadableOptions): void {
   const requestId = randomUUID()
   const status = STATUS_OF[error.kind]
-  metrics.countRequest(UNKNOWN, UNKNOWN, status, 0)
+  metrics.countRequest(NONE, NONE, status, 0)
   logger.info({ reqId: requestId, status, code: error.code }, 'request')
   if (!socket.writable) return
   const body = JSON.stringify(errorBody(error, requestId))

@@ -197,6 +197,7 @@ describe('BodyBudget.isUsable', () => {
     response.emit('close')
     assert.throws(() => signal.throwIfAborted(), hasCode('REQUEST_ABORTED'))
     const late = open(budget, 'day')
+    late.response.destroyed = true
     late.response.emit('close')
     assert.throws(() => late.share.signal.throwIfAborted(), hasCode('REQUEST_ABORTED'))
   })

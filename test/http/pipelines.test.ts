@@ -7,7 +7,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { it } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { clientSignal } from '#src/http/answer.js'
+import { leavingSignal } from '#src/http/limits/exchange-end.js'
 import { BodyThread } from '#src/http/open-inference/body-thread.js'
 import { BodyBudget } from '#src/http/limits/body-budget.js'
 import { createBodyReader } from '#src/http/limits/request-body.js'
@@ -61,7 +61,7 @@ async function serverOf (bodies: BodyBudget) {
     scope.addContentTypeParser('*', createBodyReader(bodies, thread.inflate, () => 2 ** 20))
     for (const kind of ['answered', 'pending']) {
       scope.post(`/${kind}`, { config: { access: 'health' }, logLevel: 'silent' }, async (request, reply) => {
-        signals.push(clientSignal(request, reply))
+        signals.push(leavingSignal(reply.raw))
         arrivals.emit(String(request.headers['x-client']))
         // Only the client's leaving ends it.
         return kind === 'answered' ? 'answer' : await new Promise(() => {})

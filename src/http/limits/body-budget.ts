@@ -5,16 +5,16 @@
  * is still free.
  */
 import { httpErrors } from '../errors.js'
-import { whenOver } from './exchange-end.js'
+import { leavingSignal, whenOver } from './exchange-end.js'
 import { OwnedBytes, type Owner } from './owned-bytes.js'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 export interface BodyShare {
-  /** Counts bytes that have arrived, or that inflating has made. Throws BODIES_FULL. */
+  /** Counts bytes that have arrived, or that inflating may make. Throws BODIES_FULL. */
   add (bytes: number): void
   /** Of what was added. */
   giveBack (bytes: number): void
-  /** Aborts with REQUEST_ABORTED when the request is over. */
+  /** Aborts with REQUEST_ABORTED when the client goes away. */
   readonly signal: AbortSignal
 }
 
@@ -55,22 +55,20 @@ export class BodyBudget {
    * response tells (see exchange-end.ts). `owners` are those whom a flood of such requests is put down to.
    */
   open (
-    request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed'>, owners: readonly Owner[]
+    request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed' | 'writableFinished'>,
+    owners: readonly Owner[]
   ): void {
     let own = 0
     let isClosed = false
-    let leaving: AbortController | undefined
-    const abort = () => leaving?.abort(httpErrors.REQUEST_ABORTED('the client went away'))
+    let signal: AbortSignal | undefined
     whenOver(response, () => {
       isClosed = true
       this.#count(owners, -own)
-      abort()
     })
     this.#shares.set(request, {
       get signal () {
-        leaving ??= new AbortController()
-        if (isClosed) abort()
-        return leaving.signal
+        signal ??= leavingSignal(response)
+        return signal
       },
       add: (bytes) => {
         if (isClosed) return

@@ -1,6 +1,6 @@
 /** How long a request may wait: by header in ms, by the protocol's `timeout` in microseconds; the less counts. */
 import { httpErrors } from '../errors.js'
-import { clientSignal } from '../answer.js'
+import { leavingSignal } from './exchange-end.js'
 import { runtimeErrors } from '../../runtime/errors.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
@@ -15,7 +15,7 @@ const MS_MAX = 1e9
  */
 export function patienceOf (
   request: FastifyRequest, reply: FastifyReply, timeoutUs?: string | number | boolean,
-  client = clientSignal(request, reply)
+  client = leavingSignal(reply.raw)
 ): AbortSignal {
   const header = request.headers[TIMEOUT_HEADER]
   const limits = [

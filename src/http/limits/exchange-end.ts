@@ -3,6 +3,7 @@
  * (`resOnFinish` and `onServerResponseClose` of its _http_server.js). Those behind it in the pipeline never hear of it,
  * and what was to be given back with them would be lost: the room of their bodies, their place in the queue.
  */
+import { httpErrors } from '../errors.js'
 import type { FastifyReply } from 'fastify'
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -11,6 +12,17 @@ import type { Socket } from 'node:net'
 export function whenOver (response: Pick<ServerResponse, 'destroyed' | 'once'>, callback: () => void): void {
   if (response.destroyed) callback()
   else response.once('close', callback)
+}
+
+/** Aborts with REQUEST_ABORTED when the client goes away before its answer is written. */
+export function leavingSignal (
+  response: Pick<ServerResponse, 'destroyed' | 'once' | 'writableFinished'>
+): AbortSignal {
+  const controller = new AbortController()
+  whenOver(response, () => {
+    if (!response.writableFinished) controller.abort(httpErrors.REQUEST_ABORTED('the client went away'))
+  })
+  return controller.signal
 }
 
 /**

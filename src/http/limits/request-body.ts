@@ -1,6 +1,7 @@
 /**
  * The way of every large body into memory: inflated when its Content-Encoding says so, limited after inflating (a
- * small body may inflate to a large one), and counted against the budget of all bodies as it comes, not as announced.
+ * small body may inflate to a large one), and counted against the budget of all bodies as it comes, not as announced;
+ * one that is inflated, as it may become before it does.
  *
  * A body is laid down so that the tensors behind the JSON of a binary request are aligned: they are used in place.
  */

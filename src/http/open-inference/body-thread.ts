@@ -1,7 +1,6 @@
 /**
  * The thread for large bodies: inflates them and reads their JSON. The event loop reads small JSON itself; all other
- * bodies are taken as they arrive, so that nothing else waits for them and their objects fill no heap but
- * the thread's.
+ * bodies are taken as they arrive, so that nothing else waits for them and their objects fill no heap but the thread's.
  *
  * Bytes, nesting and elements of a body are bounded before anything is made of them. The thread's heap has room for the
  * worst that is left: beyond it V8 would end the whole process, because its parser cannot be interrupted.

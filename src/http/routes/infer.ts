@@ -2,10 +2,10 @@
 import { Type } from '#typebox'
 import { SlicedWork } from '../../base/slices.js'
 import { usualShape } from '../../models/manifest.js'
-import { clientSignal } from '../answer.js'
 import { chosenEncoding, compress } from '../compress.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
+import { leavingSignal } from '../limits/exchange-end.js'
 import { RowEstimates } from '../limits/row-estimates.js'
 import { RequestSchema, type InferenceTerms } from '../open-inference/parse-request.js'
 import { parseRawRequest } from '../open-inference/raw-request.js'
@@ -86,7 +86,7 @@ async function answer (
   const header = request.headers[HEADER_LENGTH]
   const headerLength = typeof header === 'string' ? header.trim() : undefined
   const bodyBytes = body.length
-  const client = clientSignal(request, reply)
+  const client = leavingSignal(reply.raw)
   const message = headerLength === RAW ? rawMessage(request) : await thread.inference(body, headerLength, client)
   const requested = requestedModel(engine, request, path, version, message.parameters.domain)
   const { model, wish } = requested

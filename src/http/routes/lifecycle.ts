@@ -2,8 +2,8 @@
 import { Type } from '#typebox'
 import { isLabel } from '../../base/names.js'
 import { parseGoldens } from '../../serving/changing/administration.js'
-import { clientSignal } from '../answer.js'
 import { httpErrors } from '../errors.js'
+import { leavingSignal } from '../limits/exchange-end.js'
 import { isJson, type BodyReader } from '../limits/request-body.js'
 import { noteSubject } from '../request-record.js'
 import { GoldensSchema } from '../open-inference/parse-goldens.js'
@@ -132,7 +132,7 @@ function registerGateUpload (app: App, engine: Engine, readBody: BodyReader, thr
       throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'golden inputs', received: 'nothing' })
     }
     const goldens = isJson(request)
-      ? await thread.goldens(body, clientSignal(request, reply as FastifyReply))
+      ? await thread.goldens(body, leavingSignal(reply.raw))
       : parseGoldens(body)
     const record = await engine.admin.setGate(model, domain, goldens, rules, expectedRevision(request))
     return changed(engine, reply, model, record)
