@@ -9,6 +9,7 @@
  */
 import { compilePrepared } from '../compiler/pipeline.js'
 import { relativeError } from '../compiler/prove.js'
+import { requireDataBeside } from '../compiler/source/external-data.js'
 import { resolveSampleShapes, sampleFeeds, type SampleShapes } from '../compiler/sample-inputs.js'
 import { openSession, type PlainTensor, type Session } from '../ort/session.js'
 import { SAMPLE_SEED, withCompiled, type CompiledOnce } from './compiled-once.js'
@@ -94,6 +95,7 @@ export function compareWithFastest (baselines: readonly Timing[], switched: Timi
 export async function benchSwitch (
   given: SwitchBenchOptions, batch: number, rounds: number
 ): Promise<SwitchBenchmark> {
+  if (given.against !== undefined) await requireDataBeside(given.against)
   const compile = (folder: string) => compilePrepared(given.prepared, folder, given.options)
   return await withCompiled(compile, async (compiled) => {
     const { artefact } = compiled

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { create } from '@bufbuild/protobuf'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
@@ -6,10 +7,15 @@ import { benchFolder, folderCells, FOLDER_HEADER, geometricMean, pairFiles } fro
 import { joined, measure, type Timing } from '#src/cli/measure.js'
 import { benchSwitch, compareWithFastest } from '#src/cli/switch-bench.js'
 import { prepareSource } from '#src/compiler/pipeline.js'
+import { StringStringEntryProtoSchema } from '#src/onnx/generated/onnx_pb.js'
+import { parseModel, serializeModel } from '#src/onnx/model.js'
 import { hasCode } from '../support/errors.js'
 import { picture } from '../support/exact.js'
 import { temporaryFolder } from '../support/folders.js'
 import { GraphBuilder } from '../support/graph-builder.js'
+
+/** `DataLocation` of ONNX. */
+const EXTERNAL = 1
 
 const OPTIONS = { foldBudget: 0.05, samples: [] }
 
@@ -64,6 +70,23 @@ describe('the baseline', () => {
     assert.deepEqual([result.bnLayers, result.rounds], [1, 3])
     assert.ok(result.ratioToFused > 0 && result.maxRelativeError <= 1e-4)
     assert.ok(result.againstError! > 0.01, 'a convolution without the batch norm computes something else')
+  })
+
+  test('is no file that reads what lies elsewhere', async (t) => {
+    const folder = await temporaryFolder(t)
+    const path = join(folder, 'a.onnx')
+    await writeFile(path, network('kept'))
+    const model = parseModel(network('folded'))
+    const [weights] = model.graph.initializer
+    weights!.rawData = new Uint8Array(0)
+    weights!.dataLocation = EXTERNAL
+    weights!.externalData = [create(StringStringEntryProtoSchema, { key: 'location', value: '/etc/hostname' })]
+    const against = join(folder, 'b.onnx')
+    await writeFile(against, serializeModel(model))
+    const prepared = await prepareSource({ path, origin: 'graph' })
+    await assert.rejects(
+      benchSwitch({ prepared, options: OPTIONS, against }, 1, 2), hasCode('ONNX_EXTERNAL_DATA')
+    )
   })
 
   test('is the file alone when there was nothing to prepare', async (t) => {

@@ -189,12 +189,11 @@ const DTYPE_ORDER = Object.keys(DTYPE_BYTES)
 export function serializeSafetensors (
   tensors: readonly TensorToWrite[], metadata: ReadonlyMap<string, string>
 ): Uint8Array<ArrayBuffer> {
-  const sorted = [...tensors].sort((a, b) => {
-    return DTYPE_ORDER.indexOf(b.dtype) - DTYPE_ORDER.indexOf(a.dtype) || compareUtf8(a.name, b.name)
-  })
+  const sorted = sortedByUtf8(tensors, ({ name }) => name)
+    .sort((a, b) => DTYPE_ORDER.indexOf(b.dtype) - DTYPE_ORDER.indexOf(a.dtype))
   const header: string[] = []
   if (metadata.size > 0) {
-    const pairs = [...metadata].sort(([a], [b]) => compareUtf8(a, b))
+    const pairs = sortedByUtf8([...metadata], ([key]) => key)
     header.push(member(METADATA, `{${pairs.map(([key, text]) => member(key, JSON.stringify(text))).join()}}`))
   }
   let position = 0
@@ -235,8 +234,12 @@ function member (name: string, json: string): string {
   return `${JSON.stringify(name)}:${json}`
 }
 
-function compareUtf8 (a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b))
+/** By the bytes of their names; strings compare by UTF-16 units, which is another order beyond U+FFFF. */
+function sortedByUtf8<T> (items: readonly T[], nameOf: (item: T) => string): T[] {
+  return items
+    .map((item) => ({ item, bytes: Buffer.from(nameOf(item)) }))
+    .sort((a, b) => Buffer.compare(a.bytes, b.bytes))
+    .map(({ item }) => item)
 }
 
 function isRecord (value: JsonValue): value is { [key: string]: JsonValue } {

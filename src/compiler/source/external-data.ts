@@ -13,10 +13,11 @@
  *  7. a field that is not known and could hold a tensor: refused
  */
 import { open, realpath, stat, type FileHandle } from 'node:fs/promises'
-import { isAbsolute, join, sep } from 'node:path'
+import { dirname, isAbsolute, join, sep } from 'node:path'
 import { onnxErrors } from '../../onnx/errors.js'
 import { requireKnownFields, tensorsOf } from '../../onnx/messages.js'
-import { MODEL_BYTES_MAX, type OnnxModel } from '../../onnx/model.js'
+import { readModelFile } from '../../onnx/model-file.js'
+import { MODEL_BYTES_MAX, parseModel, type OnnxModel } from '../../onnx/model.js'
 import { isExternal } from '../../onnx/tensor.js'
 import type { TensorProto } from '../../onnx/generated/onnx_pb.js'
 
@@ -32,6 +33,16 @@ interface Slice {
 /** The files that the model's tensors lie in, as the model names them; sorted, each once. */
 export function externalLocations (model: OnnxModel): string[] {
   return [...new Set(slicesOf(model).map(({ location }) => location))].sort()
+}
+
+/**
+ * For a file that ONNX Runtime is to open itself: it must not be led to read what is elsewhere. Rejects with
+ * ONNX_EXTERNAL_DATA, ONNX_UNSUPPORTED, and what reading and parsing the file throw.
+ */
+export async function requireDataBeside (path: string): Promise<void> {
+  const model = parseModel(await readModelFile(path))
+  requireKnownFields(model)
+  for (const location of externalLocations(model)) await locateWithin(dirname(path), location)
 }
 
 /**
