@@ -6,7 +6,7 @@
  */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { LogController, type FastifyReply, type FastifyRequest, type FastifySchema } from 'fastify'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import {
   accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
@@ -36,6 +36,7 @@ import { registerPredictRoutes } from './routes/predict.js'
 import { registerRepositoryRoutes } from './routes/repository.js'
 import { SAFETY_HEADERS } from './safety-headers.js'
 import { unreadableRequests } from './unreadable-requests.js'
+import type { TObject } from '#typebox'
 import type { App } from './app-type.js'
 import type { KeyRing } from '../access/key-ring.js'
 import type { Settings } from '../config/schema.js'
@@ -204,7 +205,8 @@ async function addDocuments (app: App, version: string): Promise<void> {
         description: 'One convolutional network, one bank of batch-norm statistics per input domain.'
       },
       components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } }
-    }
+    },
+    transform: ({ schema, url }) => ({ schema: asDocumented(schema), url })
   })
   // Browsers would ask for its scripts by https, which only a port with TLS speaks.
   const transformStaticCSP = (policy: string) => policy.replace(/ *upgrade-insecure-requests;?/, '')
@@ -215,6 +217,14 @@ async function addDocuments (app: App, version: string): Promise<void> {
   app.get('/openapi.json', {
     config: { access: 'documents' }, schema: { hide: true }, logLevel: 'silent'
   }, async () => app.swagger())
+}
+
+/** A field of the query that has a default is required of nobody: it is filled in before the query is checked. */
+function asDocumented (schema: FastifySchema): FastifySchema {
+  const query = schema?.querystring as TObject | undefined
+  if (query?.required === undefined) return schema
+  const required = query.required.filter((name) => !('default' in query.properties[name]!))
+  return { ...schema, querystring: { ...query, required } }
 }
 
 /** Which methods a path answers to, to tell a wrong method from a wrong path. */

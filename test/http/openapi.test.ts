@@ -10,7 +10,7 @@ const UNTOLD = /^(\/docs|\/docs\/.*|\/openapi\.json|\/v2\/)$/
 
 interface Operation {
   security?: unknown[]
-  parameters?: Array<{ name: string, in: string }>
+  parameters?: Array<{ name: string, in: string, required?: boolean, schema?: object }>
   requestBody?: unknown
   responses: Record<string, { description: string, content?: object }>
 }
@@ -55,6 +55,15 @@ describe('the OpenAPI document', () => {
       if (requestBody !== undefined) has(413)
       assert.equal(security !== undefined, name.includes('/admin/') || /repository\/models/.test(name), `${name}: who may`)
     }
+  })
+
+  it('requires nothing of a query that has a default', () => {
+    const query = operations.flatMap(([name, { parameters = [] }]) => parameters
+      .filter((parameter) => parameter.in === 'query')
+      .map((parameter) => ({ ...parameter, name: `${name} ${parameter.name}` })))
+    const withDefault = query.filter(({ schema }) => schema !== undefined && 'default' in schema)
+    assert.ok(withDefault.length > 3)
+    assert.deepEqual(withDefault.filter(({ required }) => required === true).map(({ name }) => name), [])
   })
 
   it('tells the status of what is really answered', async () => {
