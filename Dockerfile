@@ -13,7 +13,10 @@ RUN apt-get update \
   && apt-get install -y --no-install-recommends tini \
   && rm -rf /var/lib/apt/lists/*
 WORKDIR /app
+# The C heap gives back what bodies took that waited for the garbage collector (docs/operations.md).
 ENV NODE_ENV=production \
+  MALLOC_MMAP_THRESHOLD_=131072 \
+  MALLOC_TRIM_THRESHOLD_=131072 \
   BANKSWITCH_HOST=0.0.0.0 \
   BANKSWITCH_STORE=/var/lib/bankswitch/store \
   BANKSWITCH_CACHE_DIR=/var/lib/bankswitch/cache \
