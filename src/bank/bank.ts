@@ -48,6 +48,13 @@ export function completeBank (
     }
   }
   const bank = new Map<string, LayerStatistics>()
+  // In one piece: the garbage collector looks at every buffer, however small.
+  const memory = new Float32Array(STATISTICS.length * layers.reduce((sum, { channels }) => sum + channels, 0))
+  let at = 0
+  const room: Room = (values) => {
+    at += values
+    return memory.subarray(at - values, at)
+  }
   for (const layer of layers) {
     const partial = given.get(layer.key)
     if (partial === undefined) {
@@ -55,13 +62,16 @@ export function completeBank (
         layer: layer.key, expected: layers.length, received: given.size
       })
     }
-    bank.set(layer.key, completeLayer(layer, partial, base.get(layer.key)))
+    bank.set(layer.key, completeLayer(layer, partial, base.get(layer.key), room))
   }
   return bank
 }
 
+/** Memory for so many values. */
+type Room = (values: number) => Float32Array
+
 function completeLayer (
-  layer: BatchNormLayer, partial: PartialLayer, base: LayerStatistics | undefined
+  layer: BatchNormLayer, partial: PartialLayer, base: LayerStatistics | undefined, room: Room
 ): LayerStatistics {
   const take = (statistic: Statistic): Float32Array => {
     const values = partial[statistic] ?? (statistic === 'gamma' || statistic === 'beta' ? base?.[statistic] : undefined)
@@ -70,19 +80,22 @@ function completeLayer (
         layer: layer.key, expected: 'mean and variance', received: Object.keys(partial)
       })
     }
-    return checkedValues(layer, statistic, values)
+    return checkedValues(layer, statistic, values, room)
   }
   return { mean: take('mean'), variance: take('variance'), gamma: take('gamma'), beta: take('beta') }
 }
 
-function checkedValues (layer: BatchNormLayer, statistic: Statistic, values: ArrayLike<number>): Float32Array {
+function checkedValues (
+  layer: BatchNormLayer, statistic: Statistic, values: ArrayLike<number>, room: Room
+): Float32Array {
   if (values.length !== layer.channels) {
     throw bankErrors.BANK_LENGTH_MISMATCH(
       `${statistic} of layer "${layer.key}" has ${values.length} values instead of ${layer.channels}`,
       { layer: layer.key, statistic, expected: layer.channels, received: values.length }
     )
   }
-  const narrowed = Float32Array.from(values)
+  const narrowed = room(values.length)
+  narrowed.set(values)
   for (let channel = 0; channel < narrowed.length; channel++) {
     // The sign is asked of the number as given: a tiny negative one is -0 in float32.
     if (Number.isFinite(narrowed[channel]) && !(statistic === 'variance' && values[channel]! < 0)) continue

@@ -295,11 +295,9 @@ describe('floatValues', () => {
     }
   })
 
-  test('gives numbers that do not change with the file', () => {
-    const file = safetensorsOf({ a: f32(1, 2) })
-    const values = floatValues('a', parseSafetensors(file).tensors.get('a')!)
-    file.fill(0xff)
-    assert.deepEqual([...values], [1, 2])
+  test('copies nothing that is aligned', () => {
+    const file = serializeSafetensors([{ name: 'a', dtype: 'F32', shape: [2], bytes: bytesOf(Float32Array.of(1, 2)) }], new Map())
+    assert.equal(floatValues('a', parseSafetensors(file).tensors.get('a')!).buffer, file.buffer)
   })
 
   test('refuses what is no float of 16 bits or more, naming the tensor', () => {

@@ -7,6 +7,7 @@
  * Stricter than the reference reader where that is lenient: a name that stands twice is refused, and so are unknown
  * fields of an entry. Nothing is allocated from a number in the file before it was checked against the file's size.
  */
+import { alignedView } from '../../base/bytes.js'
 import { tensorBytes } from '../../base/dims.js'
 import { bfloat16ToNumber, float16ToNumber } from '../../base/float16.js'
 import { BankswitchError } from '../../base/errors.js'
@@ -157,15 +158,16 @@ function parseEntry (name: string, entry: JsonValue): Entry {
   return { name, dtype, shape, begin, end }
 }
 
-/** The values of a float tensor as numbers. Throws SAFETENSORS_UNSUPPORTED for integers, booleans and 8-bit floats. */
-export function floatValues (name: string, tensor: SafetensorsTensor): Float32Array | Float64Array {
-  const { dtype } = tensor
-  const bytes = new Uint8Array(tensor.bytes)
+/**
+ * The values of a float tensor as numbers, a view of the file where its alignment allows. Throws
+ * SAFETENSORS_UNSUPPORTED for integers, booleans and 8-bit floats.
+ */
+export function floatValues (name: string, { dtype, bytes }: SafetensorsTensor): Float32Array | Float64Array {
   switch (dtype) {
-    case 'F32': return new Float32Array(bytes.buffer)
-    case 'F64': return new Float64Array(bytes.buffer)
-    case 'F16': return Float32Array.from(new Uint16Array(bytes.buffer), float16ToNumber)
-    case 'BF16': return Float32Array.from(new Uint16Array(bytes.buffer), bfloat16ToNumber)
+    case 'F32': return alignedView(bytes, Float32Array)
+    case 'F64': return alignedView(bytes, Float64Array)
+    case 'F16': return Float32Array.from(alignedView(bytes, Uint16Array), float16ToNumber)
+    case 'BF16': return Float32Array.from(alignedView(bytes, Uint16Array), bfloat16ToNumber)
     default:
       throw bankErrors.SAFETENSORS_UNSUPPORTED(`tensor "${clip(name)}" is ${dtype}, but statistics must be floats`, {
         tensor: clip(name), expected: ['F32', 'F64', 'F16', 'BF16'], received: dtype
