@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util'
 import { defineErrors } from '../base/errors.js'
 import { checkOf } from '../base/json-schema.js'
+import { areNetworks, NETWORKS_FORMAT } from './networks.js'
 import {
   ENVIRONMENT_PREFIX, environmentName, flagName, isSecret, SETTING_NAMES, SettingsSchema, settingsShape, type Settings
 } from './schema.js'
@@ -9,7 +10,11 @@ import {
 export const configErrors = defineErrors({ CONFIG_INVALID: 'invalid' })
 
 const validate = checkOf<Settings>(SettingsSchema, {
-  allErrors: true, useDefaults: true, strictNumbers: false, keywords: ['secret', 'defaultText']
+  allErrors: true,
+  useDefaults: true,
+  strictNumbers: false,
+  keywords: ['secret', 'defaultText'],
+  formats: { [NETWORKS_FORMAT]: areNetworks }
 })
 
 /** How an unbounded number is written. */

@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { Type, type Static, type TSchema } from '#typebox'
+import { NETWORKS_FORMAT } from './networks.js'
 
 const MIB = 2 ** 20
 
@@ -51,6 +52,12 @@ export const settingsShape = {
     default: 0,
     description: 'Requests a minute of one key, or of one address without a key; beyond, 429; 0 for no limit'
   }),
+  trustedProxies: Type.Optional(Type.String({
+    maxLength: 8192,
+    format: NETWORKS_FORMAT,
+    description: 'Proxies whose `X-Forwarded-For` tells the client\'s address: CIDRs with commas between; ' +
+      'not given, nobody\'s'
+  })),
   adminPort: Type.Optional(Type.Integer({
     minimum: 0,
     maximum: 65535,

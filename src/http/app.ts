@@ -51,7 +51,7 @@ export interface AppOptions {
   settings: AccessSettings & Pick<
     Settings,
     'answerBytes' | 'answersBytes' | 'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' |
-    'jsonBytes' | 'refusalHoldMs' | 'requestsPerMinute'
+    'jsonBytes' | 'refusalHoldMs' | 'requestsPerMinute' | 'trustedProxies'
   >
   keys: KeyRing
   logger: Logger
@@ -93,6 +93,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: requestIdOf,
+    trustProxy: settings.trustedProxies ?? false,
     bodyLimit: settings.bodyBytes,
     schemaController: { compilersFactory: { buildSerializer: serializerFactory } },
     routerOptions: { maxParamLength: PARAMETER_LENGTH_MAX },

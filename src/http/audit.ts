@@ -35,9 +35,10 @@ export async function addAudit (app: App, path: string): Promise<void> {
 }
 
 function entryOf (request: FastifyRequest, { statusCode }: FastifyReply): AuditEntry {
-  const { keyId, model, domain, version, code } = recordOf(request)
+  const { address, keyId, model, domain, version, code } = recordOf(request)
   return {
     requestId: request.id,
+    address,
     ...(keyId === undefined ? {} : { keyId }),
     method: request.method,
     path: request.url.split('?')[0]!.slice(0, 500),

@@ -2,6 +2,7 @@
  * What a request turned out to be, gathered on its way; once it is over, its line in the log, its metrics and its trace
  * are made of this. There is nothing in it of a request's or an answer's content.
  */
+import { addressOf } from './access/sender.js'
 import type { App } from './app-type.js'
 import type { Metrics, Stage } from '../observability/metrics.js'
 import type { TracedStage, Tracing } from '../observability/tracing.js'
@@ -19,6 +20,8 @@ export interface Subject {
 export interface RequestRecord extends Subject {
   /** By performance.now(). */
   readonly beganAt: number
+  /** Of the client; a connection that is gone would not tell it any more. */
+  readonly address: string
   /** Of the caller, allowed or not; never the key itself. */
   keyId?: string
   rows?: number
@@ -60,7 +63,10 @@ const records = new WeakMap<FastifyRequest, RequestRecord>()
 /** The record of a request, begun when first asked for. */
 export function recordOf (request: FastifyRequest): RequestRecord {
   let record = records.get(request)
-  if (record === undefined) records.set(request, record = { beganAt: performance.now(), ms: {}, stages: [] })
+  if (record === undefined) {
+    record = { beganAt: performance.now(), address: addressOf(request), ms: {}, stages: [] }
+    records.set(request, record)
+  }
   return record
 }
 
@@ -130,8 +136,9 @@ export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undef
 }
 
 function log (request: FastifyRequest, reply: FastifyReply, record: RequestRecord, traceId: string | undefined): void {
-  const { keyId, model, domain, version, rows, code, ms } = record
+  const { address, keyId, model, domain, version, rows, code, ms } = record
   request.log.info({
+    address,
     keyId,
     traceId,
     method: request.method,

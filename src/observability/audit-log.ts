@@ -16,6 +16,8 @@ export const auditErrors = defineErrors({
 
 export interface AuditEntry {
   requestId: string
+  /** Of the client, as far as trusted proxies tell it. */
+  address: string
   /** Who called, as far as is known. */
   keyId?: string
   method: string

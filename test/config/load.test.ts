@@ -35,6 +35,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   inferenceKeyed: ['true', true],
   metricsKeyed: ['true', true],
   requestsPerMinute: ['60', 60],
+  trustedProxies: ['10.0.0.0/8,::1', '10.0.0.0/8,::1'],
   adminPort: ['0', 0],
   adminHost: ['::1', '::1'],
   tlsCertificateFile: ['/run/tls.crt', '/run/tls.crt'],
@@ -135,6 +136,14 @@ describe('where settings come from', () => {
     const environment = { PORT: '1', XBANKSWITCH_PORT: '2', bankswitch_port: '3', BANKSWITCH_PROT: undefined }
     assert.equal(loadSettings(environment, []).port, 8080)
   })
+})
+
+test('proxies are addresses or CIDRs', () => {
+  for (const text of ['', 'loopback', '10.0.0.0/33', '10.0.0.0/8;::1', '0.0.0.0/0']) {
+    assert.deepEqual(faultsOf({ BANKSWITCH_TRUSTED_PROXIES: text }), [
+      `BANKSWITCH_TRUSTED_PROXIES: must match format "addresses or CIDRs, with commas between", received "${text}"`
+    ])
+  }
 })
 
 describe('the result', () => {

@@ -38,7 +38,7 @@ test('secrets are the admin key, and the address of a collector, which may hold 
 })
 
 /** Without a value, what they are for is off. */
-const OFF_BY_DEFAULT = ['adminKey', 'adminPort', 'tlsCertificateFile', 'tlsKeyFile', 'traceUrl']
+const OFF_BY_DEFAULT = ['adminKey', 'adminPort', 'tlsCertificateFile', 'tlsKeyFile', 'traceUrl', 'trustedProxies']
 
 test('every setting says what it is, and what it is by default', () => {
   for (const name of SETTING_NAMES) {

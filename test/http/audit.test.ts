@@ -91,7 +91,7 @@ describe('every admin route', () => {
       const { statusCode, payload } = await call(route)
       assert.ok(statusCode >= 200 && statusCode < 300, `${statusCode} ${payload}`)
       const { time: _time, requestId: _id, ...line } = await lastLine()
-      assert.deepEqual(line, { keyId: 'somebody', method: route.split(' ')[0], path: url, ...subject, status: statusCode, outcome: 'ok' })
+      assert.deepEqual(line, { address: '127.0.0.1', keyId: 'somebody', method: route.split(' ')[0], path: url, ...subject, status: statusCode, outcome: 'ok' })
     })
   }
 
@@ -159,7 +159,7 @@ describe('audit log', () => {
       assert.match(String(requestId), /^[0-9a-f-]{36}$/)
       return rest
     })
-    const about = { keyId: 'admin', model: 'traffic-signs', domain: 'told' }
+    const about = { address: '127.0.0.1', keyId: 'admin', model: 'traffic-signs', domain: 'told' }
     assert.deepEqual(told, [
       { method: 'GET', path: `${MODEL}/domains/day/versions/1`, ...about, domain: 'day', version: 1, status: 200, outcome: 'ok' },
       { method: 'PUT', path: `${MODEL}/domains/told`, ...about, version: 1, status: 201, outcome: 'ok' },

@@ -65,12 +65,13 @@ describe('HeldRefusals', () => {
 })
 
 it('counts addresses of one IPv6 network as one sender, and keys by themselves', () => {
-  const sender = (ip: string) => senderOf({ caller: undefined, ip })
+  const raw = { socket: {} } as IncomingMessage
+  const sender = (ip: string) => senderOf({ caller: undefined, ip, raw })
   assert.equal(sender('2001:db8:1:2:3:4:5:6'), sender('2001:db8:1:2::7'))
   assert.notEqual(sender('2001:db8:1:2::7'), sender('2001:db8:1:3::7'))
   assert.notEqual(sender('192.0.2.1'), sender('192.0.2.2'))
   const caller = { id: 'one' } as Caller
-  assert.equal(senderOf({ caller, ip: '192.0.2.1' }), senderOf({ caller, ip: '192.0.2.2' }))
+  assert.equal(senderOf({ caller, ip: '192.0.2.1', raw }), senderOf({ caller, ip: '192.0.2.2', raw }))
 })
 
 describe('BodyBudget', () => {

@@ -37,6 +37,7 @@ describe('what is written down of a request', () => {
     assert.deepEqual(rest, {
       level: 30,
       reqId: 'order-66',
+      address: '127.0.0.1',
       method: 'POST',
       url: URL_INFER,
       status: 200,

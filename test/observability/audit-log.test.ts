@@ -10,7 +10,7 @@ import { watchCalls } from '../store/fixtures/faults.js'
 import { interceptFileSystem } from '../store/fixtures/file-system-calls.js'
 
 const entry = (requestId: string): AuditEntry => {
-  return { requestId, method: 'PUT', path: '/admin/x', model: 'signs', domain: 'night', version: 3, status: 200, outcome: 'ok' }
+  return { requestId, address: '192.0.2.1', method: 'PUT', path: '/admin/x', model: 'signs', domain: 'night', version: 3, status: 200, outcome: 'ok' }
 }
 const NOW = Date.UTC(2024, 0, 1)
 const idsIn = async (path: string) => {
