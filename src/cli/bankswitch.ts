@@ -14,6 +14,10 @@ const COMMANDS: Readonly<Record<string, { summary: string, load (): Promise<Comm
     summary: 'serve the models of a folder (the default)',
     load: async () => (await import('./serve.js')).command
   },
+  health: {
+    summary: 'tell by the exit code whether the server is ready',
+    load: async () => (await import('./health.js')).command
+  },
   register: {
     summary: 'register a bank without a running server',
     load: async () => (await import('./register.js')).command
