@@ -41,7 +41,8 @@ export const ErrorSchema = Type.Object({
 
 export const InferenceHeaders = Type.Object({
   'x-domain': Type.Optional(Type.String({
-    description: 'Domain, domain:version, domain:label or domain:active', examples: ['lowlight']
+    description: 'Domain, domain:version, domain:label or domain:active; or several, each with its share',
+    examples: ['lowlight', 'day=0.7,lowlight=0.3']
   })),
   'x-timeout-ms': Type.Optional(Type.String({
     description: 'How long the request may wait, in ms; beyond, 504', examples: ['500']
@@ -167,6 +168,11 @@ export const GateQuery = Type.Object({
 }, strict)
 
 export const ActivateBody = Type.Object({ version: VersionParameter }, strict)
+
+export const BlendBody = Type.Object({
+  blend: Type.String({ minLength: 1, maxLength: 1600, examples: ['day=0.7,lowlight=0.3'] }),
+  description: Type.Optional(Type.String({ maxLength: 2000 }))
+}, strict)
 
 export const RegisterQuery = Type.Object({
   activate: Type.Boolean({ default: true }),

@@ -1,8 +1,10 @@
 /** Banks as the workers take them: folded, in shared memory, named by artefact and content. */
-import { bankDigest, type Bank } from '../bank/bank.js'
+import { bankDigest, completeBank, type Bank } from '../bank/bank.js'
+import { blendBanks } from '../bank/blend.js'
 import { bankErrors } from '../bank/errors.js'
 import { foldBank, foldedLength, type FoldedBank } from '../bank/fold.js'
 import { readOwnBank } from '../bank/formats/bank-safetensors.js'
+import { digestOfChosen, sharesOfBanks, type Blend, type ChosenVersion } from './blends.js'
 import type { BankCache } from '../runtime/bank-cache.js'
 import type { BankStore } from '../store/bank-store.js'
 import type { ResolvedDomain } from './domain-reference.js'
@@ -24,23 +26,38 @@ export function bankKey (model: ReadyModel, digest: string): string {
 }
 
 /**
- * The bank of a resolved version: from memory, else from the store. Rejects with BANK_FINGERPRINT_MISMATCH, and what
- * reading and folding throw.
+ * The bank that answers: from memory, else from the store, blended where it is a blend. Rejects with
+ * BANK_FINGERPRINT_MISMATCH, and what reading and folding throw.
  */
 export function foldedBank (
-  { banks, store }: BankSources, model: ReadyModel, { record, version }: ResolvedDomain
+  { banks, store }: BankSources, model: ReadyModel, chosen: ChosenVersion
 ): Promise<FoldedBank> {
-  return banks.get(bankKey(model, version.digest), async () => {
-    const { artefact } = model
-    if (version.fingerprint !== artefact.fingerprint) {
-      throw bankErrors.BANK_FINGERPRINT_MISMATCH(
-        `version ${version.version} of domain "${record.domain}" belongs to another network`,
-        { expected: artefact.fingerprint, received: version.fingerprint }
-      )
-    }
-    const file = await store.read(model.entry.manifest.name, record.domain, version.version)
-    return foldShared(model, readOwnBank(file, artefact.layers))
+  return banks.get(bankKey(model, digestOfChosen(chosen)), async () => {
+    const { blend } = chosen
+    return foldShared(model, await (blend === undefined ? readBank(store, model, chosen) : blended(store, model, blend)))
   })
+}
+
+/** The statistics of a blend. Rejects like `readBank`, and with BANK_VALUE_INVALID for a variance beyond float32. */
+export async function blended (store: BankSources['store'], model: ReadyModel, { parts }: Blend): Promise<Bank> {
+  const read = await Promise.all(sharesOfBanks(parts).map(async ({ hundredths, part }) => {
+    return { weight: hundredths / 100, bank: await readBank(store, model, part) }
+  }))
+  const { layers, ownBank } = model.artefact
+  return completeBank(layers, blendBanks(layers, read), ownBank)
+}
+
+/** The statistics of a version. Rejects with BANK_FINGERPRINT_MISMATCH and what reading throws. */
+export async function readBank (
+  store: BankSources['store'], { artefact, entry }: ReadyModel, { record, version }: ResolvedDomain
+): Promise<Bank> {
+  if (version.fingerprint !== artefact.fingerprint) {
+    throw bankErrors.BANK_FINGERPRINT_MISMATCH(
+      `version ${version.version} of domain "${record.domain}" belongs to another network`,
+      { expected: artefact.fingerprint, received: version.fingerprint }
+    )
+  }
+  return readOwnBank(await store.read(entry.manifest.name, record.domain, version.version), artefact.layers)
 }
 
 /** Folds into shared memory, which every worker can pack from. Throws BANK_VALUE_INVALID beyond float32. */

@@ -2,6 +2,7 @@ import { defineErrors } from '../base/errors.js'
 
 export const servingErrors = defineErrors({
   DOMAIN_REFERENCE_INVALID: 'invalid',
+  BLEND_PREPROCESSING_DIFFERS: 'invalid',
   DOMAIN_INACTIVE: 'conflict',
   DOMAIN_IS_DEFAULT: 'conflict',
   SHADOW_NOT_FOUND: 'not-found',

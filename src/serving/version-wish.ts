@@ -2,6 +2,7 @@
  * What a request says of the version that is to answer it, in its own words: a header, a parameter, its path. Each
  * place is read by a function of its own; NAMED is the order in which they count.
  */
+import { isBlend, parseReference, type Reference } from './blend-reference.js'
 import { parseDomainReference, type DomainReference } from './domain-reference.js'
 import { servingErrors } from './errors.js'
 
@@ -21,25 +22,26 @@ export interface VersionWish {
 }
 
 /** One place where a domain may be named; undefined when it is not. Throws DOMAIN_REFERENCE_INVALID. */
-export type NamingPlace = (wish: VersionWish, defaultDomain: string) => DomainReference | undefined
+export type NamingPlace<Named = Reference> = (wish: VersionWish, defaultDomain: string) => Named | undefined
 
-const byRow: NamingPlace = ({ row }) => row === undefined ? undefined : parseDomainReference(row)
-const byHeader: NamingPlace = ({ header }) => header === undefined ? undefined : parseDomainReference(header)
-const byParameter: NamingPlace = ({ parameter }) => {
-  return parameter === undefined ? undefined : parseDomainReference(parameter)
-}
-const byPath: NamingPlace = ({ path }) => path === undefined ? undefined : parseDomainReference(path)
+const byRow: NamingPlace = ({ row }) => row === undefined ? undefined : parseReference(row)
+const byHeader: NamingPlace = ({ header }) => header === undefined ? undefined : parseReference(header)
+const byParameter: NamingPlace = ({ parameter }) => parameter === undefined ? undefined : parseReference(parameter)
+/** A path names what a model is asked about too, so it is a single domain. */
+const byPath: NamingPlace<DomainReference> = ({ path }) => path === undefined ? undefined : parseDomainReference(path)
 /** A version without a domain is one of the default domain. */
-const byVersionSegment: NamingPlace = ({ pathVersion }, domain) => pathVersion === undefined ? undefined : { domain }
+const byVersionSegment: NamingPlace<DomainReference> = ({ pathVersion }, domain) => {
+  return pathVersion === undefined ? undefined : { domain }
+}
 
 /** The first that names a domain counts. */
 export const NAMED: readonly NamingPlace[] = [byRow, byHeader, byParameter, byPath, byVersionSegment]
 
 /**
- * The domain that the request names, pinned where its path pins it; undefined where it leaves the choice to the model.
- * Throws DOMAIN_REFERENCE_INVALID, also when two places pin different versions.
+ * What the request names, pinned where its path pins it; undefined where it leaves the choice to the model. Throws
+ * DOMAIN_REFERENCE_INVALID, also when two places pin different versions.
  */
-export function namedReference (wish: VersionWish, defaultDomain: string): DomainReference | undefined {
+export function namedReference (wish: VersionWish, defaultDomain: string): Reference | undefined {
   for (const place of NAMED) {
     const reference = place(wish, defaultDomain)
     if (reference !== undefined) return pinned(reference, wish)
@@ -47,9 +49,21 @@ export function namedReference (wish: VersionWish, defaultDomain: string): Domai
   return undefined
 }
 
+/** The same of the path alone. Throws like `namedReference`. */
+export function referenceInPath (wish: VersionWish, defaultDomain: string): DomainReference | undefined {
+  const reference = byPath(wish, defaultDomain) ?? byVersionSegment(wish, defaultDomain)
+  return reference === undefined ? undefined : pinned(reference, wish)
+}
+
 /** The reference as the path pins it; it does not pin rows of their own. Throws like `namedReference`. */
-export function pinned (reference: DomainReference, { row, pathVersion }: VersionWish): DomainReference {
+export function pinned<Named extends Reference> (reference: Named, { row, pathVersion }: VersionWish): Named
+export function pinned (reference: Reference, { row, pathVersion }: VersionWish): Reference {
   if (pathVersion === undefined || row !== undefined) return reference
+  if (isBlend(reference)) {
+    throw servingErrors.DOMAIN_REFERENCE_INVALID('the path pins a version of a blend, whose parts have their own', {
+      expected: 'a version with each part, such as day:3=0.7', received: pathVersion.slice(0, 100)
+    })
+  }
   const wanted = parseDomainReference(`${reference.domain}:${pathVersion}`)
   const pinOf = (one: DomainReference) => one.version ?? one.label
   if (pinOf(reference) === undefined || pinOf(reference) === pinOf(wanted)) return wanted

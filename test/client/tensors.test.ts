@@ -5,18 +5,17 @@ import { runInNewContext } from 'node:vm'
 import { Client, type InputTensor, type Tensor } from '@bankswitch/client'
 import { finish } from '#src/base/slices.js'
 import { parseInferenceRequest } from '#src/http/open-inference/parse-request.js'
-import { planAnswer } from '#src/http/open-inference/write-response.js'
-import type { MixedResult } from '#src/serving/answering/answering.js'
+import { planAnswer, type AnsweredTensors } from '#src/http/open-inference/write-response.js'
 
 const DAY = { domain: 'day', version: 3, digest: 'd'.repeat(64) }
 const FOG = { domain: 'fog', version: 1, digest: 'f'.repeat(64) }
 
 /** Answers every input as an output of the same name; `wrong` spoils what it writes. */
-function echo (answeredBy: MixedResult['answeredBy'] = [DAY], wrong: (text: string) => string = (text) => text): Client {
+function echo (answeredBy: AnsweredTensors['answeredBy'] = [DAY], wrong: (text: string) => string = (text) => text): Client {
   return new Client('http://server.test', {
     async fetch (_url, { body, headers }) {
       const message = parseInferenceRequest(body as Uint8Array, new Headers(headers).get('inference-header-content-length')!)
-      const planned = planAnswer('echo', message, { outputs: message.feeds, answeredBy, queueMs: 0, inferMs: 0, runs: [] }, ['cat', 'dog'])
+      const planned = planAnswer('echo', message, { outputs: message.feeds, answeredBy }, ['cat', 'dog'])
       const { body: whole, headerLength, contentType } = finish(planned.write())
       const json = Buffer.from(wrong(whole.subarray(0, headerLength).toString()))
       return new Response(Buffer.concat([json, whole.subarray(headerLength)]), {

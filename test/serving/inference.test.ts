@@ -70,7 +70,7 @@ describe('what is counted', () => {
   it('rows, runs, times and heat of what was answered', async () => {
     const house = await openHouse()
     await infer(house, 'day', pictures(6), { inputMs: 4 })
-    house.answering.observeEncoding('signs', [{ domain: 'day', version: 1, digest: '' }], 9)
+    house.answering.observeEncoding('signs', [{ countedAs: 'signs/day/1' }], 9)
     assert.deepEqual(house.countedAs('countInference'), [['signs', 'day', 6, 'ok']])
     const traffic = house.answering.traffic('signs', 'day', 1)
     assert.deepEqual([traffic.rows, traffic.runs, traffic.input, traffic.fail.count], [6, 2, { count: 1, ms: 4 }, 0])
@@ -94,12 +94,12 @@ describe('what is counted', () => {
     const house = await openHouse()
     await house.publish('night', 1)
     await house.answering.inferMixed('signs', { wish: {}, rows: ['day', 'night'], feeds: pictures(2) })
-    const answeredBy = ['day', 'night'].map((domain) => ({ domain, version: 1, digest: '' }))
-    house.answering.observeEncoding('signs', answeredBy, 8)
-    assert.deepEqual(answeredBy.map(({ domain }) => house.answering.traffic('signs', domain, 1).output.ms), [4, 4])
+    const domains = ['day', 'night']
+    house.answering.observeEncoding('signs', domains.map((domain) => ({ countedAs: `signs/${domain}/1` })), 8)
+    assert.deepEqual(domains.map((domain) => house.answering.traffic('signs', domain, 1).output.ms), [4, 4])
     assert.deepEqual(house.countedAs('observeStage').at(-1), ['signs', 'encode', 0.008])
     // Of a version that was removed meanwhile nothing is begun.
-    house.answering.observeEncoding('signs', [{ domain: 'night', version: 9, digest: '' }], 8)
+    house.answering.observeEncoding('signs', [{ countedAs: 'signs/night/9' }], 8)
     assert.equal(house.answering.traffic('signs', 'night', 9).output.ms, 0)
   })
 

@@ -15,7 +15,9 @@ export const METADATA = {
   FINGERPRINT: 'bankswitch.fingerprint',
   SOURCE: 'bankswitch.source',
   /** JSON. */
-  PREPROCESSING: 'bankswitch.preprocessing'
+  PREPROCESSING: 'bankswitch.preprocessing',
+  /** Of a blend its parts: JSON, a list of domain, version, digest and hundredths. */
+  BLEND: 'bankswitch.blend'
 } as const
 
 export const bankSafetensors: BankFormat = {

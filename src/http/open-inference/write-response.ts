@@ -29,6 +29,11 @@ export interface PlannedAnswer {
   write (): Sliced<WireResponse>
 }
 
+/** What an answer is made of. */
+export interface AnsweredTensors extends Pick<MixedResult, 'outputs'> {
+  answeredBy: ReadonlyArray<Omit<MixedResult['answeredBy'][number], 'countedAs'>>
+}
+
 interface PlannedOutput extends WantedOutput {
   tensor: PlainTensor
   bytesMax: number
@@ -39,7 +44,7 @@ const OUTPUT_BYTES = 150
 
 /** Throws OUTPUT_UNKNOWN, and PROTOCOL_INVALID for a classification of what has no classes. */
 export function planAnswer (
-  model: string, message: InferenceTerms, result: MixedResult, labels: readonly string[]
+  model: string, message: InferenceTerms, result: AnsweredTensors, labels: readonly string[]
 ): PlannedAnswer {
   const outputs = wantedOutputs(message, result).map((wanted): PlannedOutput => {
     const tensor = result.outputs[wanted.name]!
@@ -60,8 +65,8 @@ function valueBytesMax (
 }
 
 /** The answer but for its outputs. */
-function describeAnswer (model: string, message: InferenceTerms, { answeredBy }: MixedResult): object {
-  const [first] = answeredBy as [MixedResult['answeredBy'][number]]
+function describeAnswer (model: string, message: InferenceTerms, { answeredBy }: AnsweredTensors): object {
+  const [first] = answeredBy as [AnsweredTensors['answeredBy'][number]]
   const isMixed = answeredBy.length > 1
   // The protocol's parameters are single values.
   const list = (part: (one: typeof first) => string | number) => answeredBy.map(part).join()
@@ -103,7 +108,7 @@ function * write (
   return { body: page.view(), contentType: 'application/octet-stream', headerLength }
 }
 
-function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceTerms, result: MixedResult): WantedOutput[] {
+function wantedOutputs ({ outputs, isBinaryByDefault }: InferenceTerms, result: AnsweredTensors): WantedOutput[] {
   const known = Object.keys(result.outputs)
   if (outputs === undefined) return known.map((name) => ({ name, isBinary: isBinaryByDefault }))
   for (const { name } of outputs) {

@@ -7,8 +7,8 @@ import { parseStrictJson } from '../../base/strict-json.js'
 import { httpErrors } from '../errors.js'
 import { noteSubject, type Subject } from '../request-record.js'
 import {
-  ActivateBody, BinaryBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery, VersionParameter,
-  VersionSchema
+  ActivateBody, BinaryBody, BlendBody, DomainSchema, errorsOf, NameParameter, RegisteredSchema, RegisterQuery,
+  VersionParameter, VersionSchema
 } from '../schemas.js'
 import { describeDomain, etagOf } from './models.js'
 import type { App } from '../app-type.js'
@@ -35,6 +35,7 @@ export async function registerAdminRoutes (app: App, engine: Engine, readBody: B
   await app.register(async (scope) => registerBankUpload(scope as App, engine, readBody))
   await app.register(async (scope) => registerVersionRoutes(scope as App, engine))
   await app.register(async (scope) => registerPointerRoutes(scope as App, engine))
+  await app.register(async (scope) => registerBlendRoute(scope as App, engine))
 }
 
 function registerBankUpload (app: App, engine: Engine, readBody: BodyReader): void {
@@ -180,6 +181,40 @@ function registerPointerRoutes (app: App, engine: Engine): void {
     noteSubject(request, { model, domain })
     await engine.admin.removeDomain(model, domain, expectedRevision(request))
     return reply.code(204).send(null)
+  })
+}
+
+function registerBlendRoute (app: App, engine: Engine): void {
+  takeSmallJson(app)
+  app.post('/admin/models/:model/domains/:domain/blend', {
+    config: { access: 'administration' },
+    schema: {
+      tags: ['admin'],
+      summary: 'Register a blend of other domains as a new version of a domain, or a new domain',
+      description: 'The bank that X-Domain with the same shares is answered under, bit for bit.',
+      headers: PreconditionHeaders,
+      params: DomainParams,
+      body: BlendBody,
+      querystring: Type.Pick(RegisterQuery, ['activate'], { additionalProperties: false }),
+      response: {
+        201: Type.Intersect([RegisteredSchema, Type.Object({
+          blend: Type.String({ description: 'The parts with their versions and shares, as X-Domain takes them' })
+        })]),
+        ...errorsOf(400, 401, 404, 409, 412, 413, 415, 429, 500, 503)
+      }
+    }
+  }, async (request, reply) => {
+    const { params: { model, domain }, body: { blend: text, description }, query: { activate } } = request
+    const { record, version: { version, digest }, blend } = await named(request, { model, domain }, (
+      engine.admin.registerBlend(model, domain, text, {
+        isActivated: activate,
+        expected: expectedRevision(request),
+        ...(description === undefined ? {} : { description })
+      })
+    ))
+    reply.code(201).header('etag', etagOf(record))
+    reply.header('location', `/admin/models/${model}/domains/${domain}/versions/${version}`)
+    return { model, domain, version, digest, active: record.active === version, blend }
   })
 }
 

@@ -67,7 +67,7 @@ function registerLoading (app: App, engine: Engine): void {
     }
     const { model: path } = request.params
     const model = modelOf(path)
-    const reference = engine.answering.named(model, wishInPath(path))
+    const reference = engine.answering.namedInPath(wishInPath(path))
     engine.readyModel(model)
     if (reference !== undefined) {
       const version = engine.admin.versionToLoad(model, reference)
@@ -84,7 +84,7 @@ function registerLoading (app: App, engine: Engine): void {
     bodyOf(request)
     const { model: path } = request.params
     const model = modelOf(path)
-    const reference = engine.answering.named(model, wishInPath(path))
+    const reference = engine.answering.namedInPath(wishInPath(path))
     engine.model(model)
     if (reference === undefined) {
       throw httpErrors.PROTOCOL_UNSUPPORTED('models stay loaded while the server runs; unload model@domain', {

@@ -4,13 +4,14 @@ import { PICTURE_TASKS } from '../../models/manifest.js'
 import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
-import { namedReference, type VersionWish } from '../version-wish.js'
+import { namedReference, referenceInPath, type VersionWish } from '../version-wish.js'
 import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
 import { infer, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
 import { inferMixed, type MixedRequest, type MixedResult } from './mixed-inference.js'
 import { transform, type Transformed, type TransformNeeds, type TransformRequest } from './transform.js'
 import type { Metrics, Stage } from '../../observability/metrics.js'
 import type { Traffic, TrafficBook } from '../../observability/traffic.js'
+import type { Reference } from '../blend-reference.js'
 import type { ModelStates } from '../model-states.js'
 import type { Progress, ProgressBoard } from './progress.js'
 
@@ -40,18 +41,23 @@ export class Answering {
   }
 
   /**
-   * The domain that a request names; undefined where it leaves the choice to the model. Throws
-   * DOMAIN_REFERENCE_INVALID, and MODEL_NOT_FOUND where a version without a domain is named.
+   * What a request names; undefined where it leaves the choice to the model. Throws DOMAIN_REFERENCE_INVALID, and
+   * MODEL_NOT_FOUND where a version without a domain is named.
    */
-  named (name: string, wish: VersionWish): DomainReference | undefined {
+  named (name: string, wish: VersionWish): Reference | undefined {
     if (wish.pathVersion === undefined) return namedReference(wish, '')
     return namedReference(wish, this.#models.get(name).entry.manifest.defaultDomain)
+  }
+
+  /** The domain that a path names; undefined where it names none. Throws DOMAIN_REFERENCE_INVALID. */
+  namedInPath (wish: Pick<VersionWish, 'path'>): DomainReference | undefined {
+    return referenceInPath(wish, '')
   }
 
   /** What a path speaks of, not held. Throws MODEL_NOT_FOUND, and what `named` and resolving throw. */
   resolve (name: string, wish: VersionWish): ResolvedDomain {
     const { defaultDomain } = this.#models.get(name).entry.manifest
-    return resolveDomain(this.#needs.store, name, namedReference(wish, defaultDomain) ?? { domain: defaultDomain })
+    return resolveDomain(this.#needs.store, name, referenceInPath(wish, defaultDomain) ?? { domain: defaultDomain })
   }
 
   /**
@@ -60,7 +66,7 @@ export class Answering {
    * room refuses.
    * Throws QUEUE_FULL, and what `ready` of model-states.ts throws.
    */
-  requireRoom (name: string, reference: DomainReference | undefined, rows: number): void {
+  requireRoom (name: string, reference: Reference | undefined, rows: number): void {
     this.#models.ready(name)
     this.#needs.pool.requireRoom(turnOf(name, reference?.domain ?? ''), rows)
   }
@@ -94,11 +100,11 @@ export class Answering {
   }
 
   /** Counts how long the answer of a request took to write. */
-  observeEncoding (model: string, answeredBy: MixedResult['answeredBy'], ms: number): void {
+  observeEncoding (
+    model: string, answeredBy: ReadonlyArray<Pick<InferenceResult, 'countedAs'>>, ms: number
+  ): void {
     this.#needs.metrics.observeStage(model, 'encode', ms / 1000)
-    for (const { domain, version } of answeredBy) {
-      this.#needs.traffic.countOutput(leaseKey(model, domain, version), ms / answeredBy.length)
-    }
+    for (const { countedAs } of answeredBy) this.#needs.traffic.countOutput(countedAs, ms / answeredBy.length)
   }
 
   /** What one version of a domain has been asked so far. */

@@ -3,17 +3,20 @@
  *
  * A strategy is a function that knows the answer or leaves it to the next; STRATEGIES is their order. It may look at
  * what was sent, and may take its time. The version is resolved and leased in one step after it: from then until
- * `release` nobody removes it, and whatever is activated meanwhile, the request is answered by it as a whole.
+ * `release` nobody removes it, and whatever is activated meanwhile, the request is answered by it as a whole. Of a blend
+ * all parts are held.
  */
 import assert from 'node:assert/strict'
 import { readPictureHeader } from '../../imaging/decode.js'
-import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
-import { leaseKey, type Leases } from '../leases.js'
+import { isBlend, type Reference } from '../blend-reference.js'
+import { leaseChosen, resolveBlend, type ChosenVersion } from '../blends.js'
+import { resolveDomain } from '../domain-reference.js'
 import { NAMED, pinned, type VersionWish } from '../version-wish.js'
 import { domainBySize, sizeOfTensors, type PictureSize } from './domain-by-size.js'
 import type { Manifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { BankStore } from '../../store/bank-store.js'
+import type { Leases } from '../leases.js'
 
 /** What was sent: tensors, or a picture that is not decoded yet. */
 export type ChoiceInput = { readonly feeds: Tensors } | { readonly image: Uint8Array }
@@ -29,7 +32,7 @@ export interface Choice {
   readonly imagePixels: number
 }
 
-export type Strategy = (choice: Choice) => DomainReference | undefined | Promise<DomainReference | undefined>
+export type Strategy = (choice: Choice) => Reference | undefined | Promise<Reference | undefined>
 
 /** What choosing needs. */
 export interface ChoiceNeeds {
@@ -39,7 +42,7 @@ export interface ChoiceNeeds {
   imagePixels: number
 }
 
-export interface LeasedVersion extends ResolvedDomain {
+export interface LeasedVersion extends ChosenVersion {
   /** To be called exactly once, when the request is over, however it ends. */
   release (): void
 }
@@ -75,9 +78,11 @@ export async function chooseVersion (
     const known = strategy(choice)
     const reference = known instanceof Promise ? await known : known
     if (reference === undefined) continue
-    const { record, version } = resolveDomain(store, manifest.name, pinned(reference, wish), wish.canaryKey)
-    const release = leases.take(leaseKey(manifest.name, record.domain, version.version))
-    return { record, version, release }
+    const wanted = pinned(reference, wish)
+    const chosen = isBlend(wanted)
+      ? resolveBlend(store, manifest, wanted)
+      : resolveDomain(store, manifest.name, wanted, wish.canaryKey)
+    return { ...chosen, release: leaseChosen(leases, manifest.name, chosen) }
   }
   assert.fail('the last strategy always knows')
 }

@@ -1,6 +1,7 @@
 /** One inference request: which bank, are the tensors right, run, and put the parts together again. */
 import { concatenateRows, shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
 import { bankKey, foldedBank, type BankSources } from '../banks-to-run.js'
+import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { checkFeeds } from '../feeds.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
@@ -27,10 +28,14 @@ export interface InferenceRequest {
 }
 
 export interface InferenceResult {
+  /** As the answer names it: of a blend all parts. */
   domain: string
+  /** Of a blend that of its heaviest part. */
   version: number
   /** Content of the bank that answered. */
   digest: string
+  /** Names the version that it counts for in the traffic. */
+  countedAs: string
   outputs: Tensors
   queueMs: number
   inferMs: number
@@ -62,7 +67,7 @@ export interface InferenceNeeds extends BankSources, ChoiceNeeds {
 
 /** Rows of a request that one version answers. */
 export interface Group {
-  resolved: ResolvedDomain
+  resolved: ChosenVersion
   feeds: Tensors
   rows: number
 }
@@ -102,9 +107,11 @@ export async function inferGroups (
     const banks = await Promise.all(groups.map(({ resolved }) => foldedBank(needs, model, resolved)))
     const results = await runGroups(needs, model, groups, banks, signal)
     for (const [at, group] of groups.entries()) {
-      const { rows, resolved: { record } } = group
+      const { rows, resolved: { record, blend } } = group
       needs.metrics.countInference(name, record.domain, rows, 'ok')
       needs.traffic.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+      // A version alone can have a network of its own, and a shadow to be compared with.
+      if (blend !== undefined) continue
       needs.hot.count(model, group.resolved, rows)
       needs.shadows.offer(model, group, results[at]!.outputs)
     }
@@ -125,12 +132,14 @@ async function runGroups (
   const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, limits))
   const results = await pool.submit(jobs.flat(), signal)
   let first = 0
-  return groups.map(({ resolved: { record, version } }, at) => {
+  return groups.map(({ resolved }, at) => {
     const own = results.slice(first, first += jobs[at]!.length)
+    const { record, version } = resolved
     return {
-      domain: record.domain,
+      domain: nameOfChosen(resolved),
       version: version.version,
-      digest: version.digest,
+      digest: digestOfChosen(resolved),
+      countedAs: leaseKey(model.entry.manifest.name, record.domain, version.version),
       outputs: own.length === 1 ? own[0]!.outputs : concatenateRows(own.map(({ outputs }) => outputs)),
       queueMs: Math.max(...own.map(({ queueMs }) => queueMs)),
       inferMs: own.reduce((sum, { inferMs }) => sum + inferMs, 0),
@@ -148,7 +157,7 @@ function jobsOf (
   { runRows, runBytes }: Pick<InferenceNeeds, 'runRows' | 'runBytes'>
 ): Job[] {
   const { artefact, served, entry, memory } = model
-  const key = bankKey(model, resolved.version.digest)
+  const key = bankKey(model, digestOfChosen(resolved))
   const isDivisible = artefact.proof.isRowInvariant
   const fitting = Math.floor(memory.bytesMax(runBytes) / Math.max(memory.rowBytes(feeds), 1))
   const partRows = isDivisible ? Math.min(runRows, fitting) : rows

@@ -1,6 +1,7 @@
 /** One request whose rows are of several domains: each row is answered by its own bank, in the order of the request. */
 import { gatherRows, concatenateRows, type Tensors } from '../../ort/rows.js'
-import { parseDomainReference, type ResolvedDomain } from '../domain-reference.js'
+import { parseReference } from '../blend-reference.js'
+import { nameOfChosen, type ChosenVersion } from '../blends.js'
 import { servingErrors } from '../errors.js'
 import { checkFeeds } from '../feeds.js'
 import { chooseVersion, type LeasedVersion } from './choose-version.js'
@@ -19,7 +20,7 @@ export interface MixedRequest extends Pick<InferenceRequest, 'wish' | 'signal' |
 
 export interface MixedResult extends Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs' | 'runs'> {
   /** The versions that answered, in the order in which they come up first. */
-  answeredBy: ReadonlyArray<Pick<InferenceResult, 'domain' | 'version' | 'digest'>>
+  answeredBy: ReadonlyArray<Pick<InferenceResult, 'domain' | 'version' | 'digest' | 'countedAs'>>
 }
 
 /**
@@ -48,7 +49,7 @@ export async function inferMixed (
       resolved, rows: at.length, feeds: gatherRows(feeds, at)
     })), options)
     return {
-      answeredBy: results.map(({ domain, version, digest }) => ({ domain, version, digest })),
+      answeredBy: results.map(({ domain, version, digest, countedAs }) => ({ domain, version, digest, countedAs })),
       outputs: inOrder(groups.map(({ at }) => at), results.map(({ outputs }) => outputs)),
       queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
       inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
@@ -63,13 +64,13 @@ export async function inferMixed (
 function wishesOf (texts: readonly string[], wish: VersionWish): Map<string, VersionWish> {
   return new Map([...new Set(texts)].map((row) => {
     if (row === '') return [row, wish]
-    parseDomainReference(row)
+    parseReference(row)
     return [row, { row, canaryKey: wish.canaryKey }]
   }))
 }
 
 interface RowsOfVersion {
-  resolved: ResolvedDomain
+  resolved: ChosenVersion
   /** Which rows of the request. */
   at: number[]
 }
@@ -79,7 +80,7 @@ function groupRows (texts: readonly string[], chosen: ReadonlyMap<string, Leased
   const groups = new Map<string, RowsOfVersion>()
   for (const [row, text] of texts.entries()) {
     const resolved = chosen.get(text)!
-    const key = `${resolved.record.domain}:${resolved.version.version}`
+    const key = `${nameOfChosen(resolved)}:${resolved.version.version}`
     const group = groups.get(key)
     if (group !== undefined) {
       group.at.push(row)

@@ -16,6 +16,7 @@ import { cutTile, hasAlpha, placeTile, type Raster } from '../../imaging/raster.
 import { tileCount, tilesOf } from '../../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
 import { foldedBank, type BankToRun } from '../banks-to-run.js'
+import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { loneRow, turnOf } from '../lone-row.js'
 import { chooseVersion } from './choose-version.js'
@@ -23,7 +24,6 @@ import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { HotDomains } from '../heating/hot-domains.js'
-import type { ResolvedDomain } from '../domain-reference.js'
 import type { PictureNeeds, PictureRequest } from './classify.js'
 import type { Run } from './inference.js'
 import type { Progress, ProgressBoard } from './progress.js'
@@ -81,7 +81,7 @@ export async function transform (
 
 async function transformUnder (
   needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest,
-  resolved: ResolvedDomain
+  resolved: ChosenVersion
 ): Promise<Transformed> {
   const { name, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
@@ -97,7 +97,7 @@ async function transformUnder (
   const decodingBytes = header.decodingBytes + RAW_CHANNELS * header.width * header.height
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
-    const bank = { folded: await foldedBank(needs, model, resolved), digest: resolved.version.digest }
+    const bank = { folded: await foldedBank(needs, model, resolved), digest: digestOfChosen(resolved) }
     const begin = performance.now()
     const source = await decodeRaster(image, {
       pixelsMax: needs.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
@@ -108,7 +108,7 @@ async function transformUnder (
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed
-    const answer = { domain, version, picture, tiles: progress.tilesTotal }
+    const answer = { domain: nameOfChosen(resolved), version, picture, tiles: progress.tilesTotal }
     return { ...answer, decodeMs: decoded - begin, decodedAt: decoded, ...times, encodeMs }
   }
   const { metrics, traffic } = needs
@@ -121,7 +121,7 @@ async function transformUnder (
     metrics.countInference(name, domain, result.tiles, 'ok')
     traffic.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
     traffic.countOutput(key, result.encodeMs)
-    needs.hot.count(model, resolved, result.tiles)
+    if (resolved.blend === undefined) needs.hot.count(model, resolved, result.tiles)
     return result
   } catch (error) {
     metrics.countInference(name, domain, progress.tilesDone, 'error')

@@ -4,9 +4,10 @@ import { bankKey, foldedBank, ownBankOf } from '../banks-to-run.js'
 import { resolveDomain, type DomainReference } from '../domain-reference.js'
 import { servingErrors } from '../errors.js'
 import { leaseKey, type Leases } from '../leases.js'
+import { registerBlend, type BlendNeeds, type RegisteredBlend } from './blend-version.js'
 import { gateFailed, storeGate, tryCandidate, type GateRules } from './gates.js'
 import {
-  register, registerFile, type FileExtras, type Registered, type RegistrationNeeds, type RegistrationOptions
+  register, registerFile, type FileExtras, type Registered, type RegistrationOptions
 } from './registration.js'
 import type { Bank } from '../../bank/bank.js'
 import type { BankFormat } from '../../bank/formats/format.js'
@@ -27,11 +28,11 @@ export {
 } from './registration.js'
 
 /** What changing domains needs. */
-export interface AdministrationNeeds extends RegistrationNeeds {
+export interface AdministrationNeeds extends BlendNeeds {
   store: BankStore
   pool: Pick<InferencePool, 'submit' | 'keepOpen' | 'forget'>
   banks: Pick<BankCache, 'get' | 'put' | 'forget'>
-  leases: Pick<Leases, 'remove'>
+  leases: Pick<Leases, 'take' | 'remove'>
   traffic: Pick<TrafficBook, 'forget'>
   hot: Pick<HotDomains, 'forget'>
   metrics: Pick<Metrics, 'countRegistration' | 'forgetDomain'>
@@ -63,6 +64,13 @@ export class Administration {
     extras?: FileExtras
   ): Promise<Registered> {
     return await register(this.#needs, model, domain, bank, source, options, extras)
+  }
+
+  /** Registers what `text` blends, such as `day=0.7,lowlight=0.3`. Throws what blend-version.ts throws. */
+  async registerBlend (
+    model: string, domain: string, text: string, options: Omit<RegistrationOptions, 'preprocessing'>
+  ): Promise<RegisteredBlend> {
+    return await registerBlend(this.#needs, this.#models.ready(model), domain, text, options)
   }
 
   /** Throws DOMAIN_NOT_FOUND or VERSION_NOT_FOUND. */
