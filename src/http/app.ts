@@ -27,6 +27,7 @@ import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerLifecycleRoutes } from './routes/lifecycle.js'
+import { registerCompareRoutes } from './routes/compare.js'
 import { registerFrontPage } from './routes/front-page.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
@@ -141,6 +142,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
     registerInferRoutes(scope as App, engine, { answers, thread, compressBytes })
   })
   await app.register(async (scope) => registerPredictRoutes(scope as App, engine, limits, answers))
+  await app.register(async (scope) => registerCompareRoutes(scope as App, engine, limits, answers))
   await app.register(async (scope) => registerAdminRoutes(scope as App, engine, readBody))
   await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody, thread))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))

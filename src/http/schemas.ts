@@ -49,6 +49,8 @@ export const InferenceHeaders = Type.Object({
   }))
 })
 
+export const CompareHeaders = Type.Pick(InferenceHeaders, ['x-timeout-ms'])
+
 export const PredictHeaders = Type.Object({
   ...InferenceHeaders.properties,
   'x-progress-key': Type.Optional(Type.String({
@@ -155,12 +157,39 @@ export const RegisteredSchema = Type.Object({
   warnings: Type.Optional(Type.Array(Type.Object({ code: Type.String(), message: Type.String() })))
 }, { title: 'Registered' })
 
+const Prediction = Type.Object({ index: Type.Integer(), label: Type.String(), score: Type.Number() })
+
+/** How many classes a picture is answered with. */
+export const TOP_DEFAULT = 5
+
 export const PredictionsSchema = Type.Object({
   model: Type.String(),
   domain: Type.String(),
   version: Type.Integer(),
-  predictions: Type.Array(Type.Object({ index: Type.Integer(), label: Type.String(), score: Type.Number() }))
+  predictions: Type.Array(Prediction)
 }, { title: 'Predictions' })
+
+export const ComparisonSchema = Type.Object({
+  model: Type.String(),
+  banks: Type.Array(Type.Object({
+    domain: Type.String(),
+    version: Type.Integer(),
+    predictions: Type.Optional(Type.Array(Prediction)),
+    entropy: Type.Optional(Type.Number({ description: 'How undecided the scores are, in nats' }))
+  })),
+  agreement: Type.Optional(Type.Object({
+    index: Type.Integer(),
+    label: Type.String(),
+    share: Type.Number({ description: 'Of the banks, those that have the class of most' }),
+    banks: Type.Array(Type.String(), { description: 'Those, as domain:version' })
+  })),
+  differences: Type.Optional(Type.Array(Type.Object({
+    banks: Type.Array(Type.String(), { description: 'Two, as domain:version' }),
+    psnr: Type.Union([Type.Number(), Type.Null()], { description: 'In dB; null for equal pictures' }),
+    meanDifference: Type.Number({ description: 'Of values from 0 to 255' }),
+    largestDifference: Type.Integer()
+  }), { description: 'Of each bank with each other' }))
+}, { title: 'Comparison' })
 
 export const GateQuery = Type.Object({
   absolute: Type.Number({ minimum: 0, default: 1e-4, description: 'How far an output may be off' }),
@@ -186,6 +215,15 @@ export const PredictQuery = Type.Object({
   quality: Type.Optional(Type.Integer({
     minimum: 1, maximum: 100, description: 'Of an answer in JPEG or WebP; 92 if not given'
   }))
+}, strict)
+
+export const CompareQuery = Type.Object({
+  domains: Type.Optional(Type.String({
+    maxLength: 4096,
+    description: 'As X-Domain has them, between commas, parts of a blend between semicolons; all active ones if not given',
+    examples: ['day,fog:1']
+  })),
+  top: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'How many classes; 5 if not given' }))
 }, strict)
 
 export const ProgressSchema = Type.Object({

@@ -1,5 +1,5 @@
 /** A picture as the input tensor of a model, by the rules of its manifest. */
-import { decodeImage, type InRoom } from './decode.js'
+import { decodeImage, readPictureHeader, type InRoom, type Pixels } from './decode.js'
 import { resizePixels, type Fit, type Kernel, type Resized, type Size } from './resize.js'
 import type { ImageTensor } from './raster.js'
 
@@ -22,6 +22,9 @@ export interface PreprocessRules {
 const EXACT_PIXELS = 2 ** 20
 const OVERSAMPLING_MIN = 4
 
+/** Of a tensor: three channels in float32. */
+const BYTES_PER_PIXEL = 12
+
 /** Decodes, resizes and normalises. Throws IMAGE_UNREADABLE, IMAGE_TOO_LARGE, and what `inRoom` throws. */
 export async function preprocessImage (
   bytes: Uint8Array, rules: PreprocessRules, pixelsMax: number, inRoom?: InRoom
@@ -32,6 +35,43 @@ export async function preprocessImage (
     shrinkTo: (size) => shrunkSize(size, rules),
     ...(inRoom === undefined ? {} : { inRoom })
   })
+  return await prepare(pixels, rules)
+}
+
+/**
+ * The tensors that `preprocessImage` makes by each of several rules, of a picture that is decoded once, or once for
+ * each of the sizes that rules want a large one shrunk to. `inRoom` is asked for the tensors too. Throws like
+ * `preprocessImage`.
+ */
+export async function preprocessImages (
+  bytes: Uint8Array, all: readonly PreprocessRules[], pixelsMax: number, inRoom?: InRoom
+): Promise<ImageTensor[]> {
+  const header = await readPictureHeader(bytes, pixelsMax)
+  const tensorBytes = all.reduce((sum, { size }) => {
+    return sum + size.width * size.height * BYTES_PER_PIXEL
+  }, 0)
+  const decoded = new Map<string, Pixels>()
+  const tensors: ImageTensor[] = []
+  for (const rules of all) {
+    const target = shrunkSize(header, rules)
+    const isGrey = rules.colour === 'grey'
+    const key = `${target.width}x${target.height} ${isGrey}`
+    let pixels = decoded.get(key)
+    if (pixels === undefined) {
+      pixels = await decodeImage(bytes, {
+        pixelsMax,
+        isGrey,
+        shrinkTo: () => target,
+        ...(inRoom === undefined ? {} : { inRoom: (held, work) => inRoom(held + tensorBytes, work) })
+      })
+      decoded.set(key, pixels)
+    }
+    tensors.push(await prepare(pixels, rules))
+  }
+  return tensors
+}
+
+async function prepare (pixels: Pixels, rules: PreprocessRules): Promise<ImageTensor> {
   const { fit, kernel } = rules.resize
   return normalise(await resizePixels(pixels, rules.size, fit, kernel), rules)
 }

@@ -31,6 +31,17 @@ export function topPredictions (
   })
 }
 
+/**
+ * How undecided the scores of one row are, in nats: of `softmax` -Σ p ln p, of `sigmoid`, whose classes are
+ * independent, the sum of each one's; undefined for `none`, whose scores need be no probabilities.
+ */
+export function entropyOf (logits: ArrayLike<number>, activation: Activation): number | undefined {
+  if (activation === 'none') return undefined
+  const scores = activate(Float64Array.from(logits), activation)
+  const surprise = (p: number) => p > 0 ? -p * Math.log(p) : 0
+  return scores.reduce((sum, p) => sum + surprise(p) + (activation === 'sigmoid' ? surprise(1 - p) : 0), 0)
+}
+
 function activate (logits: Float64Array, activation: Activation): Float64Array {
   if (activation === 'none') return logits
   if (activation === 'sigmoid') return logits.map((logit) => 1 / (1 + Math.exp(-logit)))

@@ -33,13 +33,19 @@ export function foldedBank (
   { banks, store }: BankSources, model: ReadyModel, chosen: ChosenVersion
 ): Promise<FoldedBank> {
   return banks.get(bankKey(model, digestOfChosen(chosen)), async () => {
-    const { blend } = chosen
-    return foldShared(model, await (blend === undefined ? readBank(store, model, chosen) : blended(store, model, blend)))
+    return foldShared(model, await statistics(store, model, chosen))
   })
 }
 
-/** The statistics of a blend. Rejects like `readBank`, and with BANK_VALUE_INVALID for a variance beyond float32. */
-export async function blended (store: BankSources['store'], model: ReadyModel, { parts }: Blend): Promise<Bank> {
+/** Of a version or a blend. Rejects like `foldedBank`, but for folding. */
+export async function statistics (
+  store: BankSources['store'], model: ReadyModel, chosen: ChosenVersion
+): Promise<Bank> {
+  return await (chosen.blend === undefined ? readBank(store, model, chosen) : blended(store, model, chosen.blend))
+}
+
+/** Rejects with BANK_VALUE_INVALID for a variance beyond float32. */
+async function blended (store: BankSources['store'], model: ReadyModel, { parts }: Blend): Promise<Bank> {
   const read = await Promise.all(sharesOfBanks(parts).map(async ({ hundredths, part }) => {
     return { weight: hundredths / 100, bank: await readBank(store, model, part) }
   }))
@@ -47,8 +53,7 @@ export async function blended (store: BankSources['store'], model: ReadyModel, {
   return completeBank(layers, blendBanks(layers, read), ownBank)
 }
 
-/** The statistics of a version. Rejects with BANK_FINGERPRINT_MISMATCH and what reading throws. */
-export async function readBank (
+async function readBank (
   store: BankSources['store'], { artefact, entry }: ReadyModel, { record, version }: ResolvedDomain
 ): Promise<Bank> {
   if (version.fingerprint !== artefact.fingerprint) {

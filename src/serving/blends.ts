@@ -9,7 +9,7 @@ import { servingErrors } from './errors.js'
 import { leaseKey, type Leases } from './leases.js'
 import type { BankStore } from '../store/bank-store.js'
 
-/** Of a blend, `record` and `version` are those of its heaviest part, whose turn it takes and as which it is counted. */
+/** Of a blend, `record` and `version` are of its heaviest part, whose turn it takes and as which it is counted. */
 export interface ChosenVersion extends ResolvedDomain {
   readonly blend?: Blend
 }

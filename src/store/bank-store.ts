@@ -8,7 +8,8 @@
 
 /**
  * How a version came to be: `model` for what stood in the ONNX file itself, `calibration`, `blend`, or the name of the
- * format in which the bank came. Of no meaning to the store, and open, so that a newer server's does not stop an older one.
+ * format in which the bank came. Of no meaning to the store, and open, so that a newer server's does not stop an older
+ * one.
  */
 export type VersionSource = string
 

@@ -1,20 +1,19 @@
 /** Pictures in, labels or pictures out; the model's task decides. */
-import multipart from '@fastify/multipart'
 import { Type } from '#typebox'
 import { acceptedType } from '../answer.js'
 import { httpErrors } from '../errors.js'
 import { patienceOf } from '../limits/deadline.js'
-import { BYTES_PER_PART, readFormFile, readingForm } from '../limits/form-file.js'
+import { PICTURE_BODY_TYPES, readPictureBody, takePictureBodies } from '../picture-body.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
 import { noteAnswer, noteRead } from '../request-record.js'
 import {
-  BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema
+  BinaryBody, errorsOf, ModelParameter, NameParameter, PredictHeaders, PredictionsSchema, PredictQuery, ProgressSchema,
+  TOP_DEFAULT
 } from '../schemas.js'
 import { modelErrors } from '../../models/errors.js'
 import { PICTURE_TASKS } from '../../models/manifest.js'
 import type { App } from '../app-type.js'
 import type { AnswerBudget } from '../limits/answer-budget.js'
-import type { BodyShare } from '../limits/body-budget.js'
 import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -22,31 +21,20 @@ import type { EncodedFormat } from '../../imaging/encode.js'
 import type { PictureRequest } from '../../serving/answering/answering.js'
 import type { Static } from '#typebox'
 
-const IMAGE_TYPES = ['image/jpeg', 'image/png', 'image/webp']
-
 /** The first is the answer to whoever takes any. */
 const ANSWER_TYPES = {
   classification: ['application/json'],
   'image-to-image': ['image/png', 'image/jpeg', 'image/webp']
 } as const
 
-const TOP_DEFAULT = 5
 const QUALITY_DEFAULT = 92
-
-/** The second file is one too many, and told so. */
-const FORM = { files: 2, fields: 16, parts: 18, fieldSize: 1024, headerPairs: 64 }
-/** What a form has besides its file. */
-const FORM_BYTES = FORM.parts * (BYTES_PER_PART + FORM.fieldSize)
 
 type Query = Static<typeof PredictQuery>
 
 export async function registerPredictRoutes (
   app: App, engine: Engine, limits: BodyLimits, answers: AnswerBudget
 ): Promise<void> {
-  const { bodies, bodyBytesMax, readBody } = limits
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser(IMAGE_TYPES, readBody)
-  await app.register(multipart, { limits: { ...FORM, fileSize: bodyBytesMax } })
+  await takePictureBodies(app, limits)
   app.post('/v1/models/:model/predict', {
     config: { access: 'inference' },
     onRequest: async (request) => {
@@ -59,7 +47,7 @@ export async function registerPredictRoutes (
       description: 'The picture is the body (image/jpeg, image/png, image/webp) or the one file of a multipart form. ' +
         'Models for classification answer JSON; those for image-to-image a picture in the format that Accept names; ' +
         'those for tensors are asked through /v2.',
-      consumes: [...IMAGE_TYPES, 'multipart/form-data'],
+      consumes: PICTURE_BODY_TYPES,
       produces: Object.values(ANSWER_TYPES).flat(),
       headers: PredictHeaders,
       params: Type.Object({ model: ModelParameter }),
@@ -69,8 +57,7 @@ export async function registerPredictRoutes (
     }
   }, async (request, reply) => {
     const { model, wish } = requestedModel(engine, request, request.params.model)
-    const read = () => readImage(request, bodies.shareOf(request.raw))
-    const image = await readingForm(request, reply as FastifyReply, bodyBytesMax + FORM_BYTES, read)
+    const image = await readPictureBody(request, reply as FastifyReply, limits)
     noteRead(request)
     const picture = { wish, image, signal: patienceOf(request, reply) }
     const type = answerType(engine, request, model)
@@ -151,23 +138,4 @@ function requireWithout (query: Query, parameter: keyof Query): Query {
   throw httpErrors.REQUEST_INVALID(`"${parameter}" means nothing to this model`, {
     expected: 'no such parameter', received: query[parameter]
   })
-}
-
-async function readImage (request: FastifyRequest, share: BodyShare): Promise<Uint8Array> {
-  if (request.isMultipart()) return await readOnlyFile(request, share)
-  if (request.body instanceof Uint8Array && request.body.length > 0) return request.body
-  throw httpErrors.REQUEST_INVALID('the body is empty', { expected: 'a picture', received: 'nothing' })
-}
-
-async function readOnlyFile (request: FastifyRequest, share: BodyShare): Promise<Uint8Array> {
-  let bytes: Uint8Array | undefined
-  for await (const part of request.parts()) {
-    if (part.type === 'field') continue
-    if (bytes !== undefined) {
-      throw httpErrors.REQUEST_INVALID('the form holds several files', { expected: 'one file', received: 'more' })
-    }
-    bytes = await readFormFile(part, share)
-  }
-  if (bytes !== undefined) return bytes
-  throw httpErrors.REQUEST_INVALID('the form holds no file', { expected: 'one file', received: 'none' })
 }

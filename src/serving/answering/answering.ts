@@ -1,11 +1,15 @@
 /** The door of answering: requests for tensors, classes and pictures, and what has become of them. */
 import { modelErrors } from '../../models/errors.js'
-import { PICTURE_TASKS } from '../../models/manifest.js'
+import { PICTURE_TASKS, takesPictures } from '../../models/manifest.js'
 import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { namedReference, referenceInPath, type VersionWish } from '../version-wish.js'
+import { SlicedWork } from '../../base/slices.js'
 import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
+import { compareClasses, type ComparedClasses, type CompareRequest } from './compare-classes.js'
+import { comparePictures, type ComparedPictures } from './compare-pictures.js'
+import { banksToCompare } from './compared-banks.js'
 import { infer, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
 import { inferMixed, type MixedRequest, type MixedResult } from './mixed-inference.js'
 import { transform, type Transformed, type TransformNeeds, type TransformRequest } from './transform.js'
@@ -28,12 +32,14 @@ type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs'
 
 export { noReport, type ShadowReport } from './shadows.js'
 export type { PictureRequest } from './classify.js'
+export type { CompareRequest } from './compare-classes.js'
 export type { InferenceRequest, Run } from './inference.js'
 export type { MixedResult } from './mixed-inference.js'
 
 export class Answering {
   readonly #needs: AnsweringNeeds
   readonly #models: ModelStates
+  readonly #slices = new SlicedWork()
 
   constructor (needs: AnsweringNeeds, models: ModelStates) {
     this.#needs = needs
@@ -97,6 +103,38 @@ export class Answering {
     const { manifest } = model.entry
     if (manifest.task !== 'image-to-image') throw otherTask(name, manifest.task)
     return this.#observed(name, await transform(this.#needs, model, manifest, request))
+  }
+
+  /**
+   * Refuses a comparison before its body is read. Throws TASK_MISMATCH, QUEUE_FULL, and what `banksToCompare` and
+   * `ready` of model-states.ts throw.
+   */
+  requireRoomToCompare (name: string, references: CompareRequest['references']): void {
+    const { manifest } = this.#models.ready(name).entry
+    if (!takesPictures(manifest)) throw otherTask(name, manifest.task)
+    for (const { record } of banksToCompare(this.#needs.store, manifest, references)) {
+      this.#needs.pool.requireRoom(turnOf(name, record.domain), 1)
+    }
+  }
+
+  /** Classifies a picture under several banks. Rejects with TASK_MISMATCH and what compare-classes.ts rejects with. */
+  async compareClasses (name: string, request: CompareRequest, top: number): Promise<ComparedClasses> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'classification') throw otherTask(name, manifest.task)
+    return this.#observed(name, await compareClasses(this.#needs, model, manifest, request, top))
+  }
+
+  /**
+   * Turns a picture into others under several banks, for their differences or for a sheet of them. Rejects with
+   * TASK_MISMATCH and what compare-pictures.ts rejects with.
+   */
+  async comparePictures (name: string, request: CompareRequest, isSheet: boolean): Promise<ComparedPictures> {
+    const model = this.#models.ready(name)
+    const { manifest } = model.entry
+    if (manifest.task !== 'image-to-image') throw otherTask(name, manifest.task)
+    const needs = { ...this.#needs, slices: this.#slices }
+    return this.#observed(name, await comparePictures(needs, model, manifest, request, isSheet))
   }
 
   /** Counts how long the answer of a request took to write. */

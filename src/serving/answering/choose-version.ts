@@ -3,8 +3,8 @@
  *
  * A strategy is a function that knows the answer or leaves it to the next; STRATEGIES is their order. It may look at
  * what was sent, and may take its time. The version is resolved and leased in one step after it: from then until
- * `release` nobody removes it, and whatever is activated meanwhile, the request is answered by it as a whole. Of a blend
- * all parts are held.
+ * `release` nobody removes it, and whatever is activated meanwhile, the request is answered by it as a whole. Of a
+ * blend all parts are held.
  */
 import assert from 'node:assert/strict'
 import { readPictureHeader } from '../../imaging/decode.js'

@@ -11,21 +11,19 @@ import { decodeRaster, readPictureHeader } from '../../imaging/decode.js'
 import {
   canvasFor, carriesAlpha, encodeRaster, requireFits, type EncodedFormat
 } from '../../imaging/encode.js'
-import { enlargeAlpha } from '../../imaging/enlarge-alpha.js'
-import { cutTile, hasAlpha, placeTile, type Raster } from '../../imaging/raster.js'
-import { tileCount, tilesOf } from '../../imaging/tiles.js'
-import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
-import { foldedBank, type BankToRun } from '../banks-to-run.js'
+import { tileCount } from '../../imaging/tiles.js'
+import { rulesOf } from '../../models/preprocessing.js'
+import { foldedBank } from '../banks-to-run.js'
 import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
-import { loneRow, turnOf } from '../lone-row.js'
+import { turnOf } from '../lone-row.js'
 import { chooseVersion } from './choose-version.js'
+import { runTiles, type TileNeeds, type TileTimes } from './run-tiles.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { HotDomains } from '../heating/hot-domains.js'
 import type { PictureNeeds, PictureRequest } from './classify.js'
-import type { Run } from './inference.js'
 import type { Progress, ProgressBoard } from './progress.js'
 import type { ReadyModel } from '../model-states.js'
 
@@ -33,12 +31,11 @@ import type { ReadyModel } from '../model-states.js'
 const RAW_CHANNELS = 4
 
 /** What turning pictures into others needs. */
-export interface TransformNeeds extends Omit<PictureNeeds, 'runRows' | 'shadows'> {
+export interface TransformNeeds extends Omit<PictureNeeds, 'runRows' | 'shadows' | 'pool'>, TileNeeds {
   pool: Pick<InferencePool, 'submit' | 'requireRoom' | 'keepOpen'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed'>
   hot: Pick<HotDomains, 'count'>
   progress: Pick<ProgressBoard, 'show'>
-  workers: number
 }
 
 export interface TransformRequest extends PictureRequest {
@@ -48,7 +45,7 @@ export interface TransformRequest extends PictureRequest {
   progressKey?: string
 }
 
-export interface Transformed {
+export interface Transformed extends TileTimes {
   domain: string
   version: number
   picture: Buffer
@@ -56,11 +53,6 @@ export interface Transformed {
   decodeMs: number
   /** When the picture had been decoded, by performance.now(). */
   decodedAt: number
-  /** The longest that a tile waited. */
-  queueMs: number
-  /** Of all tiles; workers run them side by side. */
-  inferMs: number
-  runs: readonly Run[]
   encodeMs: number
 }
 
@@ -104,7 +96,11 @@ async function transformUnder (
     })
     const canvas = canvasFor(source, scale)
     const decoded = performance.now()
-    const times = await runTiles({ needs, model, manifest, colour, source, canvas, progress, request, domain, bank })
+    const { signal } = request
+    needs.pool.requireRoom(turnOf(name, domain), 1)
+    const times = await needs.pool.keepOpen(() => {
+      return runTiles({ needs, model, manifest, colour, source, canvas, progress, signal, domain, bank })
+    })
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed
@@ -128,59 +124,4 @@ async function transformUnder (
     traffic.countFailed(key, performance.now() - begin)
     throw error
   }
-}
-
-interface TileRun {
-  needs: TransformNeeds
-  model: ReadyModel
-  manifest: ImageToImageManifest
-  colour: ColourRules
-  source: Raster
-  canvas: Raster
-  progress: Progress
-  request: TransformRequest
-  domain: string
-  bank: BankToRun
-}
-
-/**
- * Lanes take the next tile as each finishes its last. The first tile is let in like any request; the others are, so to
- * speak, in the house already, and a full queue does not throw away what has been done.
- */
-async function runTiles (
-  { needs: { pool, workers }, model, manifest, colour, source, canvas, progress, request, domain, bank }: TileRun
-): Promise<Pick<Transformed, 'queueMs' | 'inferMs' | 'runs'>> {
-  const { input, output, tiling } = manifest
-  const place = { ...output, ...colour }
-  const stop = new AbortController()
-  const signal = AbortSignal.any([stop.signal, ...(request.signal === undefined ? [] : [request.signal])])
-  const times = { queueMs: 0, inferMs: 0 }
-  const runs: Run[] = []
-  const tiles = tilesOf(source.width, source.height, tiling)
-  const lane = async () => {
-    for (const tile of tiles) {
-      const feeds = { [input.name]: { type: 'float32' as const, ...cutTile(source, tile, colour) } }
-      const [result] = await pool.submit([loneRow(model, domain, bank, feeds)], signal, true)
-      const { dims, data } = result!.outputs[output.name]!
-      placeTile(canvas, tile, { dims: [...dims], data: data as Float32Array<ArrayBuffer> }, place)
-      if (hasAlpha(source)) enlargeAlpha(source, canvas, tile, output.scale)
-      progress.tilesDone++
-      const { queueMs, inferMs, startedAt } = result!
-      times.queueMs = Math.max(times.queueMs, queueMs)
-      times.inferMs += inferMs
-      runs.push({ rows: 1, runRows: 1, queueMs, inferMs, startedAt })
-    }
-  }
-  pool.requireRoom(turnOf(manifest.name, domain), 1)
-  await pool.keepOpen(async () => {
-    const lanes = Array.from({ length: Math.min(workers + 1, progress.tilesTotal) }, () => {
-      return lane().catch((error: unknown) => {
-        stop.abort(error)
-        throw error
-      })
-    })
-    await Promise.allSettled(lanes)
-    await Promise.all(lanes)
-  })
-  return { ...times, runs }
 }

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { METADATA } from '../../bank/formats/bank-safetensors.js'
 import { takesPictures } from '../../models/manifest.js'
 import { rulesOf } from '../../models/preprocessing.js'
-import { blended, readBank } from '../banks-to-run.js'
+import { statistics } from '../banks-to-run.js'
 import { describeBlend, isBlend, parseReference } from '../blend-reference.js'
 import { leaseChosen, resolveBlend, type ChosenVersion } from '../blends.js'
 import { servingErrors } from '../errors.js'
@@ -42,11 +42,8 @@ export async function registerBlend (
   const chosen = resolveBlend(needs.store, manifest, reference)
   const release = leaseChosen(needs.leases, manifest.name, chosen)
   try {
-    const { blend } = chosen
-    const bank = await (blend === undefined
-      ? readBank(needs.store, model, chosen)
-      : blended(needs.store, model, blend))
-    const parts = (blend?.parts ?? [{ ...chosen, hundredths: 100 }]).map(({ record, version, hundredths }) => {
+    const bank = await statistics(needs.store, model, chosen)
+    const parts = (chosen.blend?.parts ?? [{ ...chosen, hundredths: 100 }]).map(({ record, version, hundredths }) => {
       return { domain: record.domain, version: version.version, digest: version.digest, hundredths }
     })
     const registered = await register(

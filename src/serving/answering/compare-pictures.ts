@@ -1,0 +1,190 @@
+/** One picture turned into another under several banks, and how far their answers lie apart. */
+import { decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
+import { contactSheet, sheetSize } from '../../imaging/contact-sheet.js'
+import { canvasFor, encodeRaster, requireFits } from '../../imaging/encode.js'
+import { imagingErrors } from '../../imaging/errors.js'
+import { pictureDifference, type PictureDifference } from '../../imaging/picture-difference.js'
+import { tileCount } from '../../imaging/tiles.js'
+import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
+import { foldedBank } from '../banks-to-run.js'
+import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
+import { leaseKey } from '../leases.js'
+import { turnOf } from '../lone-row.js'
+import { bankName, banksToCompare, holdingAll, underBank } from './compared-banks.js'
+import { runTiles, type TileTimes } from './run-tiles.js'
+import type { Sliced, SlicedWork } from '../../base/slices.js'
+import type { Raster } from '../../imaging/raster.js'
+import type { ImageToImageManifest } from '../../models/manifest.js'
+import type { ReadyModel } from '../model-states.js'
+import type { CompareRequest } from './compare-classes.js'
+import type { InferenceResult } from './inference.js'
+import type { TransformNeeds } from './transform.js'
+
+/** The most that a decoder gives. */
+const RAW_CHANNELS = 4
+
+/** Of what all canvases hold: they themselves, their sheet, and its PNG, which is hardly larger than its pixels. */
+const SHEET_FACTOR = 3
+
+/** What comparing pictures needs. */
+export interface ComparePicturesNeeds extends Omit<TransformNeeds, 'progress'> {
+  /** What is long goes on in slices of this. */
+  slices: Pick<SlicedWork, 'run'>
+}
+
+export interface ComparedPair extends PictureDifference {
+  /** `domain:version` of the two. */
+  banks: [one: string, other: string]
+}
+
+export interface ComparedPictures extends TileTimes {
+  banks: Array<Pick<InferenceResult, 'domain' | 'version'>>
+  answeredBy: ReadonlyArray<Pick<InferenceResult, 'domain' | 'version' | 'countedAs'>>
+  /** Of each bank with each other; absent where a sheet was asked for. */
+  differences?: ComparedPair[]
+  /** PNG: the answers from left to right, in the order of the banks. */
+  sheet?: Buffer
+  tiles: number
+  decodeMs: number
+  /** When the picture had been decoded, by performance.now(). */
+  decodedAt: number
+  encodeMs: number
+}
+
+/**
+ * A picture with alpha is laid over black. Banks are asked one after another, each in the turn of its domain, so that a
+ * comparison takes no more of the server at a time than one picture. Rejects with what `banksToCompare` throws,
+ * VERSION_LEAVING, IMAGE_TOO_LARGE when the pictures of all banks have more pixels than a picture may, and what
+ * `transform` rejects with.
+ */
+export async function comparePictures (
+  needs: ComparePicturesNeeds, model: ReadyModel, manifest: ImageToImageManifest,
+  { references, image, signal }: CompareRequest, isSheet: boolean
+): Promise<ComparedPictures> {
+  const chosen = banksToCompare(needs.store, manifest, references)
+  return await holdingAll(needs.leases, manifest.name, chosen, async () => {
+    const header = await readPictureHeader(image, needs.imagePixels)
+    const rules = chosen.map(({ record, version }) => rulesOf(manifest, record.domain, version.preprocessing))
+    const bytes = bytesOf(needs, manifest, header, rules, isSheet)
+    return await needs.room.hold(bytes, async () => {
+      const begin = performance.now()
+      const sources = await decodeOnce(image, header, rules, needs.imagePixels)
+      const decodedAt = performance.now()
+      const canvases: Raster[] = []
+      const times: TileTimes[] = []
+      for (const { record } of chosen) needs.pool.requireRoom(turnOf(manifest.name, record.domain), 1)
+      await needs.pool.keepOpen(async () => {
+        for (const [at, resolved] of chosen.entries()) {
+          const [source, colour] = [sources[at]!, rules[at]!]
+          const canvas = canvasFor(source, manifest.output.scale)
+          times.push(await runUnder(needs, model, { manifest, resolved, source, canvas, colour, signal }))
+          canvases.push(canvas)
+        }
+      })
+      const computed = performance.now()
+      const answer = isSheet
+        ? { sheet: await encodeRaster(await needs.slices.run(contactSheet(canvases), signal), 'png', 100) }
+        : { differences: await needs.slices.run(differencesOf(chosen, canvases), signal) }
+      const answeredBy = chosen.map((one) => ({
+        domain: nameOfChosen(one), version: one.version.version, countedAs: keyOf(manifest, one)
+      }))
+      return {
+        banks: answeredBy.map(({ domain, version }) => ({ domain, version })),
+        answeredBy,
+        ...answer,
+        tiles: chosen.length * tileCount(header.width, header.height, manifest.tiling),
+        decodeMs: decodedAt - begin,
+        decodedAt,
+        queueMs: Math.max(...times.map(({ queueMs }) => queueMs)),
+        inferMs: times.reduce((sum, { inferMs }) => sum + inferMs, 0),
+        runs: times.flatMap(({ runs }) => runs),
+        encodeMs: performance.now() - computed
+      }
+    })
+  })
+}
+
+/** What all of it holds at once. Throws IMAGE_TOO_LARGE. */
+function bytesOf (
+  { imagePixels }: ComparePicturesNeeds, { output: { scale } }: ImageToImageManifest,
+  header: PictureHeader, rules: readonly ColourRules[], isSheet: boolean
+): number {
+  const { width, height, decodingBytes } = header
+  const canvas = { width: scale * width, height: scale * height }
+  const sheet = isSheet ? sheetSize(rules.length, canvas) : { ...canvas, width: rules.length * canvas.width }
+  if (isSheet) requireFits('png', sheet)
+  if (sheet.width * sheet.height > imagePixels) {
+    throw imagingErrors.IMAGE_TOO_LARGE('the pictures of all banks together have too many pixels', {
+      expected: `at most ${imagePixels} pixels`, received: `${sheet.width} x ${sheet.height}`
+    })
+  }
+  const channels = rules.map((colour) => isGreyUnder(header, colour) ? 1 : 3)
+  const sources = width * height * [...new Set(channels)].reduce((sum, one) => sum + one, 0)
+  const canvases = sheet.width * sheet.height * Math.max(...channels)
+  return sources + Math.max(decodingBytes + RAW_CHANNELS * width * height, (isSheet ? SHEET_FACTOR : 1) * canvases)
+}
+
+function isGreyUnder (header: PictureHeader, { colour }: ColourRules): boolean {
+  return header.isGrey || colour === 'grey'
+}
+
+/** The picture as each bank takes it: in colour, in grey, or both, once each. */
+async function decodeOnce (
+  image: Uint8Array, header: PictureHeader, rules: readonly ColourRules[], pixelsMax: number
+): Promise<Raster[]> {
+  const decoded = new Map<boolean, Raster>()
+  for (const colour of rules) {
+    const isGrey = isGreyUnder(header, colour)
+    if (decoded.has(isGrey)) continue
+    decoded.set(isGrey, await decodeRaster(image, { pixelsMax, isGrey, isAlphaKept: false }))
+  }
+  return rules.map((colour) => decoded.get(isGreyUnder(header, colour))!)
+}
+
+interface RunUnder {
+  manifest: ImageToImageManifest
+  resolved: ChosenVersion
+  source: Raster
+  canvas: Raster
+  colour: ColourRules
+  signal: AbortSignal | undefined
+}
+
+/** All tiles under one bank, counted like a picture of its own. */
+async function runUnder (
+  needs: ComparePicturesNeeds, model: ReadyModel, { manifest, resolved, source, ...run }: RunUnder
+): Promise<TileTimes> {
+  const { metrics, traffic, hot } = needs
+  const { record: { domain } } = resolved
+  const progress = { tilesDone: 0, tilesTotal: tileCount(source.width, source.height, manifest.tiling) }
+  const begin = performance.now()
+  try {
+    const times = await underBank(resolved, async () => {
+      const bank = { folded: await foldedBank(needs, model, resolved), digest: digestOfChosen(resolved) }
+      return await runTiles({ needs, model, manifest, source, ...run, progress, domain, bank })
+    })
+    metrics.countInference(manifest.name, domain, progress.tilesTotal, 'ok')
+    traffic.countAnswered(keyOf(manifest, resolved), { ...times, rows: progress.tilesTotal, inputMs: 0 })
+    if (resolved.blend === undefined) hot.count(model, resolved, progress.tilesTotal)
+    return times
+  } catch (error) {
+    metrics.countInference(manifest.name, domain, progress.tilesDone, 'error')
+    traffic.countFailed(keyOf(manifest, resolved), performance.now() - begin)
+    throw error
+  }
+}
+
+function keyOf ({ name }: ImageToImageManifest, { record, version }: ChosenVersion): string {
+  return leaseKey(name, record.domain, version.version)
+}
+
+function * differencesOf (chosen: readonly ChosenVersion[], canvases: readonly Raster[]): Sliced<ComparedPair[]> {
+  const pairs: ComparedPair[] = []
+  for (const [at, one] of chosen.entries()) {
+    for (let other = at + 1; other < chosen.length; other++) {
+      const difference = yield * pictureDifference(canvases[at]!, canvases[other]!)
+      pairs.push({ banks: [bankName(one), bankName(chosen[other]!)], ...difference })
+    }
+  }
+  return pairs
+}
