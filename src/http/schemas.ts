@@ -220,7 +220,7 @@ export const PredictQuery = Type.Object({
 export const CompareQuery = Type.Object({
   domains: Type.Optional(Type.String({
     maxLength: 4096,
-    description: 'As X-Domain has them, between commas, parts of a blend between semicolons; all active ones if not given',
+    description: 'As X-Domain has them, with commas between, semicolons within a blend; all active ones if not given',
     examples: ['day,fog:1']
   })),
   top: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000, description: 'How many classes; 5 if not given' }))

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { isBlend, parseReference } from '#src/serving/blend-reference.js'
 import { parseDomainReference } from '#src/serving/domain-reference.js'
 import { parseInferenceRequest, type InferenceMessage } from '#src/http/open-inference/parse-request.js'
 import { parseRawRequest } from '#src/http/open-inference/raw-request.js'
@@ -82,5 +83,26 @@ describe('a reference to a domain', () => {
       assert.match(parsed.domain, /^[\w.-]+$/)
       assert.ok(parsed.version === undefined || Number.isSafeInteger(parsed.version))
     }), fuzzing)
+  })
+
+  it('or a blend of some is parsed or refused', async () => {
+    const word = fc.oneof(fc.string({ maxLength: 12 }), trickyKey, fc.constantFrom('day', 'fog:3', 'day:stable', 'day', 'lowlight:999999999'))
+    const share = fc.oneof(fc.string({ maxLength: 6 }), fc.constantFrom('1', '0.5', '.5', '0', '1e3', '-1', 'NaN', '0.', `0.${'3'.repeat(20)}`, '9'), fc.double().map(String))
+    const part = fc.tuple(word, fc.constantFrom('=', '=', '==', ':', ''), share).map((pieces) => pieces.join(''))
+    const text = fc.array(part, { maxLength: 10 }).chain((parts) => fc.constantFrom(',', ';', ', ', '').map((between) => parts.join(between)))
+    const halves = fc.tuple(word, word).map(([one, other]) => `${one}=0.5,${other}=0.5`)
+    await fc.assert(fc.asyncProperty(fc.oneof(text, halves), async (given) => {
+      const parsed = await parsesOrRefuses(() => parseReference(given))
+      if (parsed === undefined || !isBlend(parsed)) return
+      assert.ok(parsed.parts.length >= 1 && parsed.parts.length <= 8)
+      assert.equal(parsed.parts.reduce((sum, { hundredths }) => sum + hundredths, 0), 100)
+      for (const { domain } of parsed.parts) assert.match(domain, /^[\w.-]+$/)
+    }), fuzzing)
+  })
+
+  it('or a blend, however long, is refused in no time', async () => {
+    for (const long of ['day=0.5,'.repeat(200_000), `${'a'.repeat(1_000_000)}=1`, `day=${'0'.repeat(1_000_000)}`, '='.repeat(1_000_000)]) {
+      await parsesOrRefuses(() => parseReference(long))
+    }
   })
 })

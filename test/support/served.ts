@@ -30,8 +30,8 @@ export const LAYERS: readonly BatchNormLayer[] = [{ key: 'bn', channels: 2, epsi
 export const FINGERPRINT = 'f'.repeat(64)
 
 /** What the first class scores more under this bank, and the second less. */
-export function bankOf (shift: number): Bank {
-  const layer = { mean: [0, 0], variance: [1, 1], gamma: [1, 1], beta: [shift, -shift] }
+export function bankOf (shift: number, mean = 0): Bank {
+  const layer = { mean: [mean, mean], variance: [1, 1], gamma: [1, 1], beta: [shift, -shift] }
   return completeBank(LAYERS, new Map([['bn', layer]]), new Map())
 }
 
@@ -142,11 +142,11 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
   /** A version whose bank shifts by `shift`, active unless said otherwise. */
   const publish = async (
     domain: string, shift: number,
-    { model = models[0]!, isActivated = true, fingerprint = FINGERPRINT, preprocessing }: {
-      model?: ReadyModel, isActivated?: boolean, fingerprint?: string, preprocessing?: VersionPreprocessing
+    { model = models[0]!, isActivated = true, fingerprint = FINGERPRINT, preprocessing, mean }: {
+      model?: ReadyModel, isActivated?: boolean, fingerprint?: string, preprocessing?: VersionPreprocessing, mean?: number
     } = {}
   ): Promise<DomainRecord> => {
-    const bank = bankOf(shift)
+    const bank = bankOf(shift, mean)
     return await store.publish(model.entry.manifest.name, domain, {
       file: versionFile(model, bank, 'json', { tensors: [], metadata: [] }),
       digest: bankDigest(bank),
