@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { decodeImage } from '#src/imaging/decode.js'
-import { preprocessImage, shrunkSize, type PreprocessRules } from '#src/imaging/preprocess.js'
+import { preprocessImage, preprocessImages, shrunkSize, type PreprocessRules } from '#src/imaging/preprocess.js'
 import { resizePixels } from '#src/imaging/resize.js'
 import { hasCode } from '../support/errors.js'
 import { runSeed } from '../support/run-seed.js'
@@ -192,4 +192,24 @@ test('in a large picture a hard edge blurs by no more than its shrunk pixel, and
     // The picture is continued beyond its border with what stands there, hence not 127.5 in the last column.
     assert.ok(Math.abs(stripes - 127.5) <= 2, `column ${x}: ${stripes}`)
   }
+})
+
+test('by several rules a picture is decoded once for each size that they shrink it to, and prepared as by each alone', async () => {
+  const bytes = await painted(1500, 1000, 3, (x, y, channel) => (x * y + 90 * channel) % 251).png().toBuffer()
+  const all: PreprocessRules[] = [
+    RULES,
+    { ...RULES, size: { width: 16, height: 8 }, mean: [0.5, 0.4, 0.3], layout: 'NHWC' },
+    { ...RULES, size: { width: 400, height: 300 }, resize: { fit: 'cover', kernel: 'bilinear' } },
+    { ...RULES, colour: 'grey', mean: [0], std: [1] }
+  ]
+  const asked: number[] = []
+  const inRoom = async <T>(held: number, work: () => Promise<T>) => { asked.push(held); return await work() }
+  const tensors = await preprocessImages(bytes, all, PIXELS_MAX, inRoom)
+  for (const [at, rules] of all.entries()) assert.deepEqual(tensors[at], await preprocessImage(bytes, rules, PIXELS_MAX))
+  // Small sizes in colour share one; a large one, and grey, have their own.
+  assert.equal(asked.length, 3)
+  const shrunk = shrunkSize({ width: 1500, height: 1000 }, RULES)
+  const tensorBytes = 12 * (6 + 128 + 120_000 + 6)
+  assert.equal(asked[0], 3 * shrunk.width * shrunk.height + tensorBytes)
+  await assert.rejects(preprocessImages(bytes, all, 1000), hasCode('IMAGE_TOO_LARGE'))
 })

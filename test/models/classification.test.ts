@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { topPredictions } from '#src/models/classification.js'
+import { entropyOf, topPredictions } from '#src/models/classification.js'
 import { hasCode } from '../support/errors.js'
 import { runSeed } from '../support/run-seed.js'
 
@@ -89,5 +89,22 @@ test('the order does not depend on the activation', () => {
     }
     assert.deepEqual(order('softmax'), order('none'))
     assert.deepEqual(order('sigmoid'), order('none'))
+  }), { seed: runSeed })
+})
+
+test('entropy is in nats: ln n of n equal classes, 0 of a certain one', () => {
+  assert.ok(Math.abs(entropyOf([3, 3, 3, 3], 'softmax')! - Math.log(4)) < 1e-15)
+  assert.equal(entropyOf([1e4, 0, -1e4], 'softmax'), 0)
+  // Classes of their own: two that may be either, one that is certain.
+  assert.ok(Math.abs(entropyOf([0, 0, 1e4], 'sigmoid')! - 2 * Math.log(2)) < 1e-15)
+  assert.equal(entropyOf([0.5, 0.5], 'none'), undefined)
+})
+
+test('entropy does not depend on the order, and lies between 0 and ln n', () => {
+  const logits = fc.array(fc.double({ min: -50, max: 50, noNaN: true }), { minLength: 1, maxLength: 20 })
+  fc.assert(fc.property(logits, (values) => {
+    const entropy = entropyOf(values, 'softmax')!
+    assert.ok(entropy >= 0 && entropy <= Math.log(values.length) + 1e-12)
+    assert.ok(Math.abs(entropy - entropyOf(values.toReversed(), 'softmax')!) < 1e-12)
   }), { seed: runSeed })
 })
