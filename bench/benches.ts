@@ -11,6 +11,7 @@ export const BENCHES: readonly Listed[] = [
   { name: 'switch', shows: 'what switching costs over the fastest that one could load per domain, for eight networks', minutes: 25 },
   { name: 'profile', shows: 'where the time of a switched inference goes, by operator; takes --model and --shape', minutes: 1 },
   { name: 'domains', shows: 'memory and throughput with up to a thousand domains', minutes: 10 },
+  { name: 'blend', shows: 'what a blend of domains costs over one, and with --data what it is worth at dusk', minutes: 8 },
   { name: 'registrations', shows: 'what inference notices of a hundred registrations a second', minutes: 2 },
   { name: 'hot', shows: 'what a network of its own is worth to a hot domain, what it takes, and that no answer is wrong', minutes: 15 },
   { name: 'alternate', shows: 'that switching leaves no trace, and how soon a new domain answers', minutes: 1 },

@@ -111,6 +111,27 @@ describe('the TypeScript client', () => {
       }
     })
 
+    it('for what several banks say of a picture', async () => {
+      const bytes = await sample('lowlight-speed-limit-100')
+      const { banks, agreement } = await client.compare(SIGNS, bytes, { domains: ['lowlight', 'day:1', 'day=0.5;fog=0.5'], top: 2, timeoutMs: 60_000 })
+      assert.deepEqual(banks.map(({ domain, predictions }) => [domain, predictions!.length]), [['lowlight', 2], ['day', 2], ['day:1=0.5;fog:1=0.5', 2]])
+      assert.ok(agreement!.share > 0 && banks[0]!.entropy! > 0)
+      const picture = await painted(13, 9, 3, (x, y) => 9 * x + 3 * y).png().toBuffer()
+      const { differences } = await client.compare('doubler', picture)
+      assert.deepEqual(differences, [])
+      const sheet = await client.compare('doubler', picture, { accept: 'image/png', domains: ['plain'] })
+      assert.deepEqual([sheet.type, sheet.banks], ['image/png', [{ domain: 'plain', version: 1 }]])
+      assert.equal((await sharp(sheet.bytes).metadata()).width, 26)
+    })
+
+    it('under a blend of domains', async () => {
+      const input = { data: new Float32Array(3072), shape: [1, 3, 32, 32] }
+      const { answeredBy: [answered] } = await client.infer(SIGNS, { input }, { domain: 'day=0.7,lowlight=0.3' })
+      assert.deepEqual([answered.domain, answered.version], ['day:1=0.7;lowlight:1=0.3', 1])
+      const again = await client.infer(SIGNS, { input }, { domain: answered.domain })
+      assert.equal(again.answeredBy[0].digest, answered.digest)
+    })
+
     it('what there is', async () => {
       assert.deepEqual((await client.models()).map(({ name, state }) => [name, state]), [['doubler', 'ready'], [SIGNS, 'ready']])
       const { compiled, labels } = await client.model(SIGNS)

@@ -65,7 +65,8 @@ describe('a reference to a blend', () => {
       const texts = given.map((share, at) => `d${at}:${at + 1}=${(share / sum).toFixed(9)}`)
       if (given.length === 1) texts[0] = 'd0:1=1'
       const join = (all: string[]) => all.reduce((text, one) => `${text}${separators.next().value!}${one}`)
-      const [one, other] = [texts, [...texts.slice(turn), ...texts.slice(0, turn)].toReversed()].map((all) => parseReference(join(all)) as BlendReference)
+      const turned = [...texts.slice(turn), ...texts.slice(0, turn)].toReversed()
+      const [one, other] = [texts, turned].map((all) => parseReference(join(all)) as BlendReference)
       assert.deepEqual(one, other)
       assert.equal(one!.parts.reduce((all, { hundredths }) => all + hundredths, 0), 100)
       assert.ok(one!.parts.every(({ hundredths }) => Number.isInteger(hundredths) && hundredths > 0))

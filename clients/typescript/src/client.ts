@@ -9,11 +9,14 @@ import {
 } from './calibration.js'
 import { decodeInference, encodeInference, type Inference, type InferOptions } from './inference.js'
 import { domainHeader, preconditionHeaders } from './options.js'
-import { pictureOf, pictureType, type LabelOptions, type Picture, type PictureOptions } from './pictures.js'
+import {
+  pictureOf, pictureType, sheetOf, type CompareOptions, type LabelOptions, type Picture, type PictureOptions,
+  type Sheet, type SheetOptions
+} from './pictures.js'
 import { jsonOf, Transport, type Answer, type Message } from './transport.js'
 import type { CallOptions, ClientOptions, PreconditionOptions } from './options.js'
 import type { AnswerOf, Given, Route } from './routes.js'
-import type { Accepted, Domain, Job, Model, Predictions, Progress, Registered } from './generated/api.js'
+import type { Accepted, Comparison, Domain, Job, Model, Predictions, Progress, Registered } from './generated/api.js'
 import type { InputTensor } from './tensors.js'
 
 const DOMAIN = '/admin/models/{model}/domains/{domain}'
@@ -62,6 +65,24 @@ export class Client {
       path: { model }, query, header, body: picture, type: await pictureType(picture), timeoutMs
     }, options)
     return options.accept === undefined ? jsonOf(answer) as Predictions : pictureOf(answer)
+  }
+
+  /**
+   * A picture under several banks: what each says and how far they agree, or, with `accept`, their pictures side by
+   * side.
+   */
+  async compare (model: string, picture: Uint8Array | Blob, options?: CompareOptions): Promise<Comparison>
+  async compare (model: string, picture: Uint8Array | Blob, options: SheetOptions): Promise<Sheet>
+  async compare (
+    model: string, picture: Uint8Array | Blob, options: CompareOptions | SheetOptions = {}
+  ): Promise<Comparison | Sheet> {
+    const { accept = 'application/json', domains, timeoutMs } = options
+    const query = { domains: domains?.join(), ...(options.accept === undefined ? { top: options.top } : {}) }
+    const header = { accept }
+    const answer = await this.#send('POST /v1/models/{model}/compare', {
+      path: { model }, query, header, body: picture, type: await pictureType(picture), timeoutMs
+    }, options)
+    return options.accept === undefined ? jsonOf(answer) as Comparison : sheetOf(answer)
   }
 
   /** How far the picture has got that was sent with this `progressKey`. */

@@ -6,9 +6,11 @@ export type { AnsweredBy, InferOptions, WantedOutput } from './inference.js'
 export type { BankLayer, BankValues, RegisterOptions } from './banks.js'
 export type { CalibrateOptions, CalibrationImages, CalibrationOptions, CalibrationResult } from './calibration.js'
 export type { ClientOptions, CallOptions, DomainWish, PreconditionOptions } from './options.js'
-export type { LabelOptions, Picture, PictureOptions, PictureType } from './pictures.js'
+export type {
+  CompareOptions, LabelOptions, Picture, PictureOptions, PictureType, Sheet, SheetOptions
+} from './pictures.js'
 export type { Given } from './routes.js'
 export type { Datatype, InputTensor, Tensor, Values } from './tensors.js'
 export type {
-  Accepted, Candidate, Domain, Gate, Job, Model, Predictions, Progress, Registered, Routes, Shadow, Version
+  Accepted, Candidate, Comparison, Domain, Gate, Job, Model, Predictions, Progress, Registered, Routes, Shadow, Version
 } from './generated/api.js'

@@ -22,6 +22,7 @@ export interface CallOptions {
 
 /** Which bank is to answer; the model's default domain if not given. */
 export interface DomainWish {
+  /** A name, or a blend such as `day=0.7,lowlight=0.3`. */
   domain?: string | undefined
   /** Of `domain`: a number or a label; the active version if not given. */
   version?: number | string | undefined

@@ -22,6 +22,27 @@ export interface PictureOptions extends PredictOptions {
   quality?: number | undefined
 }
 
+export interface CompareOptions extends CallOptions {
+  accept?: undefined
+  /** Such as `fog`, `fog:1` or `day=0.5;fog=0.5`; all active ones if not given. */
+  domains?: readonly string[] | undefined
+  /** How many classes; 5 if not given. */
+  top?: number | undefined
+  /** How long the call may take, in ms, further tries included; the server answers 504 beyond. */
+  timeoutMs?: number | undefined
+}
+
+export interface SheetOptions extends Omit<CompareOptions, 'accept' | 'top'> {
+  accept: 'image/png'
+}
+
+/** The pictures of several banks side by side, in the order of the banks. */
+export interface Sheet {
+  bytes: Uint8Array
+  type: string
+  banks: Array<{ domain: string, version: number }>
+}
+
 /** A picture that a model has made of another. */
 export interface Picture {
   bytes: Uint8Array
@@ -54,5 +75,15 @@ export function pictureOf ({ bytes, headers }: Answer): Picture {
     type: headers.get('content-type') ?? '',
     domain: headers.get('x-domain') ?? '',
     version: Number(headers.get('x-domain-version'))
+  }
+}
+
+export function sheetOf ({ bytes, headers }: Answer): Sheet {
+  const list = (name: string) => (headers.get(name) ?? '').split(',')
+  const versions = list('x-domain-version')
+  return {
+    bytes,
+    type: headers.get('content-type') ?? '',
+    banks: list('x-domain').map((domain, at) => ({ domain, version: Number(versions[at]) }))
   }
 }

@@ -17,16 +17,21 @@ from bankswitch.errors import (
 )
 from bankswitch.pictures import Images, PictureSource
 from bankswitch.results import (
+    Agreement,
     AnsweredBy,
     Calibration,
+    ComparedBank,
+    Comparison,
     Domain,
     Inference,
     Job,
     Model,
     Picture,
+    PictureDifference,
     Prediction,
     Predictions,
     Registered,
+    Sheet,
     Version,
 )
 from bankswitch.retries import Retries
@@ -34,6 +39,7 @@ from bankswitch.retries import Retries
 __version__ = version("bankswitch")
 
 __all__ = [
+    "Agreement",
     "AnsweredBy",
     "AsyncClient",
     "BankSource",
@@ -41,6 +47,8 @@ __all__ = [
     "Calibration",
     "CalibrationOptions",
     "Client",
+    "ComparedBank",
+    "Comparison",
     "Domain",
     "Images",
     "Inference",
@@ -51,12 +59,14 @@ __all__ = [
     "Model",
     "NoAnswer",
     "Picture",
+    "PictureDifference",
     "PictureSource",
     "Prediction",
     "Predictions",
     "Registered",
     "Retries",
     "ServerError",
+    "Sheet",
     "UnexpectedAnswer",
     "Unreachable",
     "Version",

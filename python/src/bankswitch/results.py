@@ -71,13 +71,57 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture that a model has made, as an encoded file."""
+class ComparedBank:
+    """What one of several banks makes of a picture."""
 
-    content: bytes
-    media_type: str
     domain: str
     version: int
+    #: Best first; none of a model that makes pictures.
+    predictions: tuple[Prediction, ...]
+    #: How undecided its scores are, in nats; None where they are no probabilities.
+    entropy: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The class that most banks say."""
+
+    index: int
+    label: str
+    #: Of the banks, 0 to 1.
+    share: float
+    #: Those, as "domain:version".
+    banks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PictureDifference:
+    """How far the pictures of two banks lie apart, in values from 0 to 255."""
+
+    #: The two, as "domain:version".
+    banks: tuple[str, ...]
+    #: In dB; None for equal pictures.
+    psnr: float | None
+    mean_difference: float
+    largest_difference: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A picture under several banks."""
+
+    model: str
+    banks: tuple[ComparedBank, ...]
+    #: Of a model that classifies.
+    agreement: Agreement | None
+    #: Of each bank with each other, of a model that makes pictures.
+    differences: tuple[PictureDifference, ...]
+
+
+class _Encoded:
+    """A picture as an encoded file."""
+
+    content: bytes
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the file."""
@@ -86,6 +130,26 @@ class Picture:
     def array(self) -> NDArray[Any]:
         """The pixels, uint8 [height, width] or [height, width, channels]. Needs `pip install pillow`."""
         return decoded(self.content)
+
+
+@dataclass(frozen=True)
+class Picture(_Encoded):
+    """A picture that a model has made, as an encoded file."""
+
+    content: bytes
+    media_type: str
+    domain: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Sheet(_Encoded):
+    """The pictures of several banks side by side, as an encoded file."""
+
+    content: bytes
+    media_type: str
+    #: From left to right, as "domain:version".
+    banks: tuple[str, ...]
 
 
 @dataclass(frozen=True)

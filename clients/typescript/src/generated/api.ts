@@ -10,6 +10,35 @@ export interface Candidate {
   percent: number
 }
 
+export interface Comparison {
+  model: string
+  banks: Array<{
+    domain: string
+    version: number
+    predictions?: Array<{ index: number, label: string, score: number }>
+    /** How undecided the scores are, in nats */
+    entropy?: number
+  }>
+  agreement?: {
+    index: number
+    label: string
+    /** Of the banks, those that have the class of most */
+    share: number
+    /** Those, as domain:version */
+    banks: string[]
+  }
+  /** Of each bank with each other */
+  differences?: Array<{
+    /** Two, as domain:version */
+    banks: string[]
+    /** In dB; null for equal pictures */
+    psnr: number | null
+    /** Of values from 0 to 255 */
+    meanDifference: number
+    largestDifference: number
+  }>
+}
+
 export interface Domain {
   domain: string
   description?: string
@@ -239,7 +268,7 @@ export interface Routes {
       model: string
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active */
+      /** Domain, domain:version, domain:label or domain:active; or several, each with its share */
       'x-domain'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -270,7 +299,7 @@ export interface Routes {
       version: string
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active */
+      /** Domain, domain:version, domain:label or domain:active; or several, each with its share */
       'x-domain'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -305,7 +334,7 @@ export interface Routes {
       quality?: number | undefined
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active */
+      /** Domain, domain:version, domain:label or domain:active; or several, each with its share */
       'x-domain'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -319,6 +348,22 @@ export interface Routes {
   'GET /v1/progress/{key}': {
     path: { key: string }
     answer: Progress
+  }
+  /** One picture under several banks: how far they agree */
+  'POST /v1/models/{model}/compare': {
+    path: { model: string }
+    query?: {
+      /** As X-Domain has them, with commas between, semicolons within a blend; all active ones if not given */
+      domains?: string | undefined
+      /** How many classes; 5 if not given */
+      top?: number | undefined
+    }
+    header?: {
+      /** How long the request may wait, in ms; beyond, 504 */
+      'x-timeout-ms'?: string | undefined
+    }
+    body: Bytes
+    answer: Comparison
   }
   /** Register a new version of a domain, or a new domain */
   'PUT /admin/models/{model}/domains/{domain}': {
@@ -391,6 +436,22 @@ export interface Routes {
       'if-none-match'?: string | undefined
     }
     answer: Domain
+  }
+  /** Register a blend of other domains as a new version of a domain, or a new domain */
+  'POST /admin/models/{model}/domains/{domain}/blend': {
+    path: { model: string, domain: string }
+    query?: { activate?: boolean | undefined }
+    header?: {
+      /** The ETag that the domain must have; * for a domain that must exist */
+      'if-match'?: string | undefined
+      /** * for a domain that must not exist yet */
+      'if-none-match'?: string | undefined
+    }
+    body: { blend: string, description?: string | undefined }
+    answer: Registered & {
+      /** The parts with their versions and shares, as X-Domain takes them */
+      blend: string
+    }
   }
   /** Let a label point to a version */
   'PUT /admin/models/{model}/domains/{domain}/labels/{label}': {

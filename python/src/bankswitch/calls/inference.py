@@ -10,7 +10,18 @@ from numpy.typing import ArrayLike
 
 from bankswitch.calls.asking import ask, made, naming_headers, read
 from bankswitch.pictures import PictureSource, read_picture
-from bankswitch.results import AnsweredBy, Inference, Picture, Prediction, Predictions
+from bankswitch.results import (
+    Agreement,
+    AnsweredBy,
+    ComparedBank,
+    Comparison,
+    Inference,
+    Picture,
+    PictureDifference,
+    Prediction,
+    Predictions,
+    Sheet,
+)
 from bankswitch.tensors import HEADER_LENGTH, decode, encode
 from bankswitch.wire import Exchange, Request, path_of
 
@@ -31,8 +42,8 @@ def infer(
     """
     Runs the model on arrays by the names of its inputs, [rows, …] each, with the dtypes that it asks for.
 
-    `domain` is one for all rows, or a sequence with one for each row, such as "fog" or "fog:2"; the model chooses if
-    it is not given. `version` is a number or a label of the domain. `outputs` names those that are wanted, all if it is
+    `domain` is one for all rows, or a sequence with one for each row, such as "fog", "fog:2" or the blend
+    "day=0.7,fog=0.3"; the model chooses if it is not given. `version` is a number or a label of the domain. `outputs` names those that are wanted, all if it is
     not given; with `classes` each of them is bytes "value:index:label" of its best classes, [rows, classes]. `timeout`
     is how long the request may wait, in seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
     """
@@ -79,16 +90,15 @@ def predict(
     """
     headers = {**naming_headers(domain, version, timeout), "accept": "application/json"}
     query = {} if top is None else {"top": str(top)}
-    answer = yield from ask(_predict_request(model, picture, headers, query, timeout))
+    answer = yield from ask(_picture_request(model, "predict", picture, headers, query, timeout))
     return read(
         answer,
-        lambda body: Predictions(
-            body["model"],
-            body["domain"],
-            body["version"],
-            tuple(Prediction(one["index"], one["label"], one["score"]) for one in body["predictions"]),
-        ),
+        lambda body: Predictions(body["model"], body["domain"], body["version"], _predictions(body["predictions"])),
     )
+
+
+def _predictions(found: Sequence[Mapping[str, Any]]) -> tuple[Prediction, ...]:
+    return tuple(Prediction(one["index"], one["label"], one["score"]) for one in found)
 
 
 def transform(
@@ -108,7 +118,7 @@ def transform(
     """
     headers = {**naming_headers(domain, version, timeout), "accept": f"image/{format}"}
     query = {} if quality is None else {"quality": str(quality)}
-    answer = yield from ask(_predict_request(model, picture, headers, query, timeout))
+    answer = yield from ask(_picture_request(model, "predict", picture, headers, query, timeout))
     told = answer.headers
     return made(
         answer,
@@ -116,13 +126,86 @@ def transform(
     )
 
 
-def _predict_request(
-    model: str, picture: PictureSource, headers: Mapping[str, str], query: Mapping[str, str], timeout: float | None
+def compare(
+    model: str,
+    picture: PictureSource,
+    *,
+    domains: Sequence[str] | None = None,
+    top: int | None = None,
+    timeout: float | None = None,
+) -> Exchange[Comparison]:
+    """
+    A picture under several banks: what each says and what most do, or how far the pictures that they make lie apart.
+
+    `domains` are such as "fog", "fog:1" or "day=0.5;fog=0.5", all that are active if it is not given. The others are as
+    in `predict`, and so is what it raises.
+    """
+    query = {} if top is None else {"top": str(top)}
+    answer = yield from ask(_compare_request(model, picture, "application/json", domains, query, timeout))
+    return read(answer, _comparison)
+
+
+def compare_pictures(
+    model: str, picture: PictureSource, *, domains: Sequence[str] | None = None, timeout: float | None = None
+) -> Exchange[Sheet]:
+    """The pictures that several banks make, side by side in one; arguments are as in `compare`."""
+    answer = yield from ask(_compare_request(model, picture, "image/png", domains, {}, timeout))
+    told = answer.headers
+
+    def banks() -> tuple[str, ...]:
+        names, versions = (told[name].split(",") for name in ("x-domain", "x-domain-version"))
+        return tuple(
+            name if "=" in name else f"{name}:{version}" for name, version in zip(names, versions, strict=True)
+        )
+
+    return made(answer, lambda: Sheet(answer.body, told["content-type"], banks()))
+
+
+def _compare_request(
+    model: str,
+    picture: PictureSource,
+    accept: str,
+    domains: Sequence[str] | None,
+    query: Mapping[str, str],
+    timeout: float | None,
+) -> Request:
+    named = {} if domains is None else {"domains": ",".join(domains)}
+    headers = {**naming_headers(None, None, timeout), "accept": accept}
+    return _picture_request(model, "compare", picture, headers, {**named, **query}, timeout)
+
+
+def _comparison(body: Mapping[str, Any]) -> Comparison:
+    agreement = body.get("agreement")
+    return Comparison(
+        body["model"],
+        tuple(
+            ComparedBank(one["domain"], one["version"], _predictions(one.get("predictions", ())), one.get("entropy"))
+            for one in body["banks"]
+        ),
+        None
+        if agreement is None
+        else Agreement(agreement["index"], agreement["label"], agreement["share"], tuple(agreement["banks"])),
+        tuple(
+            PictureDifference(
+                tuple(one["banks"]), one["psnr"], one["meanDifference"], one["largestDifference"]
+            )
+            for one in body.get("differences", ())
+        ),
+    )
+
+
+def _picture_request(
+    model: str,
+    call: str,
+    picture: PictureSource,
+    headers: Mapping[str, str],
+    query: Mapping[str, str],
+    timeout: float | None,
 ) -> Request:
     media_type, content = read_picture(picture)
     return Request(
         "POST",
-        path_of("v1", "models", model, "predict"),
+        path_of("v1", "models", model, call),
         query=query,
         headers={**headers, "content-type": media_type},
         body=content,
