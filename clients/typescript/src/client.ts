@@ -78,7 +78,7 @@ export class Client {
   ): Promise<Comparison | Sheet> {
     const { accept = 'application/json', domains, timeoutMs } = options
     const query = { domains: domains?.join(), ...(options.accept === undefined ? { top: options.top } : {}) }
-    const header = { accept }
+    const header: Record<string, string> = { accept }
     const answer = await this.#send('POST /v1/models/{model}/compare', {
       path: { model }, query, header, body: picture, type: await pictureType(picture), timeoutMs
     }, options)
