@@ -126,6 +126,7 @@ def test_another_server_is_not_understood(answer: httpx.Response) -> None:
         for method, arguments in (
             ("models", ()), ("domain", ("m", "d")), ("infer", ("m", {"x": [1.0]})), ("register", ("m", "d", b"bank")),
             ("predict", ("m", b"\xff\xd8\xff")), ("transform", ("m", b"\xff\xd8\xff")), ("job", ("id",)),
+            ("compare", ("m", b"\xff\xd8\xff")), ("compare_pictures", ("m", b"\xff\xd8\xff")),
         ):  # fmt: skip
             with pytest.raises(UnexpectedAnswer):
                 getattr(client, method)(*arguments)

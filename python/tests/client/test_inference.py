@@ -112,6 +112,38 @@ def test_a_picture_may_be_a_path_bytes_or_pixels(call: Call, samples: Path) -> N
     assert call("predict", SIGNS, path).best.label != "speed limit 100"
 
 
+def test_several_banks_are_compared(call: Call, samples: Path) -> None:
+    """Each says what it says alone."""
+    path = samples / "lowlight-speed-limit-100.png"
+    told = call("compare", SIGNS, path, domains=["lowlight", "day:1", "day=0.5;fog=0.5"], top=2, timeout=30)
+    assert [one.domain for one in told.banks] == ["lowlight", "day", "day:1=0.5;fog:1=0.5"]
+    for bank in told.banks:
+        assert bank.predictions == call("predict", SIGNS, path, domain=bank.domain, top=2).predictions
+        assert bank.entropy is not None and bank.entropy > 0
+    assert told.agreement is not None and 0 < told.agreement.share <= 1
+    assert told.differences == ()
+    assert len(call("compare", SIGNS, path).banks) >= 4
+
+
+def test_pictures_of_several_banks_lie_side_by_side(call: Call, tmp_path: Path) -> None:
+    """In the order of the banks."""
+    small = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    assert call("compare", "doubler", small, domains=["plain"]).banks[0].predictions == ()
+    sheet = call("compare_pictures", "doubler", small, domains=["plain"])
+    assert (sheet.banks, sheet.media_type, sheet.array().shape) == (("plain:1",), "image/png", (8, 12, 3))
+    sheet.save(tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes() == sheet.content
+
+
+def test_a_blend_is_asked_as_it_is_told(call: Call) -> None:
+    """With its versions."""
+    blend = call("infer", SIGNS, {"input": PIXELS}, domain="day=0.7,lowlight=0.3")
+    assert (blend.domain, blend.version) == ("day:1=0.7;lowlight:1=0.3", 1)
+    again = call("infer", SIGNS, {"input": PIXELS}, domain=[blend.domain, "day=0.7,lowlight=0.3"])
+    assert again.answered_by == blend.answered_by
+    np.testing.assert_array_equal(again["logits"], blend["logits"])
+
+
 def test_a_picture_becomes_another(call: Call, tmp_path: Path) -> None:
     """Twice as large, in the format that is asked for."""
     pixels = np.random.default_rng(2).integers(0, 256, (10, 14, 3), np.uint8)

@@ -43,9 +43,10 @@ def infer(
     Runs the model on arrays by the names of its inputs, [rows, …] each, with the dtypes that it asks for.
 
     `domain` is one for all rows, or a sequence with one for each row, such as "fog", "fog:2" or the blend
-    "day=0.7,fog=0.3"; the model chooses if it is not given. `version` is a number or a label of the domain. `outputs` names those that are wanted, all if it is
-    not given; with `classes` each of them is bytes "value:index:label" of its best classes, [rows, classes]. `timeout`
-    is how long the request may wait, in seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
+    "day=0.7,fog=0.3"; the model chooses if it is not given. `version` is a number or a label of the domain. `outputs`
+    names those that are wanted, all if it is not given; with `classes` each of them is bytes "value:index:label" of its
+    best classes, [rows, classes]. `timeout` is how long the request may wait, in seconds; beyond, DEADLINE_EXCEEDED.
+    Raises InvalidCall and ServerError.
     """
     feeds = dict(inputs)
     if domain is not None and not isinstance(domain, str):
@@ -186,9 +187,7 @@ def _comparison(body: Mapping[str, Any]) -> Comparison:
         if agreement is None
         else Agreement(agreement["index"], agreement["label"], agreement["share"], tuple(agreement["banks"])),
         tuple(
-            PictureDifference(
-                tuple(one["banks"]), one["psnr"], one["meanDifference"], one["largestDifference"]
-            )
+            PictureDifference(tuple(one["banks"]), one["psnr"], one["meanDifference"], one["largestDifference"])
             for one in body.get("differences", ())
         ),
     )
