@@ -5,6 +5,7 @@
  * and not as many as there are numbers. What stands in a reference twice counts once, with the sum of its shares; the
  * order means nothing.
  */
+import { LRUCache } from 'lru-cache'
 import { parseDomainReference, type DomainReference } from './domain-reference.js'
 import { servingErrors } from './errors.js'
 
@@ -33,6 +34,9 @@ const SUM_TOLERANCE = 0.011
 /** Eight of the longest names, pins and shares, and room around them. */
 const TEXT_MAX = 1600
 
+/** Requests repeat the blends they ask for, and several places of the way read a reference. */
+const lastRead = new LRUCache<string, BlendReference>({ max: 256 })
+
 const SHARE = /^(?:\d?\.\d{1,12}|\d)$/
 
 export function isBlend (reference: Reference): reference is BlendReference {
@@ -41,7 +45,10 @@ export function isBlend (reference: Reference): reference is BlendReference {
 
 /** A blend where the text has a share in it, else a single domain. Throws DOMAIN_REFERENCE_INVALID. */
 export function parseReference (text: string): Reference {
-  return text.includes('=') ? parseBlend(text) : parseDomainReference(text)
+  if (!text.includes('=')) return parseDomainReference(text)
+  let blend = lastRead.get(text)
+  if (blend === undefined) lastRead.set(text, blend = parseBlend(text))
+  return blend
 }
 
 /**
