@@ -28,12 +28,15 @@ import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
 import type { Metrics } from './observability/metrics.js'
 import type { BankStore, DomainRecord } from './store/bank-store.js'
+import type { OpenedStore } from './store/open-store.js'
 
 export interface EngineOptions {
   settings: Settings
   logger: Logger
   metrics: Metrics
   store: BankStore
+  /** Where servers share the store, and so what is known of jobs. */
+  database?: OpenedStore['database']
   /** False for a short-lived engine beside a server, whose jobs are not its own. */
   recoversJobs?: boolean
   /** True over a store that is only read: no model gets a default domain that it lacks. */
@@ -42,9 +45,11 @@ export interface EngineOptions {
 
 /** Throws MANIFEST_INVALID, MODEL_FILE_UNREADABLE, or the errno error of the jobs' folder. */
 export async function createEngine (options: EngineOptions): Promise<Engine> {
-  const { settings, logger, store } = options
+  const { settings, logger, store, database } = options
   const entries = await readRepository(settings.modelsDir)
-  const jobs = await openCalibrationJobs(store, settings.jobsDir, options.recoversJobs !== false, logger)
+  const jobs = await openCalibrationJobs({
+    store, database, folder: settings.jobsDir, recovers: options.recoversJobs !== false, logger
+  })
   return new Engine(options, new ModelStates(entries), jobs)
 }
 
@@ -103,7 +108,7 @@ export class Engine {
       logger,
       ...(options.isReading === true ? {} : { registerMade })
     }
-    showGauges(metrics, settings, models, pool, banks, hot)
+    showGauges(metrics, settings, models, store, pool, banks, hot)
     hot.start()
     this.prepared = this.#prepareAll(logger)
   }
@@ -144,6 +149,16 @@ export class Engine {
     return this.#models.isReady && this.#pool.isServing
   }
 
+  /** Milliseconds since the domains were surely those of the store. */
+  get storeAgeMs (): number {
+    return this.#store.ageMs
+  }
+
+  /** Resolves when what other servers have changed so far is known here, or cannot be. */
+  async catchUp (): Promise<void> {
+    await this.#store.catchUp()
+  }
+
   /** True when every inference thread is stuck, so that only a restart of the process helps. */
   get isLost (): boolean {
     return this.#pool.isLost
@@ -178,6 +193,13 @@ export class Engine {
   domain (model: string, domain: string): DomainRecord {
     this.#models.get(model)
     return this.#store.domain(model, domain) ?? resolveDomain(this.#store, model, { domain }).record
+  }
+
+  /** The same, but for another look at what other servers have made. Rejects likewise. */
+  async domainNow (model: string, domain: string): Promise<DomainRecord> {
+    this.#models.get(model)
+    if (this.#store.domain(model, domain) === undefined) await this.#store.catchUp()
+    return this.domain(model, domain)
   }
 
   /** Versions of a model that get most of its traffic and run on a network of their own. */
@@ -223,8 +245,8 @@ export class Engine {
 }
 
 function showGauges (
-  metrics: Metrics, { queueRows }: Settings, models: ModelStates, pool: InferencePool,
-  banks: BankCache, hot: HotDomains
+  metrics: Metrics, { queueRows }: Settings, models: ModelStates, store: BankStore,
+  pool: InferencePool, banks: BankCache, hot: HotDomains
 ): void {
   metrics.setGauges({
     queueRows: () => pool.backlog.rows,
@@ -240,6 +262,7 @@ function showGauges (
     workerBankBytes: () => pool.workers.bankBytes,
     hotBanks: () => hot.size.count,
     hotBytes: () => hot.size.bytes,
+    storeAgeSeconds: () => store.ageMs / 1000,
     models: () => models.all()
   })
 }

@@ -1,48 +1,29 @@
 /**
- * Long work behind a short answer: one job at a time, a few waiting, each with a small file that says how it stands.
+ * Long work behind a short answer: one job at a time, a few waiting, each with a record that says how it stands.
  *
  * Always true, at every system call:
- *  - a job whose file says `succeeded` has committed, one whose file says `failed` or `cancelled` has not
+ *  - a job whose record says `succeeded` has committed, one whose record says `failed` or `cancelled` has not
  *  - a job that was cut off is told after the next start: as succeeded if its commit is found, else as lost
  *  - a job that has begun to commit can no longer be cancelled
  */
 import { randomUUID } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { makeFolderDurably, removeDurably, TEMPORARY_PREFIX, writeDurably } from '../base/durable-file.js'
-import { toErrorRecord, type ErrorRecord } from '../base/errors.js'
+import { toErrorRecord, type BankswitchError } from '../base/errors.js'
 import { calibrationErrors } from './errors.js'
+import { noJob, settled, type JobRecord, type JobRecords } from './job-record.js'
 
-export const JOB_STATES = ['queued', 'running', 'succeeded', 'failed', 'cancelled'] as const
-export type JobState = typeof JOB_STATES[number]
-
-export interface JobRecord {
-  readonly id: string
-  readonly state: JobState
-  /** Share of the work that is done, 0 to 1. */
-  readonly progress: number
-  /** What the job is about; names and numbers only. */
-  readonly subject: Readonly<Record<string, string | number>>
-  readonly createdAt: string
-  readonly startedAt?: string
-  readonly endedAt?: string
-  /** What the commit will leave behind, noted before it happens, to find it after a crash. */
-  readonly commit?: Readonly<Record<string, string | number>>
-  readonly result?: unknown
-  readonly error?: Pick<ErrorRecord, 'code' | 'kind' | 'message' | 'details'>
-}
+export { JOB_STATES, type JobRecord } from './job-record.js'
 
 export interface JobContext {
   signal: AbortSignal
   onProgress (share: number): void
-  /** From here on the job cannot be cancelled; `note` is on disk before this resolves. Throws JOB_CANCELLED. */
+  /** From here on the job cannot be cancelled; `note` is durable before this resolves. Throws JOB_CANCELLED and JOB_LOST. */
   beginCommit (note: Readonly<Record<string, string | number>>): Promise<void>
 }
 
 export type JobWork = (context: JobContext) => Promise<unknown>
 
 export interface JobsOptions {
-  folder: string
+  records: JobRecords
   /** False leaves alone what is there: another process may be working on it. */
   recovers?: boolean
   waitingMax?: number
@@ -50,7 +31,7 @@ export interface JobsOptions {
   findCommit (record: JobRecord): unknown
   /** Told of jobs that a restart cut off. */
   onLost? (record: JobRecord): void
-  /** Told of what went wrong with the files of jobs. */
+  /** Told of what went wrong with the records of jobs. */
   onFault? (error: unknown): void
 }
 
@@ -58,14 +39,14 @@ interface LiveJob {
   record: JobRecord
   work: JobWork
   controller: AbortController
-  /** Its first file; nothing else is written of it before. */
+  /** Its first record; nothing else is written of it before. */
   written: Promise<void>
   isCommitting: boolean
 }
 
 const WAITING_MAX = 8
 
-/** Files of ended jobs beyond this many go, the oldest first. */
+/** Records of ended jobs beyond this many go, the oldest first. */
 const KEPT_MAX = 1000
 
 export class Jobs {
@@ -81,24 +62,38 @@ export class Jobs {
     this.#options = options
   }
 
-  /** Reads what an earlier process has left. Throws the errno error when the folder cannot be used. */
+  /** Reads what an earlier process has left. Throws what reading the records throws. */
   static async open (options: JobsOptions): Promise<Jobs> {
     const jobs = new Jobs(options)
-    await makeFolderDurably(options.folder)
     if (options.recovers !== false) await jobs.#recover()
+    options.records.others?.follow({
+      live: () => jobs.list().filter(({ endedAt }) => endedAt === undefined),
+      stop: (id, reason) => { void jobs.#stop(id, reason) }
+    })
     return jobs
   }
 
-  /** Newest first. */
+  /** Those of this process, newest first. */
   list (): JobRecord[] {
     return [...this.#records.values()].reverse()
   }
 
-  /** Throws JOB_NOT_FOUND. */
+  /** Also those of others that share the records, newest first; results of theirs are left out. */
+  async listAll (): Promise<JobRecord[]> {
+    const others = await this.#options.records.others?.list() ?? []
+    return [...this.list(), ...others].sort((a, b) => a.createdAt > b.createdAt ? -1 : a.createdAt < b.createdAt ? 1 : 0)
+  }
+
+  /** One of this process. Throws JOB_NOT_FOUND. */
   get (id: string): JobRecord {
     const record = this.#records.get(id)
     if (record !== undefined) return record
-    throw calibrationErrors.JOB_NOT_FOUND('there is no such job', { received: id.slice(0, 100) })
+    throw noJob(id)
+  }
+
+  /** One of whoever shares the records. Throws JOB_NOT_FOUND. */
+  async find (id: string): Promise<JobRecord> {
+    return this.#records.get(id) ?? await this.#options.records.others?.get(id) ?? this.get(id)
   }
 
   /** Resolves when the job has ended, however; at once for one that has. Throws JOB_NOT_FOUND. */
@@ -113,7 +108,7 @@ export class Jobs {
   async submit (subject: JobRecord['subject'], work: JobWork): Promise<JobRecord> {
     this.requireRoom()
     const record: JobRecord = { id: randomUUID(), state: 'queued', progress: 0, subject, createdAt: now() }
-    const written = this.#write(record)
+    const written = this.#options.records.write(record)
     const job: LiveJob = { record, work, controller: new AbortController(), written, isCommitting: false }
     // It takes its place in the line before the file is written, or the line could outgrow its limit meanwhile.
     this.#waiting.push(job)
@@ -141,8 +136,13 @@ export class Jobs {
 
   /** Cancels a job that waits or runs; one that has ended, or is about to, stays what it is. Throws JOB_NOT_FOUND. */
   async cancel (id: string): Promise<JobRecord> {
-    this.get(id)
-    const reason = calibrationErrors.JOB_CANCELLED('the job was cancelled')
+    const { others } = this.#options.records
+    if (!this.#records.has(id) && others !== undefined) return await others.cancel(id) ?? this.get(id)
+    await this.#stop(id, calibrationErrors.JOB_CANCELLED('the job was cancelled'))
+    return this.get(id)
+  }
+
+  async #stop (id: string, reason: BankswitchError): Promise<void> {
     const at = this.#waiting.findIndex(({ record }) => record.id === id)
     if (at >= 0) {
       const [job] = this.#waiting.splice(at, 1) as [LiveJob]
@@ -152,7 +152,6 @@ export class Jobs {
       this.#running.controller.abort(reason)
       await this.#ended
     }
-    return this.get(id)
   }
 
   /** Ends what runs and forgets what waits; both are told as lost. */
@@ -162,6 +161,7 @@ export class Jobs {
     for (const job of this.#waiting.splice(0)) await this.#end(job, { state: 'failed', error: toPublic(lost) })
     if (this.#running?.isCommitting === false) this.#running.controller.abort(lost)
     await this.#ended
+    await this.#options.records.others?.close()
   }
 
   #next (): void {
@@ -200,11 +200,11 @@ export class Jobs {
     }
   }
 
-  /** Memory tells how a job ended even if its file cannot: the next start then finds it cut off. */
+  /** Memory tells how a job ended even if its record cannot: the next start then finds it cut off. */
   async #end (job: LiveJob, change: Partial<JobRecord>): Promise<void> {
     this.#remember(job, { ...change, endedAt: now() })
     try {
-      await this.#write(job.record)
+      await this.#options.records.write(job.record)
       await this.#prune()
     } catch (error) {
       this.#options.onFault?.(error)
@@ -215,7 +215,7 @@ export class Jobs {
 
   async #change (job: LiveJob, change: Partial<JobRecord>): Promise<void> {
     this.#remember(job, change)
-    await this.#write(job.record)
+    await this.#options.records.write(job.record)
   }
 
   #remember (job: LiveJob, change: Partial<JobRecord>): void {
@@ -223,65 +223,26 @@ export class Jobs {
     this.#records.set(job.record.id, job.record)
   }
 
-  #write (record: JobRecord): Promise<void> {
-    return writeDurably(this.#path(record.id), Buffer.from(JSON.stringify(record)))
-  }
-
-  #path (id: string): string {
-    return join(this.#options.folder, `${id}.json`)
-  }
-
   async #prune (): Promise<void> {
     const ended = [...this.#records.values()].filter(({ endedAt }) => endedAt !== undefined)
     for (const { id } of ended.slice(0, Math.max(0, ended.length - KEPT_MAX))) {
       this.#records.delete(id)
-      await removeDurably(this.#path(id))
+      await this.#options.records.remove(id)
     }
   }
 
   async #recover (): Promise<void> {
-    const found: JobRecord[] = []
-    for (const name of await readdir(this.#options.folder)) {
-      if (name.startsWith(TEMPORARY_PREFIX)) await removeDurably(join(this.#options.folder, name))
-      if (!/^[0-9a-f-]{36}\.json$/.test(name)) continue
-      try {
-        found.push(parseRecord(await readFile(join(this.#options.folder, name), 'utf8'), name))
-      } catch (error) {
-        this.#options.onFault?.(error)
-      }
-    }
-    for (const record of found.sort((a, b) => a.createdAt < b.createdAt ? -1 : 1)) {
+    const { records, findCommit, onLost, onFault } = this.#options
+    for (const record of await records.recover((error) => onFault?.(error))) {
       this.#records.set(record.id, record)
-      if (record.state === 'queued' || record.state === 'running') await this.#settle(record)
+      if (record.state !== 'queued' && record.state !== 'running') continue
+      const result = record.commit === undefined ? undefined : findCommit(record)
+      const ended = settled(record, result)
+      this.#records.set(record.id, ended)
+      await records.write(ended)
+      if (result === undefined) onLost?.(ended)
     }
   }
-
-  async #settle (record: JobRecord): Promise<void> {
-    const result = record.commit === undefined ? undefined : this.#options.findCommit(record)
-    const lost = calibrationErrors.JOB_LOST('the server ended before the job had; nothing was registered')
-    const settled: JobRecord = result === undefined
-      ? { ...record, state: 'failed', endedAt: now(), error: toPublic(lost) }
-      : { ...record, state: 'succeeded', progress: 1, endedAt: now(), result }
-    this.#records.set(record.id, settled)
-    await this.#write(settled)
-    if (result === undefined) this.#options.onLost?.(settled)
-  }
-}
-
-/** Throws for a file that is of no job, or of another. */
-function parseRecord (text: string, fileName: string): JobRecord {
-  const record = JSON.parse(text) as Partial<JobRecord> | null
-  const isRecord = `${record?.id}.json` === fileName && JOB_STATES.includes(record!.state!) &&
-    typeof record!.createdAt === 'string' && isFields(record!.subject) &&
-    (record!.commit === undefined || isFields(record!.commit))
-  if (!isRecord) throw new Error(`${fileName} holds no job`)
-  return record as JobRecord
-}
-
-/** Names and numbers. */
-function isFields (value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
-  return Object.values(value).every((one) => typeof one === 'string' || typeof one === 'number')
 }
 
 /** An error as it may be shown: what is internal keeps its reason for the log. */

@@ -108,9 +108,7 @@ async function calibrateHere (
 ): Promise<CalibrationResult> {
   const logger = createLogger('error', process.stderr)
   const isReading = out !== undefined
-  const { store, close } = isReading
-    ? { store: await openStoreToRead(settings), close: async () => {} }
-    : await openStore(settings, logger)
+  const { store, close } = await (isReading ? openStoreToRead : openStore)(settings, logger)
   const engine = await createEngine({
     settings, logger, metrics: createMetrics(), store, isReading, recoversJobs: false
   })

@@ -5,6 +5,7 @@ import { differenceSvg } from '../bank/difference-svg.js'
 import { parseBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import { BANK_EXTENSIONS, formatOfName } from '../bank/formats/table.js'
 import { configErrors, loadSettings } from '../config/load.js'
+import { createLogger } from '../observability/logger.js'
 import { parseDomainReference, resolveDomain } from '../serving/domain-reference.js'
 import { openStoreToRead } from '../store/open-store.js'
 import { parseCommandLine, readNamedFile } from './command-line.js'
@@ -45,7 +46,7 @@ async function readBank (source: string): Promise<ReadonlyMap<string, PartialLay
   if (reference === undefined || rest.length > 0) {
     throw configErrors.CONFIG_INVALID(`"${source}" is neither a file (${BANK_EXTENSIONS}) nor model/domain`)
   }
-  const store = await openStoreToRead(loadSettings(process.env, []))
+  const { store } = await openStoreToRead(loadSettings(process.env, []), createLogger('error', process.stderr))
   const { record, version } = resolveDomain(store, model, parseDomainReference(reference))
   return parseBankSafetensors(await store.read(model, record.domain, version.version), []).layers
 }

@@ -3,6 +3,7 @@ import { loadSettings } from '../config/load.js'
 import { KeyRing } from '../access/key-ring.js'
 import { obtainAdminKey } from '../config/admin-key.js'
 import { takeOverFormerFiles } from '../config/former-files.js'
+import { isDatabase } from '../config/schema.js'
 import { createEngine } from '../engine.js'
 import { startServer } from '../http/server.js'
 import { createLogger, type Logger } from '../observability/logger.js'
@@ -21,7 +22,8 @@ docs/settings.md lists them.
 async function serve (flags: string[]): Promise<number> {
   const settings = loadSettings(process.env, flags)
   const logger = createLogger(settings.logLevel)
-  for (const path of await takeOverFormerFiles(settings)) logger.info({ path }, 'taken over from beside the domains')
+  const formerFiles = isDatabase(settings.store) ? [] : await takeOverFormerFiles(settings)
+  for (const path of formerFiles) logger.info({ path }, 'taken over from beside the domains')
   const adminKey = await obtainAdminKey(settings)
   if (adminKey.path !== undefined) {
     logger.info({ path: adminKey.path, isNew: adminKey.isNew }, 'the admin key stands in this file')
@@ -30,8 +32,8 @@ async function serve (flags: string[]): Promise<number> {
   const keys = await KeyRing.open({ adminKey: adminKey.key, path: settings.keysFile, logger })
   const metrics = createMetrics(version)
   const tracing = await openTracing({ ...settings, version, logger })
-  const { store, close: closeStore } = await openStore(settings, logger)
-  const engine = await createEngine({ settings, logger, metrics, store })
+  const { close: closeStore, ...place } = await openStore(settings, logger)
+  const engine = await createEngine({ settings, logger, metrics, ...place })
   const server = await startServer({ engine, settings, logger, metrics, tracing, keys, version })
   const { address, adminAddress } = server
   logger.info({ address, adminAddress, documentation: `${address}/docs` }, 'listening')

@@ -83,9 +83,15 @@ function fromFlags (flags: string[], faults: string[]): Given {
     isBehindWrongFlag = setting === undefined || isMissing
     if (setting === undefined) faults.push(`${rawName}: there is no such flag`)
     else if (isMissing) faults.push(`${rawName}: a value is missing`)
+    else if (hasPassword(value)) faults.push(`${rawName}: an address with a password belongs into ${environmentName(setting)}`)
     else given[setting] = { text: value, source: rawName }
   }
   return given
+}
+
+/** True for an address that other users of the machine must not read. */
+function hasPassword (text: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*:[^/?#]*@|[^#]*[?&]password=)/i.test(text)
 }
 
 /** Text as the schema's type; what does not look like it stays text, for the validator to refuse. */

@@ -25,7 +25,21 @@ export const settingsShape = {
     minLength: 1, default: 'domains', description: 'Folder of shipped domains, never written'
   }),
   store: Type.String({
-    minLength: 1, default: '.bankswitch/store', description: 'Folder of stored banks, written at run time'
+    minLength: 1,
+    default: '.bankswitch/store',
+    description: 'Folder of stored banks, written at run time, or a database that servers share: `postgres://…`'
+  }),
+  storePollMs: Type.Integer({
+    minimum: 50,
+    maximum: 60_000,
+    default: 250,
+    description: 'Of a database: how often it is looked at for what other servers have changed, in ms'
+  }),
+  storeAgeMs: Type.Integer({
+    minimum: 0,
+    maximum: 2 ** 31 - 1,
+    default: 0,
+    description: 'Of a database: for how long it may be away before `/readyz` fails, in ms; 0 for ever'
   }),
   cacheDir: Type.String({
     minLength: 1, default: '.bankswitch/cache', description: 'Folder of compiled models; may be deleted at any time'
@@ -75,6 +89,9 @@ export const settingsShape = {
     minLength: 1,
     default: '.bankswitch/audit.jsonl',
     description: 'File that every admin call is appended to, a JSON line each; for logrotate to rotate'
+  }),
+  auditLogged: Type.Boolean({
+    default: false, description: 'Whether admin calls go to the log as well; with a database they always do'
   }),
   workers: Type.Integer({
     minimum: 1,
@@ -231,4 +248,9 @@ export function flagName (setting: string): string {
 export function isSecret (setting: string): boolean {
   const schema = settingsShape[setting as keyof typeof settingsShape] as object | undefined
   return schema !== undefined && 'secret' in schema
+}
+
+/** True for a store in a database, which several processes may share; others are folders. */
+export function isDatabase (store: string): boolean {
+  return /^postgres(ql)?:\/\//i.test(store)
 }

@@ -11,6 +11,7 @@ import { guardRoutes, routeNotFound } from './access/guard.js'
 import {
   accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
 } from './access/route-access.js'
+import { isDatabase } from '../config/schema.js'
 import { addAudit } from './audit.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
@@ -51,8 +52,8 @@ export interface AppOptions {
   engine: Engine
   settings: AccessSettings & Pick<
     Settings,
-    'answerBytes' | 'answersBytes' | 'auditFile' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' | 'connections' |
-    'jsonBytes' | 'refusalHoldMs' | 'requestsPerMinute' | 'trustedProxies'
+    'answerBytes' | 'answersBytes' | 'auditFile' | 'auditLogged' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' |
+    'connections' | 'jsonBytes' | 'refusalHoldMs' | 'requestsPerMinute' | 'store' | 'storeAgeMs' | 'trustedProxies'
   >
   keys: KeyRing
   logger: Logger
@@ -125,7 +126,13 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await guardRoutes(app, { keys, settings, audience })
   // Behind the guard, which knows whose request it is.
   app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
-  if (isServed(audience, 'administration')) await addAudit(app, settings.auditFile)
+  if (isServed(audience, 'administration')) {
+    await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store))
+    // Behind the guard, too: whoever changes something sees what other servers have changed before.
+    app.addHook('onRequest', async ({ routeOptions }) => {
+      if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
+    })
+  }
   await addDocuments(app, options.version)
   const { bodyBytes, compressBytes } = settings
   const jsonBytes = Math.min(settings.jsonBytes, bodyBytes)
@@ -147,9 +154,10 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await app.register(async (scope) => registerLifecycleRoutes(scope as App, engine, readBody, thread))
   await app.register(async (scope) => registerCalibrationRoutes(scope as App, engine, limits))
   await app.register(async (scope) => registerRepositoryRoutes(scope as App, engine))
-  registerOpenInferenceRoutes(app, engine, bodies, !settings.inferenceKeyed, options.version)
+  const readiness = { isOpen: !settings.inferenceKeyed, storeAgeMs: settings.storeAgeMs }
+  registerOpenInferenceRoutes(app, engine, bodies, readiness, options.version)
   registerModelRoutes(app, engine)
-  registerOperationRoutes(app, engine, bodies, !settings.inferenceKeyed, metrics)
+  registerOperationRoutes(app, engine, bodies, readiness, metrics)
   registerFrontPage(app, options.version, audience)
   return app
 }

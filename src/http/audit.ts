@@ -13,8 +13,8 @@ const UNAUTHENTICATED = 401
 
 const FAILED = 400
 
-/** Throws AUDIT_UNWRITABLE. */
-export async function addAudit (app: App, path: string): Promise<void> {
+/** With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Throws AUDIT_UNWRITABLE. */
+export async function addAudit (app: App, path: string, isLogged: boolean): Promise<void> {
   const log = new AuditLog(path)
   await log.open()
   // The answer to a failure to write must not be the next attempt.
@@ -24,8 +24,10 @@ export async function addAudit (app: App, path: string): Promise<void> {
     const isAdmin = routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
     if (!isAdmin || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return
     attempted.add(request)
+    const entry = entryOf(request, reply)
+    if (isLogged) request.log.info({ audit: entry }, 'admin call')
     try {
-      await log.append(entryOf(request, reply))
+      await log.append(entry)
     } catch (error) {
       // A refusal has changed nothing, and its own reason is what the caller must learn.
       if (reply.statusCode < FAILED) throw error

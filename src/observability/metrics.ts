@@ -36,6 +36,7 @@ export interface Gauges {
   workerBankBytes (): number
   hotBanks (): number
   hotBytes (): number
+  storeAgeSeconds (): number
   models (): ReadonlyArray<{ state: typeof MODEL_STATES[number] }>
 }
 
@@ -252,6 +253,10 @@ function registerGauges (registry: Registry, gauges: Gauges): void {
   gauge('bankswitch_worker_bank_bytes', 'Bytes of packed banks in all inference threads', gauges.workerBankBytes)
   gauge('bankswitch_hot_banks', 'Banks that have a network of their own', gauges.hotBanks)
   gauge('bankswitch_hot_bytes', 'Bytes of networks of single banks and their sessions', gauges.hotBytes)
+  gauge(
+    'bankswitch_store_age_seconds', 'Time since the domains served were surely those of the database; 0 without one',
+    gauges.storeAgeSeconds
+  )
   registry.registerMetric(new Gauge({
     name: 'bankswitch_models',
     help: 'Models by state: loading, ready or failed',

@@ -1,5 +1,6 @@
 /** `night`, `night:3`, `night:stable` or `night:active`: a domain, and which version of it. */
 import { createHash } from 'node:crypto'
+import { BankswitchError } from '../base/errors.js'
 import { ACTIVE_LABEL, isLabel, isName } from '../base/names.js'
 import { storeErrors } from '../store/errors.js'
 import { servingErrors } from './errors.js'
@@ -52,6 +53,22 @@ export function resolveDomain (
     )
   }
   return resolveIn(record, reference, canaryKey)
+}
+
+/** What another process may have changed a moment ago. */
+const MAYBE_NEWS: ReadonlySet<unknown> = new Set([
+  'DOMAIN_NOT_FOUND', 'VERSION_NOT_FOUND', 'LABEL_NOT_FOUND', 'DOMAIN_INACTIVE'
+])
+
+/** What `resolve` finds, with another look at the store before something is said not to be there. Rejects likewise. */
+export async function withNews<T> (store: Pick<BankStore, 'catchUp'>, resolve: () => T): Promise<T> {
+  try {
+    return resolve()
+  } catch (error) {
+    if (!(error instanceof BankswitchError) || !MAYBE_NEWS.has(error.code)) throw error
+    await store.catchUp()
+    return resolve()
+  }
 }
 
 /** Throws VERSION_NOT_FOUND, LABEL_NOT_FOUND or DOMAIN_INACTIVE. */

@@ -126,6 +126,13 @@ export interface ShippedMemory {
 }
 
 export interface BankStore {
+  /** Milliseconds since the records were those of the place for certain; 0 where no other process can change it. */
+  readonly ageMs: number
+  /**
+   * Where other processes may change the place too: resolves when the records are as new as the call, or cannot be.
+   * Calls at the same time share a look. Never rejects.
+   */
+  catchUp (): Promise<void>
   /** Without those that cannot be served because a newer server wrote them. */
   domains (model: string): DomainRecord[]
   /** Undefined when the model has no such domain. Throws, like all that follow, STORE_FORMAT_UNKNOWN. */

@@ -5,14 +5,15 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { JOB_STATES, Jobs, type JobRecord, type JobsOptions } from '#src/calibration/jobs.js'
+import { JobFiles } from '#src/calibration/job-files.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
 
-async function openJobs (t: TestContext, more: Partial<JobsOptions> = {}): Promise<{ jobs: Jobs, folder: string, faults: unknown[] }> {
-  const folder = more.folder ?? await temporaryFolder(t)
+async function openJobs (t: TestContext, { folder: given, ...more }: Partial<JobsOptions> & { folder?: string } = {}): Promise<{ jobs: Jobs, folder: string, faults: unknown[] }> {
+  const folder = given ?? await temporaryFolder(t)
   const faults: unknown[] = []
   const onFault = (error: unknown) => { faults.push(error) }
-  return { jobs: await Jobs.open({ findCommit: () => undefined, onFault, ...more, folder }), folder, faults }
+  return { jobs: await Jobs.open({ findCommit: () => undefined, onFault, ...more, records: await JobFiles.open(folder) }), folder, faults }
 }
 
 const idOf = (number: number) => `${String(number).padStart(8, '0')}-0000-4000-8000-000000000000`

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { defineErrors } from '#src/base/errors.js'
 import { Jobs, type JobRecord, type JobsOptions, type JobWork } from '#src/calibration/jobs.js'
+import { JobFiles } from '#src/calibration/job-files.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
 
@@ -17,9 +18,9 @@ function gate (): Gate {
   return { opened, open }
 }
 
-async function openJobs (t: TestContext, more: Partial<JobsOptions> = {}): Promise<{ jobs: Jobs, folder: string }> {
-  const folder = more.folder ?? await temporaryFolder(t)
-  return { jobs: await Jobs.open({ findCommit: () => undefined, ...more, folder }), folder }
+async function openJobs (t: TestContext, { folder: given, ...more }: Partial<JobsOptions> & { folder?: string } = {}): Promise<{ jobs: Jobs, folder: string }> {
+  const folder = given ?? await temporaryFolder(t)
+  return { jobs: await Jobs.open({ findCommit: () => undefined, ...more, records: await JobFiles.open(folder) }), folder }
 }
 
 /** Work that says when it has begun and ends, with its signal's reason, when that aborts. */

@@ -188,7 +188,7 @@ describe('calibrations over HTTP', () => {
     )
     const { id } = (await post('interrupted', [{ field: 'tensors', name: 't', bytes: file }])).json()
     // Past the share that reading the images has: a native call is under way.
-    while (service.engine.calibrations.job(id).progress <= 0.3) await new Promise(setImmediate)
+    while ((await service.engine.calibrations.job(id)).progress <= 0.3) await new Promise(setImmediate)
     const response = await service.app.inject({ method: 'DELETE', url: `/admin/jobs/${id}`, headers: ADMIN })
     assert.equal(response.json().state, 'cancelled')
     assert.equal((await service.app.inject('/v1/models/traffic-signs/domains/interrupted')).statusCode, 404)

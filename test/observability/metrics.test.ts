@@ -59,6 +59,7 @@ const gauges = {
   workerBankBytes: () => 10,
   hotBanks: () => 11,
   hotBytes: () => 12,
+  storeAgeSeconds: () => 13.5,
   models: () => [{ state: 'ready' as const }, { state: 'failed' as const }, { state: 'ready' as const }]
 }
 

@@ -47,7 +47,7 @@ async function setUp (
   const folder = await mkdtemp(join(tmpdir(), 'bankswitch-calibrations-'))
   const warnings: unknown[][] = []
   const logger = { warn: (...given: unknown[]) => { warnings.push(given) }, error: () => {} } as unknown as Logger
-  const openJobs = (recovers = false) => openCalibrationJobs(house.store, folder, recovers, logger)
+  const openJobs = (recovers = false) => openCalibrationJobs({ store: house.store, folder, recovers, logger })
   const needs = { store: house.store, registerMade: house.admin.registerMade.bind(house.admin), calibrate }
   const limits = { imagePixels: 100, calibrationBytes: 1000 }
   const jobs = await openJobs()
@@ -77,7 +77,7 @@ describe('a calibration', () => {
     const record = house.store.domain('signs', 'night')!
     assert.deepEqual([record.description, record.versions[0]!.source], ['dark', 'calibration'])
     assert.deepEqual(await scores(house, 'night'), [5, -3])
-    assert.deepEqual(house.calibrations.jobs().map((one) => one.id), [id])
+    assert.deepEqual((await house.calibrations.jobs()).map((one) => one.id), [id])
   })
 
   it('that fails registers nothing', async () => {
@@ -98,7 +98,7 @@ describe('a calibration', () => {
     await reached
     assert.equal((await house.calibrations.cancel(id)).state, 'cancelled')
     assert.equal(house.store.domain('signs', 'night'), undefined)
-    assert.equal(house.calibrations.job(id).state, 'cancelled')
+    assert.equal((await house.calibrations.job(id)).state, 'cancelled')
   })
 
   it('whose bank the gate refuses is stored, not active, and its job failed', async () => {
@@ -160,7 +160,7 @@ describe('a calibration', () => {
     await assert.rejects(start(pictureUploads(), {}, 'other'), hasCode('MODEL_NOT_FOUND'))
     assert.throws(() => house.calibrations.requireRoom('other'), hasCode('MODEL_NOT_FOUND'))
     house.calibrations.requireRoom('signs')
-    assert.deepEqual(house.calibrations.jobs(), [])
+    assert.deepEqual(await house.calibrations.jobs(), [])
   })
 
   it('of a model with several inputs is refused', async () => {

@@ -39,7 +39,7 @@ async function open (settings: { domainsDir: string, store: string }): ReturnTyp
       done()
     }
   })
-  const { store: opened, close } = await openStore(settings, createLogger('info', sink))
+  const { store: opened, close } = await openStore({ ...settings, storePollMs: 250 }, createLogger('info', sink))
   // As a kill would: the store is left as it is.
   await close()
   return { opened, log }

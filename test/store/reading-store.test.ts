@@ -18,12 +18,18 @@ import type { BankStore } from '#src/store/bank-store.js'
 
 const LOOKS = new Set(['access', 'lstat', 'opendir', 'readdir', 'readFile', 'stat', 'FileHandle.read', 'FileHandle.readFile', 'FileHandle.close'])
 
+const logger = createLogger('silent')
+
+async function readFrom (store: string, domainsDir: string): Promise<BankStore> {
+  return (await openStoreToRead({ store, domainsDir, storePollMs: 250 }, logger)).store
+}
+
 async function place (t: TestContext) {
   const room = await temporaryFolder(t)
   const [store, domainsDir] = [join(room, 'store'), join(room, 'shipped')]
   await fillStore(store)
   const { store: writer } = await openFileStore(store)
-  return { store, domainsDir, writer, read: () => openStoreToRead({ store, domainsDir }) }
+  return { store, domainsDir, writer, read: () => readFrom(store, domainsDir) }
 }
 
 test('reads what the writer has, and touches nothing', async (t) => {
@@ -51,12 +57,12 @@ test('holds what a start would, shipped domains too, but those that were removed
   await (await openFileStore(domainsDir)).store.publish('plates', 'fog', newVersion('shipped fog'))
   const early = await read()
   assert.deepEqual(Buffer.from(await early.read('plates', 'fog', 1)), fileOf('shipped fog'))
-  const { store: started, close } = await openStore({ store, domainsDir }, createLogger('silent'))
+  const { store: started, close } = await openStore({ store, domainsDir, storePollMs: 250 }, logger)
   assert.deepEqual(plain(await snapshot(early)), plain(await snapshot(started)))
   await started.removeDomain('plates', 'fog')
   await close()
   assert.deepEqual(plain(await snapshot(await read())), plain(await snapshot(started)))
-  assert.deepEqual(await (await openStoreToRead({ store: join(store, 'none'), domainsDir: join(store, 'nor') })).domains('signs'), [])
+  assert.deepEqual((await readFrom(join(store, 'none'), join(store, 'nor'))).domains('signs'), [])
 })
 
 for (const [name, change] of Object.entries(OPERATIONS)) {
@@ -111,8 +117,7 @@ test('is never changed', async (t) => {
 
 test('two that may change a store: the second is refused by name, before it looks at anything', async (t) => {
   const { store, domainsDir, read } = await place(t)
-  const settings = { store, domainsDir }
-  const logger = createLogger('silent')
+  const settings = { store, domainsDir, storePollMs: 250 }
   const { close } = await openStore(settings, logger)
   await writeFile(join(store, 'signs/night/.tmp-of-the-first'), '')
   await assert.rejects(openStore(settings, logger), (error: Error) => {

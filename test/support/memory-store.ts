@@ -30,6 +30,7 @@ export function emptyMemory (): StoreMemory {
 }
 
 export class MemoryStore implements BankStore {
+  readonly ageMs = 0
   readonly #memory: StoreMemory
   readonly #now: () => number
 
@@ -37,6 +38,8 @@ export class MemoryStore implements BankStore {
     this.#memory = memory
     this.#now = now
   }
+
+  async catchUp (): Promise<void> {}
 
   domains (model: string): DomainRecord[] {
     const own = [...this.#memory.domains].filter(([key]) => key.startsWith(`${model}/`))

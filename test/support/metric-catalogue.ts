@@ -26,6 +26,7 @@ export function metricCatalogue (): CataloguedMetric[] {
     workerBankBytes: none,
     hotBanks: none,
     hotBytes: none,
+    storeAgeSeconds: none,
     models: () => []
   })
   return metrics.registry.getMetricsAsArray().map((metric) => {

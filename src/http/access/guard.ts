@@ -54,7 +54,7 @@ export async function guardRoutes (app: App, options: GuardOptions): Promise<voi
     if (request.caller !== undefined) recordOf(request).keyId = request.caller.id
   })
   if (settings.requestsPerMinute > 0) await limitRate(app, settings.requestsPerMinute)
-  app.addHook('onRequest', async (request) => authorise(request, options))
+  app.addHook('onRequest', async (request) => await authorise(request, options))
 }
 
 function bearerOf ({ headers: { authorization = '' } }: FastifyRequest): string | undefined {
@@ -78,7 +78,7 @@ async function limitRate (app: App, requestsPerMinute: number): Promise<void> {
 }
 
 /** Throws ROUTE_NOT_FOUND, AUTHENTICATION_REQUIRED, KEY_UNKNOWN, KEY_EXPIRED, SCOPE_MISSING and MODEL_DENIED. */
-function authorise (request: FastifyRequest, options: GuardOptions): void {
+async function authorise (request: FastifyRequest, options: GuardOptions): Promise<void> {
   const { method, caller, routeOptions } = request
   if (routeOptions.url === undefined) return
   const access = accessOf(routeOptions)
@@ -95,7 +95,7 @@ function authorise (request: FastifyRequest, options: GuardOptions): void {
   requireScope(caller, wanted)
   const { concerns = modelInPath } = routeOptions.config
   if (caller.models === undefined || concerns === 'nobody') return
-  requireModel(caller, concerns(request))
+  requireModel(caller, await concerns(request))
 }
 
 /** Undefined for requests that are about no model in particular. */

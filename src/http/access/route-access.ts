@@ -18,7 +18,7 @@ declare module 'fastify' {
      * there. Without it, the model in the path, and where there is none, all models. `nobody` opens the route to every
      * such key: what it tells has no other key.
      */
-    concerns?: 'nobody' | ((request: FastifyRequest) => string | undefined)
+    concerns?: 'nobody' | ((request: FastifyRequest) => string | undefined | Promise<string | undefined>)
   }
   interface FastifyInstance {
     /** Access of the routes that plugins register here, which cannot say it themselves. */

@@ -163,8 +163,8 @@ function registerContributions (app: App, engine: Engine, readBody: BodyReader):
 
 function registerJobs (app: App, engine: Engine): void {
   const common = { tags: ['calibration'] }
-  const concerns = ({ params }: FastifyRequest) => {
-    return subjectOf(engine.calibrations.job((params as { id: string }).id)).model
+  const concerns = async ({ params }: FastifyRequest) => {
+    return subjectOf(await engine.calibrations.job((params as { id: string }).id)).model
   }
   app.get('/admin/jobs', {
     config: { access: 'administration' },
@@ -173,7 +173,10 @@ function registerJobs (app: App, engine: Engine): void {
       summary: 'All jobs, newest first',
       response: { 200: Type.Object({ jobs: Type.Array(JobSchema) }), ...errorsOf(401) }
     }
-  }, async () => ({ jobs: engine.calibrations.jobs().map(({ result: _result, ...job }) => job) }))
+  }, async () => {
+    const jobs = await engine.calibrations.jobs()
+    return { jobs: jobs.map(({ result: _result, ...job }) => job) }
+  })
 
   app.get('/admin/jobs/:id', {
     config: { access: 'administration', concerns },
@@ -184,7 +187,7 @@ function registerJobs (app: App, engine: Engine): void {
       response: { 200: JobSchema, ...errorsOf(400, 401, 404) }
     }
   }, async (request) => {
-    const job = engine.calibrations.job(request.params.id)
+    const job = await engine.calibrations.job(request.params.id)
     noteSubject(request, subjectOf(job))
     return job
   })
@@ -199,7 +202,7 @@ function registerJobs (app: App, engine: Engine): void {
     }
   }, async (request) => {
     const { id } = request.params
-    noteSubject(request, subjectOf(engine.calibrations.job(id)))
+    noteSubject(request, subjectOf(await engine.calibrations.job(id)))
     return await engine.calibrations.cancel(id)
   })
 }

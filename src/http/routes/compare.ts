@@ -30,7 +30,7 @@ export async function registerCompareRoutes (
     onRequest: async (request) => {
       const { model } = request.params
       noteSubject(request, { model })
-      engine.answering.requireRoomToCompare(model, referencesOf(request.query.domains))
+      await engine.answering.requireRoomToCompare(model, referencesOf(request.query.domains))
       answerType(engine, request, model)
     },
     schema: {

@@ -51,7 +51,7 @@ export function registerModelRoutes (app: App, engine: Engine): void {
       response: { 200: DomainSchema, ...errorsOf(400, 404) }
     }
   }, async ({ params: { model, domain } }, reply) => {
-    const record = engine.domain(model, domain)
+    const record = await engine.domainNow(model, domain)
     reply.header('etag', etagOf(record))
     return describeDomain(record, engine.model(model).entry.manifest.defaultDomain)
   })

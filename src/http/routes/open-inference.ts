@@ -8,7 +8,7 @@ import {
   MetadataSchema, ModelConfigurationSchema, ServerMetadataSchema, StatisticsSchema
 } from '../open-inference/schemas.js'
 import { errorsOf, ModelParameter, VersionText } from '../schemas.js'
-import { liveness, readiness } from './operations.js'
+import { liveness, readiness, type ReadinessLimits } from './operations.js'
 import type { App } from '../app-type.js'
 import type { BodyBudget } from '../limits/body-budget.js'
 import type { Engine } from '../../engine.js'
@@ -24,15 +24,15 @@ interface PathParams {
 }
 
 export function registerOpenInferenceRoutes (
-  app: App, engine: Engine, bodies: BodyBudget, isOpen: boolean, version: string
+  app: App, engine: Engine, bodies: BodyBudget, limits: ReadinessLimits, version: string
 ): void {
-  registerServerRoutes(app, engine, bodies, isOpen, version)
+  registerServerRoutes(app, engine, bodies, limits, version)
   registerModelRoutes(app, engine)
   registerStatisticsRoutes(app, engine)
 }
 
 function registerServerRoutes (
-  app: App, engine: Engine, bodies: BodyBudget, isOpen: boolean, version: string
+  app: App, engine: Engine, bodies: BodyBudget, limits: ReadinessLimits, version: string
 ): void {
   const metadata = async () => ({ name: 'bankswitch', version, extensions: EXTENSIONS })
   const response = { 200: ServerMetadataSchema }
@@ -58,7 +58,7 @@ function registerServerRoutes (
       response: { 200: Type.Object({ live: Type.Boolean(), ready: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => ({ live: true, ...readiness(engine, bodies, isOpen) }))
+  }, async () => ({ live: true, ...readiness(engine, bodies, limits) }))
 
   app.get('/v2/models', {
     config: { access: 'listing' },
@@ -70,15 +70,15 @@ function registerServerRoutes (
 
 function registerModelRoutes (app: App, engine: Engine): void {
   const metadata = async ({ params }: { params: PathParams }) => {
-    const { record, model } = resolvePath(engine, params)
+    const { record, model } = await resolvePath(engine, params)
     return describeMetadata(params.model, record.versions.map(({ version }) => version), engine.readyModel(model))
   }
   const ready = async ({ params }: { params: PathParams }) => {
-    engine.readyModel(resolvePath(engine, params).model)
+    engine.readyModel((await resolvePath(engine, params)).model)
     return { name: params.model, ready: true }
   }
   const configuration = async ({ params }: { params: PathParams }) => {
-    const { model } = resolvePath(engine, params)
+    const { model } = await resolvePath(engine, params)
     return describeConfiguration(params.model, engine.readyModel(model), engine.rowsMax)
   }
   const Ready = Type.Object({ name: Type.String(), ready: Type.Boolean() })
@@ -121,7 +121,7 @@ function registerStatisticsRoutes (app: App, engine: Engine): void {
     if (wishInPath(params.model).path === undefined) {
       return { model_stats: [statisticsOf(engine, model, model, engine.domains(model))] }
     }
-    const { record } = resolvePath(engine, params)
+    const { record } = await resolvePath(engine, params)
     const all = record.versions.map(({ version }) => versionStatistics(engine, params.model, record, version))
     return { model_stats: all }
   })
@@ -130,15 +130,15 @@ function registerStatisticsRoutes (app: App, engine: Engine): void {
     config: { access: 'listing' },
     schema: { tags, summary: 'Statistics of one version', params: VersionParams, response }
   }, async ({ params }) => {
-    const { record, version } = resolvePath(engine, params)
+    const { record, version } = await resolvePath(engine, params)
     return { model_stats: [versionStatistics(engine, params.model, record, version)] }
   })
 }
 
 /** Throws MODEL_NOT_FOUND, DOMAIN_REFERENCE_INVALID and what resolving throws. */
-function resolvePath (engine: Engine, { model: path, version }: PathParams) {
+async function resolvePath (engine: Engine, { model: path, version }: PathParams) {
   const model = modelOf(path)
-  const resolved = engine.answering.resolve(model, wishInPath(path, version))
+  const resolved = await engine.answering.resolveNow(model, wishInPath(path, version))
   return { model, record: resolved.record, version: resolved.version.version }
 }
 

@@ -9,7 +9,7 @@ import type { Engine } from '../../engine.js'
 import type { Metrics } from '../../observability/metrics.js'
 
 export function registerOperationRoutes (
-  app: App, engine: Engine, bodies: BodyBudget, isOpen: boolean, metrics: Metrics
+  app: App, engine: Engine, bodies: BodyBudget, limits: ReadinessLimits, metrics: Metrics
 ): void {
   const { registry } = metrics
   const tags = ['operations']
@@ -31,7 +31,7 @@ export function registerOperationRoutes (
       response: { 200: Type.Object({ ready: Type.Boolean() }), ...errorsOf(503) }
     },
     logLevel: 'silent'
-  }, async () => readiness(engine, bodies, isOpen))
+  }, async () => readiness(engine, bodies, limits))
 
   app.get('/metrics', {
     config: { access: 'metrics' },
@@ -48,14 +48,27 @@ export function liveness ({ isLost }: Pick<Engine, 'isLost'>): { live: true } {
   throw runtimeErrors.WORKERS_STUCK('every inference thread is stuck; the server must be restarted')
 }
 
+export interface ReadinessLimits {
+  /** Whether everybody may know the models. */
+  isOpen: boolean
+  /** 0 for none. */
+  storeAgeMs: number
+}
+
 /** Throws SERVER_NOT_READY, which names the models when everybody may know them. */
 export function readiness (
-  engine: Pick<Engine, 'isReady' | 'models' | 'workers'>, bodies: BodyBudget, isOpen: boolean
+  engine: Pick<Engine, 'isReady' | 'models' | 'workers' | 'storeAgeMs'>, bodies: BodyBudget,
+  { isOpen, storeAgeMs: ageMsMax }: ReadinessLimits
 ): { ready: true } {
   if (!engine.isReady) {
     const states = engine.models().map(({ entry, state }) => [entry.manifest.name, state])
     throw httpErrors.SERVER_NOT_READY('not every model is ready, or no inference thread', {
       ...(isOpen ? { models: Object.fromEntries(states) } : {}), workers: engine.workers
+    })
+  }
+  if (ageMsMax > 0 && engine.storeAgeMs > ageMsMax) {
+    throw httpErrors.SERVER_NOT_READY('the database of the store has been away for too long', {
+      expected: `at most ${ageMsMax} ms`, received: Math.round(engine.storeAgeMs)
     })
   }
   if (bodies.isUsable) return { ready: true }

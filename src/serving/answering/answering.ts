@@ -1,7 +1,7 @@
 /** The door of answering: requests for tensors, classes and pictures, and what has become of them. */
 import { modelErrors } from '../../models/errors.js'
 import { PICTURE_TASKS, takesPictures } from '../../models/manifest.js'
-import { resolveDomain, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
+import { resolveDomain, withNews, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { namedReference, referenceInPath, type VersionWish } from '../version-wish.js'
@@ -66,6 +66,11 @@ export class Answering {
     return resolveDomain(this.#needs.store, name, referenceInPath(wish, defaultDomain) ?? { domain: defaultDomain })
   }
 
+  /** The same, but for another look at what other servers have made. Rejects likewise. */
+  async resolveNow (name: string, wish: VersionWish): Promise<ResolvedDomain> {
+    return await withNews(this.#needs.store, () => this.resolve(name, wish))
+  }
+
   /**
    * Refuses before a body is read what would be refused after it: a flood must not cost more than its headers.
    * `rows` is how many it seems to have. Without a reference, which a body may still give, only a queue without any
@@ -106,14 +111,15 @@ export class Answering {
   }
 
   /**
-   * Refuses a comparison before its body is read. Throws TASK_MISMATCH, QUEUE_FULL, and what `banksToCompare` and
+   * Refuses a comparison before its body is read. Rejects with TASK_MISMATCH, QUEUE_FULL, and what `banksToCompare` and
    * `ready` of model-states.ts throw.
    */
-  requireRoomToCompare (name: string, references: CompareRequest['references']): void {
+  async requireRoomToCompare (name: string, references: CompareRequest['references']): Promise<void> {
+    const { store, pool } = this.#needs
     const { manifest } = this.#models.ready(name).entry
     if (!takesPictures(manifest)) throw otherTask(name, manifest.task)
-    for (const { record } of banksToCompare(this.#needs.store, manifest, references)) {
-      this.#needs.pool.requireRoom(turnOf(name, record.domain), 1)
+    for (const { record } of await withNews(store, () => banksToCompare(store, manifest, references))) {
+      pool.requireRoom(turnOf(name, record.domain), 1)
     }
   }
 

@@ -10,7 +10,7 @@ import assert from 'node:assert/strict'
 import { readPictureHeader } from '../../imaging/decode.js'
 import { isBlend, type Reference } from '../blend-reference.js'
 import { leaseChosen, resolveBlend, type ChosenVersion } from '../blends.js'
-import { resolveDomain } from '../domain-reference.js'
+import { resolveDomain, withNews } from '../domain-reference.js'
 import { NAMED, pinned, type VersionWish } from '../version-wish.js'
 import { domainBySize, sizeOfTensors, type PictureSize } from './domain-by-size.js'
 import type { Manifest } from '../../models/manifest.js'
@@ -36,7 +36,7 @@ export type Strategy = (choice: Choice) => Reference | undefined | Promise<Refer
 
 /** What choosing needs. */
 export interface ChoiceNeeds {
-  store: Pick<BankStore, 'domain' | 'domains'>
+  store: Pick<BankStore, 'domain' | 'domains' | 'catchUp'>
   leases: Pick<Leases, 'take'>
   /** Largest picture. */
   imagePixels: number
@@ -79,9 +79,9 @@ export async function chooseVersion (
     const reference = known instanceof Promise ? await known : known
     if (reference === undefined) continue
     const wanted = pinned(reference, wish)
-    const chosen = isBlend(wanted)
+    const chosen = await withNews(store, (): ChosenVersion => isBlend(wanted)
       ? resolveBlend(store, manifest, wanted)
-      : resolveDomain(store, manifest.name, wanted, wish.canaryKey)
+      : resolveDomain(store, manifest.name, wanted, wish.canaryKey))
     return { ...chosen, release: leaseChosen(leases, manifest.name, chosen) }
   }
   assert.fail('the last strategy always knows')

@@ -51,7 +51,7 @@ export interface Run extends Pick<JobResult, 'queueMs' | 'inferMs' | 'startedAt'
 
 /** What answering a request of tensors needs. */
 export interface InferenceNeeds extends BankSources, ChoiceNeeds {
-  store: Pick<BankStore, 'domain' | 'domains' | 'read'>
+  store: Pick<BankStore, 'domain' | 'domains' | 'read' | 'catchUp'>
   pool: Pick<InferencePool, 'submit'>
   metrics: Pick<Metrics, 'countInference'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countFailed'>

@@ -9,6 +9,7 @@ import type {
 } from '../../calibration/calibration-thread.js'
 import { contributionOf, contributionParts } from '../../calibration/contributions.js'
 import { calibrationErrors } from '../../calibration/errors.js'
+import { JobFiles } from '../../calibration/job-files.js'
 import { Jobs, type JobRecord } from '../../calibration/jobs.js'
 import { selectLayers, type CalibrationOptions } from '../../calibration/options.js'
 import { sourceOf } from '../../models/compilation.js'
@@ -23,6 +24,7 @@ import { contribute, type GivenContribution } from './contribute.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { Settings } from '../../config/schema.js'
 import type { BankStore, ExpectedRevision } from '../../store/bank-store.js'
+import type { OpenedStore } from '../../store/open-store.js'
 import type { Logger } from '../../observability/logger.js'
 import type { ReadyModel, ModelStates } from '../model-states.js'
 
@@ -39,20 +41,29 @@ export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'mo
 
 type Limits = Pick<Settings, 'imagePixels' | 'calibrationBytes'>
 
-/**
- * Jobs, with what the last process left of its own unless that may still be running. Throws the errno error when the
- * folder cannot be used.
- */
+export interface JobsPlace {
+  store: BankStore
+  /** Where servers share their jobs; otherwise they are in the folder. */
+  database?: OpenedStore['database'] | undefined
+  folder: string
+  /** False leaves alone what an earlier process has left: it may still be running. */
+  recovers: boolean
+  logger: Logger
+}
+
+/** Throws the errno error when the folder cannot be used, and STORE_UNREADABLE. */
 export async function openCalibrationJobs (
-  store: BankStore, folder: string, recovers: boolean, logger: Logger
+  { store, database, folder, recovers, logger }: JobsPlace
 ): Promise<Jobs> {
-  return await Jobs.open({
-    folder,
-    recovers,
-    findCommit: (record) => findCommit(store, record),
-    onLost: ({ id, subject }) => logger.warn({ job: id, ...subject }, 'a calibration was cut off by the last stop'),
-    onFault: (error) => logger.error({ err: error }, 'a calibration job failed')
-  })
+  const told = {
+    findCommit: (record: JobRecord) => findCommit(store, record),
+    onLost: ({ id, subject }: JobRecord) => logger.warn({ job: id, ...subject }, 'a calibration was cut off by a stop'),
+    onFault: (error: unknown) => logger.error({ err: error }, 'a calibration job failed')
+  }
+  const records = database === undefined
+    ? await JobFiles.open(folder)
+    : new (await import('../../calibration/job-table.js')).JobTable({ database, ...told })
+  return await Jobs.open({ records, recovers, ...told })
 }
 
 /** What calibrating needs. */
@@ -137,13 +148,14 @@ export class Calibrations {
     return { file, result: isRegistered ? await register() : resultOf(ready, domain, made) }
   }
 
-  jobs (): JobRecord[] {
-    return this.#jobs.list()
+  /** Newest first; of other servers that share the store too. */
+  async jobs (): Promise<JobRecord[]> {
+    return await this.#jobs.listAll()
   }
 
   /** Throws JOB_NOT_FOUND. */
-  job (id: string): JobRecord {
-    return this.#jobs.get(id)
+  async job (id: string): Promise<JobRecord> {
+    return await this.#jobs.find(id)
   }
 
   /** Resolves when the job has ended, however. Throws JOB_NOT_FOUND. */

@@ -6,6 +6,7 @@ import { rulesOf } from '../../models/preprocessing.js'
 import { statistics } from '../banks-to-run.js'
 import { describeBlend, isBlend, parseReference } from '../blend-reference.js'
 import { leaseChosen, resolveBlend, type ChosenVersion } from '../blends.js'
+import { withNews } from '../domain-reference.js'
 import { servingErrors } from '../errors.js'
 import { register, type Registered, type RegistrationNeeds, type RegistrationOptions } from './registration.js'
 import type { BankStore } from '../../store/bank-store.js'
@@ -14,7 +15,7 @@ import type { ReadyModel } from '../model-states.js'
 
 /** What keeping a blend needs. */
 export interface BlendNeeds extends RegistrationNeeds {
-  store: RegistrationNeeds['store'] & Pick<BankStore, 'domains' | 'read'>
+  store: RegistrationNeeds['store'] & Pick<BankStore, 'domains' | 'read' | 'catchUp'>
   leases: Pick<Leases, 'take'>
 }
 
@@ -39,7 +40,7 @@ export async function registerBlend (
       expected: 'domains with shares, such as day=0.7,lowlight=0.3', received: text.slice(0, 100)
     })
   }
-  const chosen = resolveBlend(needs.store, manifest, reference)
+  const chosen = await withNews(needs.store, () => resolveBlend(needs.store, manifest, reference))
   const release = leaseChosen(needs.leases, manifest.name, chosen)
   try {
     const bank = await statistics(needs.store, model, chosen)

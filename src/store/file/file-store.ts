@@ -65,6 +65,7 @@ export async function openFileStore (
 }
 
 class FileStore implements BankStore {
+  readonly ageMs = 0
   readonly #folder: string
   readonly #pointers: Pointers
   readonly #now: () => number
@@ -75,6 +76,8 @@ class FileStore implements BankStore {
     this.#pointers = pointers
     this.#now = now
   }
+
+  async catchUp (): Promise<void> {}
 
   domains (model: string): DomainRecord[] {
     return this.#pointers.domains(model)

@@ -36,6 +36,7 @@ async function isNeverSeen (folder: string, model: string, domain: string): Prom
 }
 
 class ReadingStore implements BankStore {
+  readonly ageMs = 0
   readonly #folder: string
   readonly #pointers: Pointers
   /** `model/domain` -> the domain's folder. */
@@ -62,6 +63,8 @@ class ReadingStore implements BankStore {
     }
     this.#pointers.remember(model, domain, found)
   }
+
+  async catchUp (): Promise<void> {}
 
   domains (model: string): DomainRecord[] {
     return this.#pointers.domains(model)

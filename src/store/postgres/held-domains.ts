@@ -1,0 +1,67 @@
+/** What memory holds of the domains in a database, each with the revision of the store at which it changed last. */
+import { storeErrors } from '../errors.js'
+import type { Pointer } from '../bank-store.js'
+import type { BankswitchError } from '../../base/errors.js'
+
+/** A pointer, or why there is none to be had; undefined for a domain that was removed. */
+export type Found = Pointer | BankswitchError | undefined
+
+export interface Held {
+  readonly changed: number
+  readonly found: Found
+}
+
+export class HeldDomains {
+  #models = new Map<string, Map<string, Held>>()
+  /** In the order of their names, until something changes. */
+  readonly #sorted = new Map<string, Pointer[]>()
+
+  domains (model: string): Pointer[] {
+    let sorted = this.#sorted.get(model)
+    if (sorted === undefined) {
+      const all = [...this.#models.get(model)?.values() ?? []]
+      sorted = all.flatMap(({ found }) => found === undefined || found instanceof Error ? [] : [found])
+        .sort((a, b) => a.domain < b.domain ? -1 : 1)
+      this.#sorted.set(model, sorted)
+    }
+    return [...sorted]
+  }
+
+  held (model: string, domain: string): Held | undefined {
+    return this.#models.get(model)?.get(domain)
+  }
+
+  /** Throws the reason why it cannot be had. */
+  get (model: string, domain: string): Pointer | undefined {
+    const found = this.held(model, domain)?.found
+    if (found instanceof Error) throw found
+    return found
+  }
+
+  /** Throws DOMAIN_NOT_FOUND, and like `get`. */
+  require (model: string, domain: string): Pointer {
+    const pointer = this.get(model, domain)
+    if (pointer === undefined) throw noDomain(model, domain)
+    return pointer
+  }
+
+  /** Unless something later is held: what was read and what was written here come in either order. */
+  put (model: string, domain: string, held: Held): void {
+    let domains = this.#models.get(model)
+    if (domains === undefined) this.#models.set(model, domains = new Map())
+    if ((domains.get(domain)?.changed ?? -1) >= held.changed) return
+    domains.set(domain, held)
+    this.#sorted.delete(model)
+  }
+
+  /** Begins from nothing. */
+  clear (): void {
+    this.#models = new Map()
+    this.#sorted.clear()
+  }
+}
+
+/** DOMAIN_NOT_FOUND. */
+export function noDomain (model: string, domain: string): BankswitchError {
+  return storeErrors.DOMAIN_NOT_FOUND(`model "${model}" has no domain "${domain}"`)
+}
