@@ -2,11 +2,15 @@
 import { createReadStream, createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { configErrors, loadSettings } from '../config/load.js'
-import { exportStore, type ExportReport } from '../store/file/export-store.js'
+import { exportStore } from '../store/file/export-store.js'
 import { importStore } from '../store/file/import-store.js'
 import { storeFolder } from '../store/open-store.js'
+import { isDatabase, type Settings } from '../config/schema.js'
 import { parseCommandLine, unreadable } from './command-line.js'
 import { EXIT_INCOMPLETE } from './exit-code.js'
+import type { ImportOptions, ImportReport } from '../store/archive/read-archive.js'
+import type { ExportReport } from '../store/archive/write-archive.js'
+import type { Readable, Writable } from 'node:stream'
 
 const STORE_HELP = `bankswitch store export FILE
 bankswitch store import FILE [--replace]
@@ -14,8 +18,10 @@ bankswitch store import FILE [--replace]
 All domains with all their versions, marks and gates, of the store that BANKSWITCH_STORE names, as one tar archive.
 FILE may be - for standard output or input.
 
+The archive of a folder can be read into a database, and the other way round.
+
 export may run beside a server; domains that a newer server wrote are left out and named, and the exit code is 69.
-import may not: stop the server first. It checks the whole archive before it changes
+import may not, but for a database: stop the server first. It checks the whole archive before it changes
 anything, and leaves domains alone that the archive does not hold.
 
   --replace   take the archive's domain where the store has another of the same name; otherwise that is an error
@@ -33,21 +39,39 @@ async function store (argv: string[]): Promise<number> {
     throw wrong('export or import and one file are needed')
   }
   if (verb === 'export' && values.replace) throw wrong('--replace belongs to import')
-  const folder = storeFolder(loadSettings(process.env, []))
-  if (verb === 'import') return await read(folder, file, values.replace)
-  return await write(folder, file)
+  const place = await placeOf(loadSettings(process.env, []))
+  return verb === 'import' ? await read(place, file, { isReplacing: values.replace }) : await write(place, file)
 }
 
-async function write (folder: string, file: string): Promise<number> {
+interface Place {
+  export (target: Writable): Promise<ExportReport>
+  import (source: Readable, options: ImportOptions): Promise<ImportReport>
+}
+
+async function placeOf (settings: Settings): Promise<Place> {
+  const { store } = settings
+  if (isDatabase(store)) {
+    const { exportDatabase, importDatabase } = await import('../store/postgres/move.js')
+    return {
+      export: (target) => exportDatabase(store, target), import: (source, options) => importDatabase(store, source, options)
+    }
+  }
+  const folder = storeFolder(settings)
+  return {
+    export: (target) => exportStore(folder, target), import: (source, options) => importStore(folder, source, options)
+  }
+}
+
+async function write (place: Place, file: string): Promise<number> {
   if (file === '-') {
-    const report = await exportStore(folder, process.stdout)
+    const report = await place.export(process.stdout)
     process.stderr.write(`${JSON.stringify(report)}\n`)
     return codeOf(report)
   }
   // A failed export must not cost the one before it.
   const partial = `${file}.partial`
   try {
-    const report = await exportStore(folder, createWriteStream(partial, { flush: true }))
+    const report = await place.export(createWriteStream(partial, { flush: true }))
     await rename(partial, file)
     process.stdout.write(`${JSON.stringify({ file, ...report })}\n`)
     return codeOf(report)
@@ -64,12 +88,12 @@ function codeOf ({ leftOut = [] }: ExportReport): number {
   return leftOut.length === 0 ? 0 : EXIT_INCOMPLETE
 }
 
-async function read (folder: string, file: string, isReplacing: boolean): Promise<number> {
+async function read (place: Place, file: string, options: ImportOptions): Promise<number> {
   const source = file === '-' ? process.stdin : createReadStream(file)
   let failure: unknown
   source.once('error', (error: Error) => { failure = error })
   try {
-    process.stdout.write(`${JSON.stringify(await importStore(folder, source, { isReplacing }))}\n`)
+    process.stdout.write(`${JSON.stringify(await place.import(source, options))}\n`)
     return 0
   } catch (error) {
     throw failure === undefined ? error : unreadable(file, failure)

@@ -6,17 +6,19 @@ import { hasHappened, lockOf, readDomain, type StoredDomain } from './domain-row
 import type { HeldDomains } from './held-domains.js'
 
 /** How long the database is asked whether a change has happened. */
-const ASKED_MS = 10_000
+export const ASKED_MS = 10_000
 const ASKED_AGAIN_MS = 200
 
 export class Changes {
   readonly #database: Database
   readonly #held: HeldDomains
+  readonly #askedMs: number
   readonly #tails = new Map<string, Promise<unknown>>()
 
-  constructor (database: Database, held: HeldDomains) {
+  constructor (database: Database, held: HeldDomains, askedMs: number) {
     this.#database = database
     this.#held = held
+    this.#askedMs = askedMs
   }
 
   /**
@@ -57,7 +59,7 @@ export class Changes {
   /** Asks under the domain's lock, which whoever was still committing has until it is done. */
   async #hasHappened (model: string, domain: string, change: string, cause: CommitUnknown): Promise<boolean> {
     const lock = lockOf(model, domain)
-    for (const until = performance.now() + ASKED_MS; performance.now() < until; await wait(ASKED_AGAIN_MS)) {
+    for (const until = performance.now() + this.#askedMs; performance.now() < until; await wait(ASKED_AGAIN_MS)) {
       try {
         return await this.#database.transaction({ lock }, (statements) => hasHappened(statements, model, domain, change))
       } catch (error) {

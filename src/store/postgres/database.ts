@@ -11,17 +11,18 @@ import { configErrors } from '../../config/load.js'
 const CONNECTIONS_MAX = 8
 /** Also how long to wait for one of them to be free. */
 const CONNECT_MS = 5_000
-const STATEMENT_MS = 30_000
+const STATEMENT_MS = 10_000
 /** How long a change waits for another one of the same domain, or for its turn to be the next revision. */
-const LOCK_MS = 10_000
+const LOCK_MS = 5_000
 /** A server that is cut off within a change must not hold up the others for longer. */
-const IDLE_MS = 10_000
+const IDLE_MS = 5_000
 /** Added to the limits of the server, so that its own come first where it can be heard. */
-const GRACE_MS = 5_000
+const GRACE_MS = 2_000
 
 /** The database cannot do it now. */
 export class DatabaseAway extends Error {
   override readonly name = 'DatabaseAway'
+  readonly isAway = true
 }
 
 /** The connection went away while a transaction was being committed: it happened, or it did not. */
@@ -51,7 +52,8 @@ export class Database implements Statements {
     this.#pool = new pg.Pool({
       ...this.#config, max: CONNECTIONS_MAX, connectionTimeoutMillis: CONNECT_MS, query_timeout: STATEMENT_MS + GRACE_MS
     })
-    // Of connections that nobody uses: the next one who wants one gets another.
+    // Whoever uses a lost connection learns it from the statement; of those that nobody uses the pool makes others.
+    this.#pool.on('connect', (client) => client.on('error', () => {}))
     this.#pool.on('error', () => {})
   }
 

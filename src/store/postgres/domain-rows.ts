@@ -43,6 +43,12 @@ interface VersionRow {
   record: VersionRecord | null
 }
 
+/** What a change makes of a domain's row: without a pointer it is removed. */
+export interface NextRow {
+  pointer?: Pointer
+  numbers: LastNumbers
+}
+
 /** What a domain that is there or was has in the database. */
 export interface StoredDomain extends Held {
   readonly model: string
@@ -198,12 +204,13 @@ export async function deleteVersions (
 /**
  * The last step of a change: takes the next revision of the store, which nobody else can until this is committed, and
  * writes it to the domain and to its new versions. So whoever sees a revision sees all before it.
- * Resolves with the revision. Throws STORE_FORMAT_UNKNOWN when a newer server has changed the tables meanwhile.
+ * Resolves with the revision. Throws STORE_CHANGED when the domain is not as it was `before`, and STORE_FORMAT_UNKNOWN
+ * when a newer server has changed the tables meanwhile.
  */
 export async function putDomain (
-  statements: Statements, model: string, domain: string, next: { pointer?: Pointer, numbers: LastNumbers }, change: string
+  statements: Statements, model: string, domain: string, { pointer, numbers }: NextRow, before: Held | undefined,
+  change: string
 ): Promise<number> {
-  const { pointer, numbers } = next
   const [row] = await statements.rows<{ changed: string }>(
     `WITH raised AS (
        UPDATE bankswitch_store SET revision = revision + 1 WHERE schema = $1 RETURNING revision
@@ -217,13 +224,45 @@ export async function putDomain (
        changed = excluded.changed, revision = excluded.revision, last_version = excluded.last_version,
        pointer = excluded.pointer,
        changes = (held.changes || excluded.changes)[greatest(1, cardinality(held.changes) + 2 - ${CHANGES_KEPT}):]
+     WHERE held.changed = $8
      RETURNING changed`,
-    [SCHEMA, model, domain, numbers.revision, numbers.lastVersion, pointer === undefined ? null : headOf(pointer), change]
+    [
+      SCHEMA, model, domain, numbers.revision, numbers.lastVersion, pointer === undefined ? null : headOf(pointer), change,
+      before?.changed ?? 0
+    ]
   )
   if (row !== undefined) return Number(row.changed)
-  const [{ schema } = { schema: SCHEMA + 1 }] = await statements.rows<{ schema: number }>('SELECT schema FROM bankswitch_store')
-  requireKnown(schema)
-  throw storeErrors.STORE_CHANGED('the tables of the store are older than at the start', { expected: SCHEMA, received: schema })
+  const [store] = await statements.rows<{ schema: number }>('SELECT schema FROM bankswitch_store')
+  requireKnown(store!.schema)
+  throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed by another process; try again`, {})
+}
+
+/** The same for many at once: `raise` completes them. Whoever else changes domains is locked out meanwhile. */
+export async function putUnraised (
+  statements: Statements, model: string, domain: string, { pointer, numbers }: NextRow
+): Promise<void> {
+  await statements.rows(
+    `INSERT INTO bankswitch_domains AS held (model, domain, changed, revision, last_version, pointer, changes)
+     VALUES ($1, $2, 0, $3, $4, $5::json, '{}')
+     ON CONFLICT (model, domain) DO UPDATE SET
+       changed = 0, revision = excluded.revision, last_version = excluded.last_version, pointer = excluded.pointer`,
+    [model, domain, numbers.revision, numbers.lastVersion, pointer === undefined ? null : headOf(pointer)]
+  )
+}
+
+/** Gives what was put unraised the next revision of the store. Throws STORE_FORMAT_UNKNOWN. */
+export async function raise (statements: Statements): Promise<void> {
+  const [row] = await statements.rows<{ schema: number }>(
+    `WITH raised AS (
+       UPDATE bankswitch_store SET revision = revision + 1 RETURNING revision, schema
+     ), domains AS (
+       UPDATE bankswitch_domains SET changed = raised.revision FROM raised WHERE changed = 0
+     ), versions AS (
+       UPDATE bankswitch_versions SET changed = raised.revision FROM raised WHERE changed = 0
+     )
+     SELECT schema FROM raised`
+  )
+  requireKnown(row!.schema)
 }
 
 /** Whether a change happened, asked under the domain's lock: with it, whoever was still at it is done. */

@@ -17,8 +17,8 @@ import type { Logger } from '../../observability/logger.js'
 /** At least this long between the begins of two looks that are asked for, however many ask. */
 const GAP_MS = 50
 /** What one statement of a look may take before the connection is given up. */
-const LOOK_MS = 5_000
-const BACKOFF_MS_MAX = 5_000
+const LOOK_MS = 3_000
+const BACKOFF_MS_MAX = 2_000
 
 export interface FollowerOptions {
   database: Database
@@ -56,6 +56,11 @@ export class Follower {
   async start (): Promise<void> {
     await this.#look()
     this.#plan()
+  }
+
+  /** Whether the last look has failed: whatever else is asked of the database would only wait. */
+  get isAway (): boolean {
+    return this.#failures > 0
   }
 
   /** Milliseconds since what is held was all that there is. */

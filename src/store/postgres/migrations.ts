@@ -73,12 +73,13 @@ export const START_LOCK = 0x62616e6b73n
 export async function migrate (database: Database): Promise<void> {
   // By itself, so that a role without the right to make tables can use those that are up to date.
   if (await schemaOf(database) === SCHEMA) return
-  await database.transaction({ lock: START_LOCK, isPatient: true }, async (statements) => {
+  // The transaction begins under the lock: a session that waits for one within it may not see tables made meanwhile.
+  await database.exclusively(START_LOCK, () => database.transaction({ isPatient: true }, async (statements) => {
     const found = await schemaOf(statements)
     requireKnown(found)
     for (const step of MIGRATIONS.slice(found)) await statements.rows(step)
     await statements.rows('UPDATE bankswitch_store SET schema = $1', [SCHEMA])
-  })
+  }))
 }
 
 /** For who must not change them. Throws STORE_FORMAT_UNKNOWN, STORE_UNREADABLE and DatabaseAway. */

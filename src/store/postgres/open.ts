@@ -1,4 +1,5 @@
 /** From the address of a database to a store: to change it, together with any number of other processes, or to read it. */
+import { ASKED_MS } from './changes.js'
 import { Database } from './database.js'
 import { Follower } from './follower.js'
 import { HeldDomains } from './held-domains.js'
@@ -16,6 +17,8 @@ export interface PostgresOptions {
   isReading?: boolean
   /** Gives the time of a version, as milliseconds since 1970. */
   now?: () => number
+  /** How long the database is asked what became of a change whose commit was cut off. */
+  askedMs?: number
 }
 
 export interface OpenedPostgres {
@@ -31,7 +34,7 @@ export interface OpenedPostgres {
  * and STORE_FORMAT_UNKNOWN when a newer server made the tables.
  */
 export async function openPostgres (options: PostgresOptions): Promise<OpenedPostgres> {
-  const { url, pollMs, logger, isReading = false, now = Date.now } = options
+  const { url, pollMs, logger, isReading = false, now = Date.now, askedMs = ASKED_MS } = options
   const database = new Database(url)
   const held = new HeldDomains()
   const follower = new Follower({ database, held, pollMs, logger })
@@ -47,7 +50,7 @@ export async function openPostgres (options: PostgresOptions): Promise<OpenedPos
     throw unreadable(error)
   }
   return {
-    store: new PostgresStore({ database, held, follower, now }),
+    store: new PostgresStore({ database, held, follower, now, askedMs }),
     database,
     async exclusively (work) {
       return await database.exclusively(START_LOCK, async () => {

@@ -23,7 +23,7 @@ import {
   deleteVersions, insertVersion, putDomain, putGate, readFile, readGateFile, requireReadable
 } from './domain-rows.js'
 import { noDomain, type HeldDomains } from './held-domains.js'
-import { Changes } from './changes.js'
+import { Changes, unwritable } from './changes.js'
 import type {
   BankStore, DomainRecord, ExpectedRevision, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
   VersionRecord, WholeDomain
@@ -33,9 +33,11 @@ import type { Follower } from './follower.js'
 export interface PostgresStoreNeeds {
   database: Database
   held: HeldDomains
-  follower: Pick<Follower, 'put' | 'catchUp' | 'ageMs'>
+  follower: Pick<Follower, 'put' | 'catchUp' | 'ageMs' | 'isAway'>
   /** Gives the time of a version, as milliseconds since 1970. */
   now: () => number
+  /** How long the database is asked what became of a change whose commit was cut off. */
+  askedMs: number
 }
 
 /** What a change makes of a domain. */
@@ -53,7 +55,7 @@ export class PostgresStore implements BankStore {
 
   constructor (needs: PostgresStoreNeeds) {
     this.#needs = needs
-    this.#changes = new Changes(needs.database, needs.held)
+    this.#changes = new Changes(needs.database, needs.held, needs.askedMs)
   }
 
   get ageMs (): number {
@@ -145,6 +147,7 @@ export class PostgresStore implements BankStore {
   }
 
   async removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
+    this.#requireThere(unwritable)
     const change = randomUUID()
     const changed = await this.#changes.make(model, domain, change, async (statements, stored) => {
       const pointer = foundOf(stored?.found)
@@ -152,7 +155,7 @@ export class PostgresStore implements BankStore {
       checkRevision(domain, pointer, expected)
       await deleteVersions(statements, model, domain)
       await putGate(statements, model, domain, undefined)
-      return await putDomain(statements, model, domain, { numbers: pointer }, change)
+      return await putDomain(statements, model, domain, { numbers: pointer }, stored, change)
     })
     this.#needs.follower.put(model, domain, { changed, found: undefined })
   }
@@ -182,6 +185,7 @@ export class PostgresStore implements BankStore {
   }
 
   async rememberShipped (model: string, domain: string, { files, revision }: ShippedMemory): Promise<void> {
+    this.#requireThere(unwritable)
     await this.#changes.serially(model, domain, () => this.#needs.database.transaction({}, (statements) => statements.rows(
       `INSERT INTO bankswitch_shipped (model, domain, memory) VALUES ($1, $2, $3)
        ON CONFLICT (model, domain) DO UPDATE SET memory = excluded.memory`,
@@ -212,13 +216,15 @@ export class PostgresStore implements BankStore {
   async #change (
     model: string, domain: string, step: (pointer: Pointer | undefined, numbers: LastNumbers) => Step
   ): Promise<DomainRecord> {
+    this.#requireThere(unwritable)
     const change = randomUUID()
     const { next, changed } = await this.#changes.make(model, domain, change, async (statements, stored) => {
       const pointer = foundOf(stored?.found)
       const { next, added = [], write } = step(pointer, stored?.numbers ?? NO_NUMBERS)
       requireReadable(next, added)
       await write?.(statements)
-      return { next, changed: await putDomain(statements, model, domain, { pointer: next, numbers: next }, change) }
+      const changed = await putDomain(statements, model, domain, { pointer: next, numbers: next }, stored, change)
+      return { next, changed }
     })
     this.#needs.follower.put(model, domain, { changed, found: next })
     return next
@@ -242,7 +248,13 @@ export class PostgresStore implements BankStore {
     throw storeErrors.STORE_CORRUPT(`${what} ${file === undefined ? 'is lost' : 'was changed in the database'}`, details)
   }
 
+  /** Nobody waits for a database that is known to be away. */
+  #requireThere (refusal: (error: DatabaseAway) => unknown): void {
+    if (this.#needs.follower.isAway) throw refusal(new DatabaseAway('the last look at the database has failed'))
+  }
+
   async #reading<T> (read: () => Promise<T>): Promise<T> {
+    this.#requireThere(unreadable)
     try {
       return await read()
     } catch (error) {
