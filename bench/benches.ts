@@ -13,6 +13,7 @@ export const BENCHES: readonly Listed[] = [
   { name: 'domains', shows: 'memory and throughput with up to a thousand domains', minutes: 10 },
   { name: 'blend', shows: 'what a blend of domains costs over one, and with --data what it is worth at dusk', minutes: 8 },
   { name: 'registrations', shows: 'what inference notices of a hundred registrations a second', minutes: 2 },
+  { name: 'postgres', shows: 'inference over a database beside files, how soon other servers know, and what ten thousand domains take', minutes: 3 },
   { name: 'hot', shows: 'what a network of its own is worth to a hot domain, what it takes, and that no answer is wrong', minutes: 15 },
   { name: 'alternate', shows: 'that switching leaves no trace, and how soon a new domain answers', minutes: 1 },
   { name: 'http-cost', shows: 'what HTTP costs over the same inferences without it', minutes: 5 },

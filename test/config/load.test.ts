@@ -27,6 +27,8 @@ const texts: Record<string, [text: string, value: unknown]> = {
   modelsDir: ['/srv/models', '/srv/models'],
   domainsDir: ['/srv/domains', '/srv/domains'],
   store: ['/srv/store', '/srv/store'],
+  storePollMs: ['1000', 1000],
+  storeAgeMs: ['60000', 60000],
   cacheDir: ['/tmp/cache', '/tmp/cache'],
   jobsDir: ['/tmp/jobs', '/tmp/jobs'],
   adminKey: ['0123456789abcdef', '0123456789abcdef'],
@@ -41,6 +43,7 @@ const texts: Record<string, [text: string, value: unknown]> = {
   tlsCertificateFile: ['/run/tls.crt', '/run/tls.crt'],
   tlsKeyFile: ['/run/tls.key', '/run/tls.key'],
   auditFile: ['/var/log/audit.jsonl', '/var/log/audit.jsonl'],
+  auditLogged: ['true', true],
   workers: ['3', 3],
   expressThreads: ['0', 0],
   foldBudget: ['0.25', 0.25],
@@ -76,6 +79,8 @@ describe('where settings come from', () => {
       modelsDir: 'models',
       domainsDir: 'domains',
       store: '.bankswitch/store',
+      storePollMs: 250,
+      storeAgeMs: 0,
       cacheDir: '.bankswitch/cache',
       jobsDir: '.bankswitch/jobs',
       adminKeyFile: '.bankswitch/admin.key',
@@ -85,6 +90,7 @@ describe('where settings come from', () => {
       requestsPerMinute: 0,
       adminHost: '127.0.0.1',
       auditFile: '.bankswitch/audit.jsonl',
+      auditLogged: false,
       expressThreads: 1,
       foldBudget: 0.05,
       queueRows: 1024,
@@ -276,6 +282,16 @@ describe('what does not exist', () => {
       '"start": there is no such argument', '"now": there is no such argument'
     ])
     assert.deepEqual(faultsOf({}, ['--', '--port=1']), ['"--port=1": there is no such argument'])
+  })
+
+  test('an address with a password, which other users of the machine could read', () => {
+    for (const address of ['postgres://u:secret@host/banks', 'postgres://:secret@/banks?host=/run', 'postgresql://host/banks?user=u&password=secret']) {
+      assert.deepEqual(faultsOf({}, ['--store', address]), ['--store: an address with a password belongs into BANKSWITCH_STORE'])
+      assert.equal(loadSettings({ BANKSWITCH_STORE: address }, []).store, address)
+    }
+    for (const address of ['postgres://u@host:5432/banks', 'postgres:///banks?host=/run', 'a:b@c', './a:b']) {
+      assert.equal(loadSettings({}, ['--store', address]).store, address)
+    }
   })
 
   test('flags without their value, at the end or before another flag', () => {

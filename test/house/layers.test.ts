@@ -25,6 +25,7 @@ const DOORS: Readonly<Record<string, string>> = {
   fastify: 'http',
   pino: 'observability',
   'prom-client': 'observability',
+  pg: 'store',
   '@opentelemetry/api': 'observability',
   '@opentelemetry/sdk-trace-base': 'observability',
   '@opentelemetry/exporter-trace-otlp-http': 'observability'

@@ -65,6 +65,7 @@ it('every version that was acknowledged is there after the database was killed, 
         assert.deepEqual([answer.status, answer.code], [503, 'STORE_UNWRITABLE'])
         refused++
         await restarting
+        await isBack(address)
         continue
       }
       const { version, digest } = JSON.parse(answer.bytes.toString()) as { version: number, digest: string }
@@ -77,6 +78,8 @@ it('every version that was acknowledged is there after the database was killed, 
       } else {
         assert.equal(activated.status, 503)
         refused++
+        await restarting
+        await isBack(address)
       }
     }
   }))
@@ -85,7 +88,7 @@ it('every version that was acknowledged is there after the database was killed, 
   const asked = (await Promise.all(load)).reduce((sum, one) => sum + one, 0)
   const [fresh] = await startReplicas(t, folder, settings, [url])
   for (const { address } of [...servers, fresh!]) {
-    await isReadyToChange(address)
+    await isBack(address)
     for (const [domain, { acknowledged, mayServe }] of expected) {
       // A version of another name than any: the server looks at the database before it says that there is none.
       await inferSigns(address, `${domain}:999999`)
@@ -107,7 +110,7 @@ it('every version that was acknowledged is there after the database was killed, 
 })
 
 /** A server that has found its way back to the database answers with what that holds. */
-async function isReadyToChange (address: string): Promise<void> {
+async function isBack (address: string): Promise<void> {
   for (;;) {
     const metrics = (await getSigns(address, '/metrics')).bytes.toString()
     if (Number(/^bankswitch_store_age_seconds (\S+)$/m.exec(metrics)![1]) < 0.5) return

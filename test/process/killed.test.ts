@@ -3,7 +3,8 @@
  * SIGABRT and SIGSEGV do. REGISTRATIONS says how many (200 for a thorough run), TEST_SEED repeats the moments.
  */
 import assert from 'node:assert/strict'
-import { it } from 'node:test'
+import { it, type TestContext } from 'node:test'
+import { startPostgres } from '../support/postgres.js'
 import { seededUniform } from '../support/random.js'
 import { runSeed } from '../support/run-seed.js'
 import { startProcess, type RunningProcess } from '../support/process.js'
@@ -26,9 +27,18 @@ interface Known {
   mayServe: Set<number | null>
 }
 
-it('every acknowledged version survives, and none serves that was not acknowledged', async (t) => {
+for (const kind of ['files', 'PostgreSQL']) {
+  it(`every acknowledged version survives in ${kind}, and none serves that was not acknowledged`, async (t) => {
+    const { folder, settings } = await signsFolder(t)
+    if (kind === 'files') return await killOverAndOver(t, folder, settings)
+    const postgres = await startPostgres()
+    t.after(() => postgres.close())
+    await killOverAndOver(t, folder, { ...settings, BANKSWITCH_STORE: await postgres.createPlace() })
+  })
+}
+
+async function killOverAndOver (t: TestContext, folder: string, settings: Record<string, string>): Promise<void> {
   const random = seededUniform(runSeed)
-  const { folder, settings } = await signsFolder(t)
   const bank = await shippedBank('fog')
   const expected = new Map(DOMAINS.map((domain): [string, Known] => {
     return [domain, { acknowledged: new Map(), mayServe: new Set([null]) }]
@@ -61,7 +71,7 @@ it('every acknowledged version survives, and none serves that was not acknowledg
   const acknowledged = [...expected.values()].reduce((sum, one) => sum + one.acknowledged.size, 0)
   assert.ok(acknowledged > 0)
   t.diagnostic(`${registrations} registrations, ${acknowledged} acknowledged`)
-})
+}
 
 async function registerAndActivate (
   { address }: RunningProcess, domain: string, { acknowledged, mayServe }: Known, file: Uint8Array

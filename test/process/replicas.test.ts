@@ -1,6 +1,6 @@
 /**
  * Three servers over one database: what one is told the others know, what two are told at once only one does, and what
- * each promises when one is cut off. CHANGES says how many changes are timed.
+ * each promises when one is cut off. How long it takes until they know, `npm run bench -- postgres` tells.
  */
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
@@ -10,15 +10,11 @@ import { activeAt, answeringAt, callSigns, startReplicas } from '../support/repl
 import { AUTHORIZED, getSigns, inferSigns, registerSigns, shippedBank, signsFolder, variantOf } from '../support/signs.js'
 import type { RunningProcess } from '../support/process.js'
 
-const CHANGES = Number(process.env.CHANGES ?? 200)
-const SEEN_MS_MAX = 1000
-const AT_ONCE = 8
+const LANES = 3
+const TURNS = 6
 
-/** How long until it is so. */
-async function timeUntil (isSo: () => Promise<boolean>): Promise<number> {
-  const begin = performance.now()
+async function until (isSo: () => Promise<boolean>): Promise<void> {
   while (!await isSo()) await new Promise(setImmediate)
-  return performance.now() - begin
 }
 
 describe('three servers over one database', () => {
@@ -56,51 +52,42 @@ describe('three servers over one database', () => {
     assert.ok(domains.length > 2 && domains.every(({ versions }) => versions.length === 1))
   })
 
-  it('answer by a version that another one has just acknowledged, and by what it activated soon after', async (test) => {
-    const times: number[] = []
-    await Promise.all(Array.from({ length: AT_ONCE }, async (_, lane) => {
-      for (let turn = 0; turn < CHANGES / AT_ONCE; turn++) {
+  it('answer by a version that another one has just acknowledged, and by what it activated soon after', async () => {
+    await Promise.all(Array.from({ length: LANES }, async (_, lane) => {
+      for (let turn = 0; turn < TURNS; turn++) {
         const at = (lane + turn) % servers.length
         const domain = `lane-${lane}`
         const version = await register(at, domain)
-        const [byName, ...seen] = await Promise.all([
-          answeringAt(others(at)[turn % 2]!, `${domain}:${version}`),
-          ...others(at).map((server) => timeUntil(async () => await activeAt(server, domain) === version))
-        ])
-        assert.equal(byName, version, 'by its name at once')
-        times.push(Math.max(...seen))
-        assert.equal(await answeringAt(others(at)[0]!, domain), version)
+        for (const server of others(at)) {
+          assert.equal(await answeringAt(server, `${domain}:${version}`), version, 'by its name at once')
+          await until(async () => await answeringAt(server, domain) === version)
+        }
       }
     }))
-    times.sort((a, b) => a - b)
-    const percentile = (share: number) => times[Math.min(times.length - 1, Math.floor(times.length * share))]!
-    test.diagnostic(`${times.length} registrations, seen by both others: median ${percentile(0.5).toFixed(0)} ms, ` +
-      `99th percentile ${percentile(0.99).toFixed(0)} ms, last ${times.at(-1)!.toFixed(0)} ms`)
-    assert.ok(percentile(0.99) < SEEN_MS_MAX, `99th percentile ${percentile(0.99)} ms`)
   })
 
   it('know soon what another one activated, rolled back, marked and removed', async () => {
     const [a, b, c] = servers as [RunningProcess, RunningProcess, RunningProcess]
     const first = await register(0, 'moved')
     const second = await register(1, 'moved')
-    const within = async (isSo: (server: RunningProcess) => Promise<boolean>) => {
-      for (const server of servers) assert.ok(await timeUntil(() => isSo(server)) < SEEN_MS_MAX)
+    const everywhere = async (isSo: (server: RunningProcess) => Promise<boolean>) => {
+      for (const server of servers) await until(() => isSo(server))
     }
     assert.equal((await callSigns(c, 'POST', 'moved/activate', { version: first })).status, 200)
-    await within(async (server) => await answeringAt(server, 'moved') === first)
+    await everywhere(async (server) => await answeringAt(server, 'moved') === first)
     assert.equal((await callSigns(a, 'POST', 'moved/rollback')).status, 200)
-    await within(async (server) => await answeringAt(server, 'moved') === second)
+    await everywhere(async (server) => await answeringAt(server, 'moved') === second)
     assert.equal((await callSigns(b, 'PUT', 'moved/labels/stable', { version: first })).status, 200)
     for (const server of servers) assert.equal(await answeringAt(server, 'moved:stable'), first, 'a label by its name at once')
     assert.equal((await callSigns(b, 'PUT', 'moved/canary', { version: first, percent: 50 })).status, 200)
-    await within(async (server) => (await callSigns(server, 'GET', 'moved/versions')).status === 200)
+    await everywhere(async (server) => (await callSigns(server, 'GET', 'moved/versions')).status === 200)
     for (let key = 0; key < 12; key++) {
       const headers = { 'x-request-id': `caller-${key}` }
       const answers = await Promise.all(servers.map((server) => answeringAt(server, 'moved', headers)))
       assert.equal(new Set(answers).size, 1, 'the canary answers the same callers everywhere')
     }
     assert.equal((await callSigns(c, 'DELETE', 'moved')).status, 204)
-    await within(async ({ address }) => (await inferSigns(address, 'moved')).status === 404)
+    await everywhere(async ({ address }) => (await inferSigns(address, 'moved')).status === 404)
   })
 
   it('do one of two changes that expect the same revision, and lose neither of two that do not', async () => {
@@ -127,10 +114,10 @@ describe('three servers over one database', () => {
   it('keep to what they promise when one is cut off: it serves what it has, and the others go on', async () => {
     const [a, b, c] = servers as [RunningProcess, RunningProcess, RunningProcess]
     const first = await register(0, 'parted')
-    for (const server of servers) await timeUntil(async () => await answeringAt(server, 'parted') === first)
+    for (const server of servers) await until(async () => await answeringAt(server, 'parted') === first)
     proxy.stall()
     const second = await register(0, 'parted')
-    assert.ok(await timeUntil(async () => await answeringAt(b, 'parted') === second) < SEEN_MS_MAX)
+    await until(async () => await answeringAt(b, 'parted') === second)
     assert.equal(await answeringAt(c, 'parted'), first)
     const { status, retryAfter } = await callSigns(c, 'POST', 'parted/rollback')
     assert.deepEqual([status, Number(retryAfter) >= 1], [503, true])
@@ -144,8 +131,8 @@ describe('three servers over one database', () => {
     assert.ok(Number(/^bankswitch_store_age_seconds (\S+)$/m.exec(metrics)![1]) > 1.5)
     for (const server of [a, b]) assert.equal((await getSigns(server.address, '/readyz')).status, 200)
     proxy.mend()
-    await timeUntil(async () => await activeAt(c, 'parted') === second)
-    await timeUntil(async () => (await getSigns(c.address, '/readyz')).status === 200)
+    await until(async () => await activeAt(c, 'parted') === second)
+    await until(async () => (await getSigns(c.address, '/readyz')).status === 200)
     assert.equal((await callSigns(c, 'POST', 'parted/rollback')).status, 200)
     assert.equal(await answeringAt(c, 'parted'), first)
   })

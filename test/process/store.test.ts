@@ -5,6 +5,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ROOT, temporaryFolder } from '../support/folders.js'
+import { DATABASE_PASSWORD, startPostgres } from '../support/postgres.js'
 import { cleanEnvironment, MAIN } from '../support/process.js'
 
 /** Runs the command on the store in a folder. */
@@ -47,6 +48,23 @@ describe('bankswitch store', () => {
     assert.deepEqual(await below(restored), await below(shipped))
   })
 
+  it('takes a store from files into a database and back', async (t) => {
+    const folder = await temporaryFolder(t)
+    const shipped = await shippedStore(folder)
+    const postgres = await startPostgres()
+    t.after(() => postgres.close())
+    const database = await postgres.createPlace()
+    const early = run(database, ['export', '-'])
+    assert.deepEqual([early.status, /holds no store yet/.test(early.stderr)], [69, true], early.stderr)
+    const archive = run(shipped, ['export', '-']).stdout
+    assert.equal(run(database, ['import', '-'], archive).status, 0)
+    const again = run(database, ['export', '-'])
+    assert.equal(again.status, 0, again.stderr)
+    assert.ok(again.stdout.equals(archive))
+    assert.equal(run(database, ['import', '-'], archive.subarray(0, archive.length / 2)).status, 65)
+    assert.ok(!(early.stderr + again.stderr).includes(DATABASE_PASSWORD))
+  })
+
   it('refuses with a reason and an exit code, and keeps the archive that is there', async (t) => {
     const folder = await temporaryFolder(t)
     const store = join(folder, 'store')
@@ -67,9 +85,9 @@ describe('bankswitch store', () => {
       assert.match(stderr, pattern)
       assert.equal(stdout.toString(), '')
     }
-    const database = run('postgres://host/banks', ['export', torn])
+    const database = run('mysql://host/banks', ['export', torn])
     assert.equal(database.status, 65)
-    assert.match(database.stderr, /no stores of the kind "postgres:.*the path of a folder/)
+    assert.match(database.stderr, /no stores of the kind "mysql:.*the path of a folder or postgres:/)
     await writeFile(store + '-file', '')
     assert.equal(run(`${store}-file`, ['export', torn]).status, 69)
     assert.equal(await readFile(torn, 'utf8'), 'no archive')

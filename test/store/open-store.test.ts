@@ -254,9 +254,9 @@ test('a removal, killed at any call, never comes back once it is gone', async (t
 test('a store is the path of a folder, and another than that of shipped domains', () => {
   const domainsDir = 'domains'
   for (const store of ['store', '/var/lib/store', './a:b', '.bankswitch/store']) assert.equal(storeFolder({ store, domainsDir }), store)
-  for (const store of ['postgres://user:secret@host/banks', 's3://bucket', 'file:///x']) {
+  for (const store of ['mysql://user:secret@host/banks', 's3://bucket', 'file:///x']) {
     assert.throws(() => storeFolder({ store, domainsDir }), (error: Error) => {
-      assert.match(error.message, /the store is the path of a folder/)
+      assert.match(error.message, /a store is the path of a folder or postgres:/)
       assert.doesNotMatch(error.message, /secret/)
       return hasCode('CONFIG_INVALID', { received: `${store.split('/')[0]}//` })(error)
     })

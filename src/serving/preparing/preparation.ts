@@ -143,7 +143,13 @@ function pictureFaults (manifest: PictureManifest, labels: number, artefact: Art
 async function ensureDefaultDomain (needs: PreparationNeeds, model: ReadyModel, logger: Logger): Promise<void> {
   const { name, defaultDomain } = model.entry.manifest
   if (needs.registerMade === undefined || hasDomain(needs.store, name, defaultDomain)) return
-  await needs.registerMade(model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true })
+  try {
+    await needs.registerMade(model, defaultDomain, model.artefact.ownBank, 'model', { isActivated: true, expected: 0 })
+  } catch (error) {
+    // Another server that starts over the same store has made it meanwhile.
+    if (error instanceof BankswitchError && error.code === 'PRECONDITION_FAILED') return
+    throw error
+  }
   logger.info({ domain: defaultDomain }, 'the default domain was missing and got the statistics of the model')
 }
 
