@@ -136,10 +136,11 @@ export class JobTable implements JobRecords {
   async #beat (): Promise<void> {
     for (const record of this.#own!.live()) {
       const [row] = await this.#changing<{ is_cancelled: boolean }>(
-        `UPDATE bankswitch_jobs SET seen_at = now(), record = $2 WHERE id = $1 AND NOT is_ended RETURNING is_cancelled`,
+        'UPDATE bankswitch_jobs SET seen_at = now(), record = $2 WHERE id = $1 AND NOT is_ended RETURNING is_cancelled',
         [record.id, JSON.stringify(record)]
       )
-      if (row?.is_cancelled === true) this.#own!.stop(record.id, calibrationErrors.JOB_CANCELLED('the job was cancelled'))
+      if (row?.is_cancelled !== true) continue
+      this.#own!.stop(record.id, calibrationErrors.JOB_CANCELLED('the job was cancelled'))
     }
   }
 

@@ -16,7 +16,10 @@ export { JOB_STATES, type JobRecord } from './job-record.js'
 export interface JobContext {
   signal: AbortSignal
   onProgress (share: number): void
-  /** From here on the job cannot be cancelled; `note` is durable before this resolves. Throws JOB_CANCELLED and JOB_LOST. */
+  /**
+   * From here on the job cannot be cancelled; `note` is durable before this resolves. Throws JOB_CANCELLED and
+   * JOB_LOST.
+   */
   beginCommit (note: Readonly<Record<string, string | number>>): Promise<void>
 }
 
@@ -81,7 +84,8 @@ export class Jobs {
   /** Also those of others that share the records, newest first; results of theirs are left out. */
   async listAll (): Promise<JobRecord[]> {
     const others = await this.#options.records.others?.list() ?? []
-    return [...this.list(), ...others].sort((a, b) => a.createdAt > b.createdAt ? -1 : a.createdAt < b.createdAt ? 1 : 0)
+    const all = [...this.list(), ...others]
+    return all.sort((a, b) => a.createdAt > b.createdAt ? -1 : a.createdAt < b.createdAt ? 1 : 0)
   }
 
   /** One of this process. Throws JOB_NOT_FOUND. */

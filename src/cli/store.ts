@@ -53,7 +53,8 @@ async function placeOf (settings: Settings): Promise<Place> {
   if (isDatabase(store)) {
     const { exportDatabase, importDatabase } = await import('../store/postgres/move.js')
     return {
-      export: (target) => exportDatabase(store, target), import: (source, options) => importDatabase(store, source, options)
+      export: (target) => exportDatabase(store, target),
+      import: (source, options) => importDatabase(store, source, options)
     }
   }
   const folder = storeFolder(settings)

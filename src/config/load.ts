@@ -83,8 +83,9 @@ function fromFlags (flags: string[], faults: string[]): Given {
     isBehindWrongFlag = setting === undefined || isMissing
     if (setting === undefined) faults.push(`${rawName}: there is no such flag`)
     else if (isMissing) faults.push(`${rawName}: a value is missing`)
-    else if (hasPassword(value)) faults.push(`${rawName}: an address with a password belongs into ${environmentName(setting)}`)
-    else given[setting] = { text: value, source: rawName }
+    else if (hasPassword(value)) {
+      faults.push(`${rawName}: an address with a password belongs into ${environmentName(setting)}`)
+    } else given[setting] = { text: value, source: rawName }
   }
   return given
 }

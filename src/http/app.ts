@@ -126,13 +126,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await guardRoutes(app, { keys, settings, audience })
   // Behind the guard, which knows whose request it is.
   app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
-  if (isServed(audience, 'administration')) {
-    await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store))
-    // Behind the guard, too: whoever changes something sees what other servers have changed before.
-    app.addHook('onRequest', async ({ routeOptions }) => {
-      if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
-    })
-  }
+  if (isServed(audience, 'administration')) await addAdministration(app, engine, settings)
   await addDocuments(app, options.version)
   const { bodyBytes, compressBytes } = settings
   const jsonBytes = Math.min(settings.jsonBytes, bodyBytes)
@@ -160,6 +154,14 @@ export async function buildApp (options: AppOptions): Promise<App> {
   registerOperationRoutes(app, engine, bodies, readiness, metrics)
   registerFrontPage(app, options.version, audience)
   return app
+}
+
+/** Each admin call is recorded, and knows what other servers have changed before it. */
+async function addAdministration (app: App, engine: Engine, settings: AppOptions['settings']): Promise<void> {
+  await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store))
+  app.addHook('onRequest', async ({ routeOptions }) => {
+    if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
+  })
 }
 
 /** Bounds what all clients together can take: connections, and the pace of those that are refused. */

@@ -13,7 +13,10 @@ const UNAUTHENTICATED = 401
 
 const FAILED = 400
 
-/** With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Throws AUDIT_UNWRITABLE. */
+/**
+ * With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Throws
+ * AUDIT_UNWRITABLE.
+ */
 export async function addAudit (app: App, path: string, isLogged: boolean): Promise<void> {
   const log = new AuditLog(path)
   await log.open()

@@ -1,6 +1,6 @@
 /**
- * Opens the store that the settings name: a folder, which one process at a time may change, or a database, which many may.
- * To change it brings what is shipped into it, and tells the log what that met; to read it changes nothing.
+ * Opens the store that the settings name: a folder, which one process at a time may change, or a database, which many
+ * may. To change it brings what is shipped into it, and tells the log what that met; to read it changes nothing.
  */
 import { resolve } from 'node:path'
 import { configErrors } from '../config/load.js'
@@ -84,7 +84,8 @@ async function openLocked (folder: string, domainsDir: string, logger: Logger): 
 export function storeFolder ({ store, domainsDir }: Pick<Settings, 'store' | 'domainsDir'>): string {
   const [scheme] = /^[a-z][a-z0-9+.-]*:\/\//i.exec(store) ?? []
   if (scheme !== undefined) {
-    throw configErrors.CONFIG_INVALID(`there are no stores of the kind "${scheme}…"; a store is the path of a folder or postgres://…`, {
+    const why = `there are no stores of the kind "${scheme}…"; a store is the path of a folder or postgres://…`
+    throw configErrors.CONFIG_INVALID(why, {
       expected: 'the path of a folder, or postgres://user:password@host:port/database', received: scheme
     })
   }

@@ -47,11 +47,11 @@ export function contradictionOf (pointer: Pointer, domain: string): string | und
   const numbers = new Set(pointer.versions.map(({ version }) => version))
   if (pointer.active !== null && !numbers.has(pointer.active)) return 'its active version is not listed'
   if (pointer.versions.some(({ version }) => version > pointer.lastVersion)) return 'it lists a version from the future'
-  if (markedVersions(pointer).some((version) => !numbers.has(version))) return 'a version that it points to is not listed'
-  return undefined
+  const isLost = markedVersions(pointer).some((version) => !numbers.has(version))
+  return isLost ? 'a version that it points to is not listed' : undefined
 }
 
 /** The versions that something points to besides `active`. */
-export function markedVersions ({ labels = {}, canary, shadow }: DomainRecord): number[] {
+function markedVersions ({ labels = {}, canary, shadow }: DomainRecord): number[] {
   return [...Object.values(labels), ...[canary, shadow].flatMap((candidate) => candidate?.version ?? [])]
 }

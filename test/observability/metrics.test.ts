@@ -36,6 +36,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_hot_rows_total: 'counter',
   bankswitch_hot_banks: 'gauge',
   bankswitch_hot_bytes: 'gauge',
+  bankswitch_store_age_seconds: 'gauge',
   bankswitch_body_bytes: 'gauge',
   bankswitch_body_bytes_max: 'gauge',
   bankswitch_answer_bytes: 'gauge',
@@ -183,6 +184,7 @@ describe('counting', () => {
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_worker_bank_bytes'), { '': 10 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_hot_banks'), { '': 11 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_hot_bytes'), { '': 12 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_store_age_seconds'), { '': 13.5 })
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_models'), {
       '{state="loading"}': 0, '{state="ready"}': 2, '{state="failed"}': 1
     })

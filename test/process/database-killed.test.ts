@@ -1,6 +1,6 @@
 /**
- * A database that is killed at random moments of registrations under load, and started again. REGISTRATIONS says how many,
- * TEST_SEED repeats the moments as far as they can be.
+ * A database that is killed at random moments of registrations under load, and started again. REGISTRATIONS says how many
+ * (200 for a thorough run), TEST_SEED repeats the moments as far as they can be.
  */
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
@@ -10,7 +10,7 @@ import { startReplicas } from '../support/replicas.js'
 import { runSeed } from '../support/run-seed.js'
 import { activateSigns, getSigns, inferSigns, registerSigns, shippedBank, signsFolder, variantOf } from '../support/signs.js'
 
-const REGISTRATIONS = Number(process.env.REGISTRATIONS ?? 200)
+const REGISTRATIONS = Number(process.env.REGISTRATIONS ?? 60)
 const KILLS = 3
 const DOMAINS = Array.from({ length: 6 }, (_, at) => `domain-${at}`)
 
@@ -31,13 +31,11 @@ it('every version that was acknowledged is there after the database was killed, 
   const bank = await shippedBank('fog')
   const expected = new Map(DOMAINS.map((domain): [string, Known] => [domain, { acknowledged: new Map(), mayServe: new Set([null]) }]))
   const killAt = Array.from({ length: KILLS }, () => Math.floor((0.1 + 0.8 * random()) * REGISTRATIONS)).sort((a, b) => a - b)
-  let sent = 0
-  let refused = 0
+  const so = { sent: 0, refused: 0, isOver: false }
   let restarting = Promise.resolve()
-  let isOver = false
   const step = () => {
-    sent++
-    if (killAt[0] !== undefined && sent >= killAt[0]) {
+    so.sent++
+    if (killAt[0] !== undefined && so.sent >= killAt[0]) {
       killAt.shift()
       restarting = restarting.then(async () => {
         for (let turns = Math.floor(random() * 200); turns > 0; turns--) await new Promise(setImmediate)
@@ -49,7 +47,7 @@ it('every version that was acknowledged is there after the database was killed, 
   const load = servers.map(async ({ address }) => {
     const { bytes } = await inferSigns(address, 'day')
     let asked = 0
-    for (; !isOver; asked++) {
+    for (; !so.isOver; asked++) {
       const answer = await inferSigns(address, 'day')
       assert.ok(answer.status === 200 && answer.bytes.equals(bytes), 'inference goes on, and is right')
     }
@@ -57,13 +55,13 @@ it('every version that was acknowledged is there after the database was killed, 
   })
   await Promise.all(DOMAINS.map(async (domain, lane) => {
     const { acknowledged, mayServe } = expected.get(domain)!
-    while (sent < REGISTRATIONS) {
+    while (so.sent < REGISTRATIONS) {
       step()
-      const { address } = servers[(lane + sent) % servers.length]!
-      const answer = await registerSigns(address, domain, variantOf(bank, sent / 1000), false)
+      const { address } = servers[(lane + so.sent) % servers.length]!
+      const answer = await registerSigns(address, domain, variantOf(bank, so.sent / 1000), false)
       if (answer.status !== 201) {
         assert.deepEqual([answer.status, answer.code], [503, 'STORE_UNWRITABLE'])
-        refused++
+        so.refused++
         await restarting
         await isBack(address)
         continue
@@ -77,14 +75,14 @@ it('every version that was acknowledged is there after the database was killed, 
         mayServe.add(version)
       } else {
         assert.equal(activated.status, 503)
-        refused++
+        so.refused++
         await restarting
         await isBack(address)
       }
     }
   }))
   await restarting
-  isOver = true
+  so.isOver = true
   const asked = (await Promise.all(load)).reduce((sum, one) => sum + one, 0)
   const [fresh] = await startReplicas(t, folder, settings, [url])
   for (const { address } of [...servers, fresh!]) {
@@ -106,7 +104,7 @@ it('every version that was acknowledged is there after the database was killed, 
   }
   const acknowledged = [...expected.values()].reduce((sum, one) => sum + one.acknowledged.size, 0)
   assert.ok(acknowledged > REGISTRATIONS / 2)
-  t.diagnostic(`${sent} registrations, ${acknowledged} acknowledged, ${refused} calls refused, ${asked} inferences meanwhile`)
+  t.diagnostic(`${so.sent} registrations, ${acknowledged} acknowledged, ${so.refused} calls refused, ${asked} inferences meanwhile`)
 })
 
 /** A server that has found its way back to the database answers with what that holds. */

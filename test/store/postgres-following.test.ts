@@ -124,7 +124,7 @@ describe('stores over one database', () => {
   it('share a look among all who ask, and look seldom for many', async (t) => {
     const { a, b, sql } = await two(t)
     await a.publish('signs', 'night', newVersion('one'))
-    const looks = async () => Number((await sql(`SELECT sum(seq_scan + coalesce(idx_scan, 0)) AS n FROM pg_stat_user_tables WHERE relname = 'bankswitch_store'`))[0]!.n)
+    const looks = async () => Number((await sql('SELECT sum(seq_scan + coalesce(idx_scan, 0)) AS n FROM pg_stat_user_tables WHERE relname = \'bankswitch_store\''))[0]!.n)
     const before = await looks()
     await Promise.all(Array.from({ length: 500 }, () => b.catchUp()))
     assert.equal(b.domain('signs', 'night')!.active, 1)

@@ -116,7 +116,7 @@ test('an export of damaged rows is refused, and what a newer server wrote is lef
   const { store } = await open()
   await fillWholly(store)
   const sql = async (text: string) => await (await postgres()).ask(url, text)
-  await sql(`UPDATE bankswitch_domains SET pointer = jsonb_set(pointer::jsonb, '{later}', '1')::json WHERE domain = 'day'`)
+  await sql('UPDATE bankswitch_domains SET pointer = jsonb_set(pointer::jsonb, \'{later}\', \'1\')::json WHERE domain = \'day\'')
   let told: unknown
   await archived(async (target) => { told = await exportDatabase(url, target) })
   assert.deepEqual((told as { leftOut: Array<{ path: string }> }).leftOut.map(({ path }) => path), ['signs/day'])

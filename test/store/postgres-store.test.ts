@@ -55,8 +55,8 @@ test('files longer than what is read at once come back whole', async (t) => {
 
 test('a domain whose row is unusable is refused by name, and the others served', async (t) => {
   const { sql, open, store } = await filled(t)
-  await sql(`UPDATE bankswitch_domains SET pointer = '{"domain": "night", "revision": 3}' WHERE domain = 'night'`)
-  await sql(`UPDATE bankswitch_domains SET pointer = jsonb_set(pointer::jsonb, '{later}', '1')::json WHERE domain = 'day'`)
+  await sql('UPDATE bankswitch_domains SET pointer = \'{"domain": "night", "revision": 3}\' WHERE domain = \'night\'')
+  await sql('UPDATE bankswitch_domains SET pointer = jsonb_set(pointer::jsonb, \'{later}\', \'1\')::json WHERE domain = \'day\'')
   await store.publish('signs', 'fog', newVersion('fog'))
   const { store: next } = await open()
   assert.throws(() => next.domain('signs', 'night'), hasCode('STORE_CORRUPT'))

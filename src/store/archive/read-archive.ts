@@ -1,6 +1,6 @@
 /**
- * A snapshot into a store, of whatever kind. The whole archive is read and every digest checked before anything is put in
- * its place; until then the store only holds it ready.
+ * A snapshot into a store, of whatever kind. The whole archive is read and every digest checked before anything is put
+ * in its place; until then the store only holds it ready.
  */
 import { pipeline } from 'node:stream/promises'
 import { isDeepStrictEqual } from 'node:util'
@@ -63,8 +63,8 @@ export async function readArchive (source: Readable, sink: ArchiveSink, options:
     await fed
   } catch (cause) {
     // Of the disk or the database, not of the archive.
-    const isOfStore = cause instanceof BankswitchError || (cause instanceof Error && ('syscall' in cause || 'isAway' in cause))
-    if (isOfStore) throw cause
+    const isOfPlace = cause instanceof Error && ('syscall' in cause || 'isAway' in cause)
+    if (isOfPlace || cause instanceof BankswitchError) throw cause
     throw invalid(`it cannot be unpacked: ${(cause as Error).message.slice(0, 200)}`, cause)
   }
   return await reading.commit()

@@ -61,7 +61,9 @@ class FolderSource implements ArchiveSource {
     return all.flat()
   }
 
-  async #read (model: string, { domain, revision }: Pointer, { name, sha256: digest }: ListedFile): Promise<Uint8Array> {
+  async #read (
+    model: string, { domain, revision }: Pointer, { name, sha256: digest }: ListedFile
+  ): Promise<Uint8Array> {
     const place = join(this.#folder, model, domain)
     try {
       return await readVerified(join(place, name), digest, `"${name}" of domain "${domain}"`, { domain })

@@ -2,7 +2,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { storeErrors } from '../errors.js'
 import { CommitUnknown, DatabaseAway, type Database, type Statements } from './database.js'
-import { hasHappened, lockOf, readDomain, type StoredDomain } from './domain-rows.js'
+import { readDomain, type StoredDomain } from './domain-rows.js'
+import { hasHappened, lockOf } from './write-rows.js'
 import type { HeldDomains } from './held-domains.js'
 
 /** How long the database is asked whether a change has happened. */
@@ -35,7 +36,8 @@ export class Changes {
       try {
         return await this.#database.transaction({ lock }, async (statements) => {
           const stored = await readDomain(statements, model, domain, this.#held.held(model, domain))
-          return result = await work(statements, stored)
+          result = await work(statements, stored)
+          return result
         })
       } catch (error) {
         if (error instanceof CommitUnknown && await this.#hasHappened(model, domain, change, error)) return result as T
@@ -61,13 +63,17 @@ export class Changes {
     const lock = lockOf(model, domain)
     for (const until = performance.now() + this.#askedMs; performance.now() < until; await wait(ASKED_AGAIN_MS)) {
       try {
-        return await this.#database.transaction({ lock }, (statements) => hasHappened(statements, model, domain, change))
+        return await this.#database.transaction({ lock }, (statements) => {
+          return hasHappened(statements, model, domain, change)
+        })
       } catch (error) {
         if (!(error instanceof DatabaseAway)) throw error
       }
     }
     throw storeErrors.STORE_UNWRITABLE(
-      'the database went away while the change was being committed: it may have happened or not', { isUnknown: true }, cause
+      'the database went away while the change was being committed: it may have happened or not',
+      { isUnknown: true },
+      cause
     )
   }
 }

@@ -1,8 +1,9 @@
 /**
  * Connections to a PostgreSQL database: bounded in number and in time, and honest about what their loss leaves open.
  *
- * What the server refuses because a statement is wrong is thrown as it is: a mistake in the program. Everything else that
- * keeps a statement from being done is a DatabaseAway: no connection, no room, shutting down, read-only, too slow.
+ * What the server refuses because a statement is wrong is thrown as it is: a mistake in the program. Everything else
+ * that keeps a statement from being done is a DatabaseAway: no connection, no room, shutting down, read-only, too
+ * slow.
  */
 import pg, { type ClientConfig, type PoolClient } from 'pg'
 import { configErrors } from '../../config/load.js'
@@ -64,8 +65,8 @@ export class Database implements Statements {
   }
 
   /**
-   * What `work` does happens whole or not at all. Throws DatabaseAway, CommitUnknown, and what `work` throws, which takes
-   * everything back.
+   * What `work` does happens whole or not at all. Throws DatabaseAway, CommitUnknown, and what `work` throws, which
+   * takes everything back.
    */
   async transaction<T> (options: TransactionOptions, work: (statements: Statements) => Promise<T>): Promise<T> {
     const client = await this.#take()
@@ -185,12 +186,16 @@ async function within<T> (
   return result
 }
 
-/** In one message. What the database does by default may be less than durable, or more. */
+/** What the database does by default may be less, or more. */
+const DURABLE = `SELECT set_config('synchronous_commit', 'on', true)
+  WHERE current_setting('synchronous_commit') <> 'remote_apply'`
+
+/** In one message. */
 function beginning ({ isReading = false, lock, isPatient = false }: TransactionOptions): string {
   const limits = isPatient ? [0, 0, 0] : [STATEMENT_MS, LOCK_MS, IDLE_MS]
   return [
     `BEGIN ${isReading ? 'ISOLATION LEVEL REPEATABLE READ, READ ONLY' : 'ISOLATION LEVEL READ COMMITTED, READ WRITE'}`,
-    `SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') <> 'remote_apply'`,
+    DURABLE,
     `SET LOCAL statement_timeout = ${limits[0]}`,
     `SET LOCAL lock_timeout = ${limits[1]}`,
     `SET LOCAL idle_in_transaction_session_timeout = ${limits[2]}`,

@@ -102,9 +102,8 @@ export class Follower {
   #plan (): void {
     if (this.#isClosed) return
     const { pollMs } = this.#options
-    const waitMs = this.#failures === 0
-      ? pollMs
-      : Math.min(pollMs * 2 ** Math.min(this.#failures, 16), Math.max(BACKOFF_MS_MAX, pollMs)) * (0.5 + Math.random() / 2)
+    const backoffMs = Math.min(pollMs * 2 ** Math.min(this.#failures, 16), Math.max(BACKOFF_MS_MAX, pollMs))
+    const waitMs = this.#failures === 0 ? pollMs : backoffMs * (0.5 + Math.random() / 2)
     this.#timer = setTimeout(() => {
       void (this.#looking ?? this.#look()).catch(() => {}).then(() => this.#plan())
     }, waitMs)
@@ -113,7 +112,9 @@ export class Follower {
 
   #look (): Promise<void> {
     this.#beganAt = performance.now()
-    return this.#looking = this.#compare().finally(() => { this.#looking = undefined })
+    const looking = this.#compare().finally(() => { this.#looking = undefined })
+    this.#looking = looking
+    return looking
   }
 
   /** Throws DatabaseAway and STORE_FORMAT_UNKNOWN. */
@@ -127,8 +128,9 @@ export class Follower {
       const isWhole = isNew || seen.revision < this.#revision
       if (isWhole || seen.revision !== this.#revision) await this.#read(connection, isWhole)
       this.#freshAt = beganAt
-      if (this.#failures > 0) this.#options.logger.info({ failures: this.#failures }, 'the database of the store is back')
+      const failures = this.#failures
       this.#failures = 0
+      if (failures > 0) this.#options.logger.info({ failures }, 'the database of the store is back')
     } catch (error) {
       const connection = this.#connection
       this.#connection = undefined
@@ -168,7 +170,9 @@ export class Follower {
 
 /** Throws STORE_FORMAT_UNKNOWN. */
 async function stateOf (statements: Statements): Promise<Seen> {
-  const [row] = await statements.rows<{ revision: string, schema: number }>('SELECT revision, schema FROM bankswitch_store')
+  const [row] = await statements.rows<{ revision: string, schema: number }>(
+    'SELECT revision, schema FROM bankswitch_store'
+  )
   const { revision, schema } = row!
   requireKnown(schema)
   return { revision: Number(revision), schema }

@@ -1,14 +1,15 @@
 /**
- * The tables, as numbered steps that are never changed afterwards: the database is brought from wherever it is to the last
- * of them, by one process at a time, each step whole or not at all.
+ * The tables, as numbered steps that are never changed afterwards: the database is brought from wherever it is to the
+ * last of them, by one process at a time, each step whole or not at all.
  *
- *   bankswitch_store      one row: which step the tables are at, and the revision of the store, raised last in every change
+ *   bankswitch_store      one row: which step the tables are at, and the store's revision, raised last in every change
  *   bankswitch_domains    a row for each domain that there is or was: its pointer, but for the versions, and its gate
  *   bankswitch_versions   a row for each version: its record, and its file
  *   bankswitch_shipped    which shipped banks a domain has had
  *   bankswitch_jobs       how calibrations stand, and which process runs them
  *
- * `changed` is the revision of the store at which a row changed last; a removed domain keeps its row, without a pointer.
+ * `changed` is the revision of the store at which a row changed last; a removed domain keeps its row, without a
+ * pointer.
  */
 import { storeErrors } from '../errors.js'
 import type { Database, Statements } from './database.js'
@@ -88,7 +89,9 @@ export async function requireMigrated (database: Database): Promise<void> {
   requireKnown(found)
   if (found === SCHEMA) return
   throw storeErrors.STORE_UNREADABLE(
-    found === 0 ? 'the database holds no store yet' : 'an older server made this store; a start of this one brings it up to date',
+    found === 0
+      ? 'the database holds no store yet'
+      : 'an older server made this store; a start of this one brings it up to date',
     { expected: SCHEMA, received: found }
   )
 }
@@ -97,7 +100,7 @@ export async function requireMigrated (database: Database): Promise<void> {
 export function requireKnown (found: number): void {
   if (found <= SCHEMA) return
   throw storeErrors.STORE_FORMAT_UNKNOWN(
-    `the tables of the store have format ${found}, and this server knows formats up to ${SCHEMA}: a newer one made them`,
+    `the tables of the store have format ${found}, this server knows formats up to ${SCHEMA}: a newer one made them`,
     { expected: SCHEMA, received: found }
   )
 }

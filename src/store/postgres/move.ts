@@ -1,6 +1,7 @@
 /**
  * A store in a database into a snapshot, and back: the same archive as that of a folder, so that a store moves from one
- * kind to the other. Both are one transaction. Servers go on meanwhile; their changes wait for an import, or are refused.
+ * kind to the other. Both are one transaction. Servers go on meanwhile; their changes wait for an import, or are
+ * refused.
  */
 import { sha256 } from '../../base/digest.js'
 import { BankswitchError } from '../../base/errors.js'
@@ -13,11 +14,10 @@ import {
 import { readSmall, type SnapshotEntry } from '../file/snapshot-entry.js'
 import { unwritable } from './changes.js'
 import { Database, type Statements } from './database.js'
-import {
-  deleteVersions, FILE_BYTES_MAX, insertVersion, putGate, putUnraised, raise, readChanged, readDomain, readFile, readGateFile
-} from './domain-rows.js'
+import { readChanged, readDomain, readFile, readGateFile } from './domain-rows.js'
 import { migrate, requireMigrated } from './migrations.js'
 import { unreadable } from './postgres-store.js'
+import { deleteVersions, FILE_BYTES_MAX, insertVersion, putGate, putUnraised, raise } from './write-rows.js'
 import type { LastNumbers, Pointer, ShippedMemory, VersionRecord } from '../bank-store.js'
 import type { ListedFile } from '../file/snapshot.js'
 import type { Readable, Writable } from 'node:stream'
@@ -75,10 +75,15 @@ class TableSource implements ArchiveSource {
   async * domains (): AsyncGenerator<DomainToWrite> {
     for await (const page of readChanged(this.#statements, -1, () => undefined)) {
       for (const { model, domain, found, numbers } of page) {
-        if (found === undefined) this.#removed.push({ model, domain, memory: numbers })
-        else if (!(found instanceof Error)) yield { model, pointer: found, read: (file) => this.#read(model, found, file) }
-        else if (found.code === 'STORE_FORMAT_UNKNOWN') this.leftOut.push({ path: `${model}/${domain}`, reason: found.message })
-        else throw found
+        if (found === undefined) {
+          this.#removed.push({ model, domain, memory: numbers })
+        } else if (!(found instanceof Error)) {
+          yield { model, pointer: found, read: (file) => this.#read(model, found, file) }
+        } else if (found.code === 'STORE_FORMAT_UNKNOWN') {
+          this.leftOut.push({ path: `${model}/${domain}`, reason: found.message })
+        } else {
+          throw found
+        }
       }
     }
   }

@@ -1,4 +1,7 @@
-/** From the address of a database to a store: to change it, together with any number of other processes, or to read it. */
+/**
+ * From the address of a database to a store: to change it, together with any number of other processes, or to read
+ * it.
+ */
 import { ASKED_MS } from './changes.js'
 import { Database } from './database.js'
 import { Follower } from './follower.js'
@@ -30,8 +33,8 @@ export interface OpenedPostgres {
 }
 
 /**
- * Brings the tables up to date and reads all domains. Throws CONFIG_INVALID, STORE_UNREADABLE while the database is away,
- * and STORE_FORMAT_UNKNOWN when a newer server made the tables.
+ * Brings the tables up to date and reads all domains. Throws CONFIG_INVALID, STORE_UNREADABLE while the database is
+ * away, and STORE_FORMAT_UNKNOWN when a newer server made the tables.
  */
 export async function openPostgres (options: PostgresOptions): Promise<OpenedPostgres> {
   const { url, pollMs, logger, isReading = false, now = Date.now, askedMs = ASKED_MS } = options

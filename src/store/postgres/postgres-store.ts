@@ -3,10 +3,10 @@
  *
  * Always true:
  *  - a change is one transaction: the domain's row, its versions' rows and files, and the revision of the store
- *  - changes of one domain come one after another, by a lock of the database that ends with the transaction; each looks at
- *    the domain as the database has it, not as memory does
- *  - records are answered from memory, which follows the database (follower.ts); files are read when they are needed, and
- *    verified
+ *  - changes of one domain come one after another, by a lock of the database that ends with the transaction; each looks
+ *    at the domain as the database has it, not as memory does
+ *  - records are answered from memory, which follows the database (follower.ts); files are read when they are needed,
+ *    and verified
  *  - a change is acknowledged when its commit is; where the connection is lost meanwhile, the database is asked
  */
 import { randomUUID } from 'node:crypto'
@@ -19,11 +19,10 @@ import { storeErrors } from '../errors.js'
 import { checkGate, requireGate, requireVersion, withGate, withMark } from '../marks.js'
 import { readWholeGate, readWholeVersion } from '../whole-domain.js'
 import { DatabaseAway, type Database, type Statements } from './database.js'
-import {
-  deleteVersions, insertVersion, putDomain, putGate, readFile, readGateFile, requireReadable
-} from './domain-rows.js'
+import { readFile, readGateFile } from './domain-rows.js'
 import { noDomain, type HeldDomains } from './held-domains.js'
 import { Changes, unwritable } from './changes.js'
+import { deleteVersions, insertVersion, putDomain, putGate, requireReadable } from './write-rows.js'
 import type {
   BankStore, DomainRecord, ExpectedRevision, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
   VersionRecord, WholeDomain
@@ -186,11 +185,14 @@ export class PostgresStore implements BankStore {
 
   async rememberShipped (model: string, domain: string, { files, revision }: ShippedMemory): Promise<void> {
     this.#requireThere(unwritable)
-    await this.#changes.serially(model, domain, () => this.#needs.database.transaction({}, (statements) => statements.rows(
-      `INSERT INTO bankswitch_shipped (model, domain, memory) VALUES ($1, $2, $3)
-       ON CONFLICT (model, domain) DO UPDATE SET memory = excluded.memory`,
-      [model, domain, JSON.stringify({ files, revision })]
-    )))
+    const memory = JSON.stringify({ files, revision })
+    await this.#changes.serially(model, domain, () => this.#needs.database.transaction({}, (statements) => {
+      return statements.rows(
+        `INSERT INTO bankswitch_shipped (model, domain, memory) VALUES ($1, $2, $3)
+         ON CONFLICT (model, domain) DO UPDATE SET memory = excluded.memory`,
+        [model, domain, memory]
+      )
+    }))
   }
 
   /** A change that only moves what points to versions. */
@@ -245,7 +247,8 @@ export class PostgresStore implements BankStore {
     await this.catchUp()
     const { file, isRight } = await once()
     if (isRight) return file!
-    throw storeErrors.STORE_CORRUPT(`${what} ${file === undefined ? 'is lost' : 'was changed in the database'}`, details)
+    const fate = file === undefined ? 'is lost' : 'was changed in the database'
+    throw storeErrors.STORE_CORRUPT(`${what} ${fate}`, details)
   }
 
   /** Nobody waits for a database that is known to be away. */
