@@ -139,7 +139,7 @@ describe('three servers over one database', () => {
 
   it('write who did what to their logs, and the password of the database nowhere', async () => {
     for (const server of servers) {
-      assert.ok(/"audit":\{"requestId":"[^"]+","keyId":"admin","method":"(PUT|POST|DELETE)"/.test(server.stdout()))
+      assert.ok(/"audit":\{[^}]*"keyId":"admin"[^}]*"method":"(PUT|POST|DELETE)"/.test(server.stdout()))
       assert.ok(!server.stdout().includes(DATABASE_PASSWORD))
     }
     for (const line of ['the database of the store is away', 'the database of the store is back']) {
