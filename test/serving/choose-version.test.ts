@@ -48,6 +48,24 @@ describe('the choice', () => {
     assert.equal(await chosenBy(house, {}), 'day:1')
   })
 
+  it('looks once more for what another server may have made, and only for what is not there', async () => {
+    const house = await openBySize()
+    let looks = 0
+    house.store.catchUp = async () => {
+      if (looks++ === 0) await house.publish('later', 1)
+    }
+    assert.equal(await chosenBy(house, { header: 'night' }), 'night:1')
+    assert.equal(looks, 0)
+    assert.equal(await chosenBy(house, { header: 'later:1' }), 'later:1')
+    for (const header of ['never', 'night:7', 'night:stable']) {
+      const before = looks
+      await assert.rejects(chosenBy(house, { header }), /has no/)
+      assert.equal(looks, before + 1, header)
+    }
+    await assert.rejects(chosenBy(house, { header: '' }), hasCode('DOMAIN_REFERENCE_INVALID'))
+    assert.equal(looks, 4)
+  })
+
   it('reads the size of a picture from its header, of tensors from their shape, and only where the manifest says so', async () => {
     const house = await openBySize()
     const image = await painted(8, 8, 3, () => 7).png().toBuffer()

@@ -29,7 +29,7 @@ export async function bareApp (
   const settings = loadSettings({ BANKSWITCH_AUDIT_FILE: auditFile, ...environment }, [])
   const metrics = createMetrics('0.0.0-test')
   const app = await buildApp({
-    engine: Object.assign(engine, { drainMs: 0 }) as unknown as Engine,
+    engine: Object.assign(engine, { drainMs: 0, catchUp: async () => {} }) as unknown as Engine,
     settings,
     keys: { identify: () => caller } as unknown as KeyRing,
     logger: createLogger('silent', process.stderr),

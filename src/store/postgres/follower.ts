@@ -10,7 +10,7 @@
 import { BankswitchError } from '../../base/errors.js'
 import { readChanged, type StoredDomain } from './domain-rows.js'
 import { requireKnown } from './migrations.js'
-import type { Connection, Database, Statements } from './database.js'
+import { DatabaseAway, type Connection, type Database, type Statements } from './database.js'
 import type { Held, HeldDomains } from './held-domains.js'
 import type { Logger } from '../../observability/logger.js'
 
@@ -40,6 +40,7 @@ export class Follower {
   /** When a look began that has succeeded, in milliseconds of `performance.now`. */
   #freshAt = -Infinity
   #failures = 0
+  #isAway = false
   #beganAt = -Infinity
   #looking: Promise<void> | undefined
   #asked: Promise<void> | undefined
@@ -58,9 +59,9 @@ export class Follower {
     this.#plan()
   }
 
-  /** Whether the last look has failed: whatever else is asked of the database would only wait. */
+  /** Whether the last look found no database: whatever else is asked of it would only wait. */
   get isAway (): boolean {
-    return this.#failures > 0
+    return this.#isAway
   }
 
   /** Milliseconds since what is held was all that there is. */
@@ -70,7 +71,7 @@ export class Follower {
 
   /** Resolves when a look that began after this call is over; at once while the database is away. Never rejects. */
   async catchUp (): Promise<void> {
-    if (this.#failures > 0 || this.#isClosed) return
+    if (this.#isAway || this.#isClosed) return
     await (this.#asked ??= this.#lookSoon())
   }
 
@@ -130,10 +131,12 @@ export class Follower {
       this.#freshAt = beganAt
       const failures = this.#failures
       this.#failures = 0
+      this.#isAway = false
       if (failures > 0) this.#options.logger.info({ failures }, 'the database of the store is back')
     } catch (error) {
       const connection = this.#connection
       this.#connection = undefined
+      this.#isAway = error instanceof DatabaseAway
       await connection?.close()
       if (this.#failures++ === 0 && !this.#isClosed) {
         const isNewer = error instanceof BankswitchError
