@@ -9,7 +9,9 @@ import { JobFiles } from '#src/calibration/job-files.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
 
-async function openJobs (t: TestContext, { folder: given, ...more }: Partial<JobsOptions> & { folder?: string } = {}): Promise<{ jobs: Jobs, folder: string, faults: unknown[] }> {
+async function openJobs (
+  t: TestContext, { folder: given, ...more }: Partial<JobsOptions> & { folder?: string } = {}
+): Promise<{ jobs: Jobs, folder: string, faults: unknown[] }> {
   const folder = given ?? await temporaryFolder(t)
   const faults: unknown[] = []
   const onFault = (error: unknown) => { faults.push(error) }

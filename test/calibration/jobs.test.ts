@@ -18,7 +18,9 @@ function gate (): Gate {
   return { opened, open }
 }
 
-async function openJobs (t: TestContext, { folder: given, ...more }: Partial<JobsOptions> & { folder?: string } = {}): Promise<{ jobs: Jobs, folder: string }> {
+async function openJobs (
+  t: TestContext, { folder: given, ...more }: Partial<JobsOptions> & { folder?: string } = {}
+): Promise<{ jobs: Jobs, folder: string }> {
   const folder = given ?? await temporaryFolder(t)
   return { jobs: await Jobs.open({ findCommit: () => undefined, ...more, records: await JobFiles.open(folder) }), folder }
 }

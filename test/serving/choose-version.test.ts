@@ -58,7 +58,7 @@ describe('the choice', () => {
     assert.equal(looks, 0)
     assert.equal(await chosenBy(house, { header: 'later:1' }), 'later:1')
     for (const header of ['never', 'night:7', 'night:stable']) {
-      const before = looks
+      const before: number = looks
       await assert.rejects(chosenBy(house, { header }), /has no/)
       assert.equal(looks, before + 1, header)
     }
