@@ -128,6 +128,12 @@ export async function buildApp (options: AppOptions): Promise<App> {
   app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
   if (isServed(audience, 'administration')) await addAdministration(app, engine, settings)
   await addDocuments(app, options.version)
+  await addRoutes(app, options, bodies, answers)
+  return app
+}
+
+async function addRoutes (app: App, options: AppOptions, bodies: BodyBudget, answers: AnswerBudget): Promise<void> {
+  const { engine, settings, metrics, audience = 'all' } = options
   const { bodyBytes, compressBytes } = settings
   const jsonBytes = Math.min(settings.jsonBytes, bodyBytes)
   const thread = new BodyThread(jsonBytes)
@@ -153,7 +159,6 @@ export async function buildApp (options: AppOptions): Promise<App> {
   registerModelRoutes(app, engine)
   registerOperationRoutes(app, engine, bodies, readiness, metrics)
   registerFrontPage(app, options.version, audience)
-  return app
 }
 
 /** Each admin call is recorded, and knows what other servers have changed before it. */
