@@ -24,6 +24,7 @@ const CONNECTIONS = 8
 const REPLICAS = 3
 const LOOKS = 200
 const REQUEST = signsRequest(1)
+const OCTETS = { 'content-type': 'application/octet-stream' }
 
 const folder = await mkdtemp(join(tmpdir(), 'bankswitch-postgres-'))
 const postgres = await startPostgres(true)
@@ -86,7 +87,7 @@ async function spread (): Promise<string> {
     const own = await clients[0]!.call('GET', `${ADMIN}/day/versions/1`)
     for (let change = 0; change < Number(values.changes); change++) {
       const at = change % REPLICAS
-      const { version } = JSON.parse((await clients[at]!.call('PUT', `${ADMIN}/spread`, variant(own, change))).toString()) as { version: number }
+      const { version } = JSON.parse((await clients[at]!.call('PUT', `${ADMIN}/spread`, variant(own, change), OCTETS)).toString()) as { version: number }
       const begin = performance.now()
       await Promise.all(clients.filter((_, index) => index !== at).map(async (client) => {
         await infer(client, `spread:${version}`)
