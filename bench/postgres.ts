@@ -1,6 +1,6 @@
 /**
  * What PostgreSQL costs as a store: inference beside a server on files, in turns; how soon three servers know what one of
- * them was told; and what many domains take: the start, memory, a look at the database without and with a change.
+ * them was told; and what many domains take: the start, a look at the database without and with a change.
  *
  *   npm run bench -- postgres [--chunks 12 --requests 2000 --changes 200 --domains 10000]
  */
@@ -121,12 +121,9 @@ async function many (postgres: Postgres): Promise<string> {
   await Promise.all(Array.from({ length: CONNECTIONS }, async () => {
     while (next < count) await writer.store.publish(SIGNS, `domain-${next++}`, added)
   }))
-  globalThis.gc?.()
-  const before = process.memoryUsage().rss
   const begin = performance.now()
   const reader = await openPostgres(options)
   const startMs = performance.now() - begin
-  const memory = process.memoryUsage().rss - before
   const looks = async (change: () => Promise<unknown>) => {
     const [all, cpu] = [[] as number[], process.cpuUsage()]
     for (let look = 0; look < LOOKS; look++) {
@@ -146,7 +143,6 @@ async function many (postgres: Postgres): Promise<string> {
   await writer.close()
   return `${count.toLocaleString('en')} domains of one version:\n\n${markdownTable(['what', 'takes'], [
     ['opening the store', `${startMs.toFixed(0)} ms`],
-    ['memory for it', `${(memory / 2 ** 20).toFixed(0)} MiB`],
     ['a look without a change', `${idle.ms.toFixed(1)} ms, ${idle.cpuMs.toFixed(2)} ms of processor time`],
     ['a look after a change of one domain', `${busy.ms.toFixed(1)} ms, ${busy.cpuMs.toFixed(2)} ms of processor time with the change itself`]
   ])}`
