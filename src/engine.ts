@@ -16,6 +16,7 @@ import { ProgressBoard } from './serving/answering/progress.js'
 import { Shadows } from './serving/answering/shadows.js'
 import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibrations.js'
 import { Administration } from './serving/changing/administration.js'
+import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain } from './serving/domain-reference.js'
 import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
@@ -27,7 +28,7 @@ import type { Jobs } from './calibration/jobs.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
 import type { Metrics } from './observability/metrics.js'
-import type { BankStore, DomainRecord } from './store/bank-store.js'
+import type { BankStore, DomainRecord, VersionRecord } from './store/bank-store.js'
 import type { OpenedStore } from './store/open-store.js'
 
 export interface EngineOptions {
@@ -67,6 +68,8 @@ export class Engine {
   readonly #pool: InferencePool
   readonly #hot: HotDomains
   readonly #settings: Settings
+  readonly #banks: BankCache
+  readonly #metrics: Metrics
   readonly #preparation: PreparationNeeds
   readonly #closing = new AbortController()
 
@@ -76,7 +79,8 @@ export class Engine {
     this.#settings = settings
     this.#models = models
     this.#store = store
-    const banks = new BankCache(settings.bankCacheBytes, {
+    this.#metrics = metrics
+    const banks = this.#banks = new BankCache(settings.bankCacheBytes, {
       onHit: () => metrics.countBankLookup('hit'),
       onMiss: () => metrics.countBankLookup('miss'),
       onEviction: () => metrics.countBankEviction()
@@ -109,6 +113,14 @@ export class Engine {
       ...(options.isReading === true ? {} : { registerMade })
     }
     showGauges(metrics, settings, models, store, pool, banks, hot)
+    metrics.history.start({
+      queueRows: () => pool.backlog.rows,
+      workersBusy: () => pool.workers.busy,
+      cachedBankBytes: () => banks.size.bytes,
+      workerBankBytes: () => pool.workers.bankBytes,
+      hotBytes: () => hot.size.bytes,
+      memoryBytes: () => process.memoryUsage.rss()
+    })
     hot.start()
     this.prepared = this.#prepareAll(logger)
   }
@@ -207,6 +219,12 @@ export class Engine {
     return this.#hot.versionsOf(model)
   }
 
+  /** Bytes of a version's bank among the folded banks in memory; undefined when it is not there. */
+  residentBytes (model: string, { digest }: Pick<VersionRecord, 'digest'>): number | undefined {
+    const state = this.#models.get(model)
+    return state.state === 'ready' ? this.#banks.bytesOf(bankKey(state, digest)) : undefined
+  }
+
   /** Milliseconds until what waits now will have run, at the pace of the last runs. */
   get drainMs (): number {
     return this.#pool.backlog.drainMs
@@ -224,6 +242,7 @@ export class Engine {
 
   async close (): Promise<void> {
     this.#closing.abort(new Error('the server is shutting down'))
+    this.#metrics.history.stop()
     await this.calibrations.close()
     await this.prepared
     await Promise.all([this.#hot.close(), this.#pool.close()])

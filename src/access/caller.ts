@@ -21,9 +21,15 @@ export function requireCurrent ({ expiresAt }: Caller, now: number): void {
   throw accessErrors.KEY_EXPIRED('this key has expired', { received: new Date(expiresAt).toISOString() })
 }
 
-/** Passes with any of the scopes; admin holds read. Throws SCOPE_MISSING. */
-export function requireScope ({ scopes }: Caller, wanted: readonly Scope[]): void {
-  if (wanted.some((scope) => scopes.has(scope) || (scope === 'read' && scopes.has('admin')))) return
+/** Whether any of the scopes is there; admin holds read. */
+export function holdsAny ({ scopes }: Caller, wanted: readonly Scope[]): boolean {
+  return wanted.some((scope) => scopes.has(scope) || (scope === 'read' && scopes.has('admin')))
+}
+
+/** Throws SCOPE_MISSING. */
+export function requireScope (caller: Caller, wanted: readonly Scope[]): void {
+  const { scopes } = caller
+  if (holdsAny(caller, wanted)) return
   throw accessErrors.SCOPE_MISSING('this key has not the scope that this needs', {
     expected: wanted, received: [...scopes]
   })

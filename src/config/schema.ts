@@ -77,6 +77,7 @@ export const settingsShape = {
     maximum: 65535,
     description: 'Port for the admin API and metrics, which the other port then does not serve; 0 takes a free one'
   })),
+  ui: Type.Boolean({ default: true, description: 'Whether there is a page for browsers at `/ui`' }),
   adminHost: Type.String({
     minLength: 1, default: '127.0.0.1', description: 'Address to listen on at the port for the admin API'
   }),

@@ -12,7 +12,7 @@ import {
   accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
 } from './access/route-access.js'
 import { isDatabase } from '../config/schema.js'
-import { addAudit } from './audit.js'
+import { addAudit, type RecentCall } from './audit.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { AnswerBudget } from './limits/answer-budget.js'
@@ -27,6 +27,7 @@ import { requestIdOf } from './request-id.js'
 import { addRecords } from './request-record.js'
 import { registerAdminRoutes } from './routes/admin.js'
 import { registerCalibrationRoutes } from './routes/calibrations.js'
+import { registerCallerRoute } from './routes/caller.js'
 import { registerLifecycleRoutes } from './routes/lifecycle.js'
 import { registerCompareRoutes } from './routes/compare.js'
 import { registerFrontPage } from './routes/front-page.js'
@@ -35,7 +36,10 @@ import { registerModelRoutes } from './routes/models.js'
 import { registerOpenInferenceRoutes } from './routes/open-inference.js'
 import { registerOperationRoutes } from './routes/operations.js'
 import { registerPredictRoutes } from './routes/predict.js'
+import { registerRecentRoutes } from './routes/recent.js'
 import { registerRepositoryRoutes } from './routes/repository.js'
+import { registerSampleRoutes } from './routes/samples.js'
+import { registerWebPage } from './routes/web-page.js'
 import { SAFETY_HEADERS } from './safety-headers.js'
 import { unreadableRequests } from './unreadable-requests.js'
 import type { TObject } from '#typebox'
@@ -52,8 +56,9 @@ export interface AppOptions {
   engine: Engine
   settings: AccessSettings & Pick<
     Settings,
-    'answerBytes' | 'answersBytes' | 'auditFile' | 'auditLogged' | 'bodyBytes' | 'bodiesBytes' | 'compressBytes' |
-    'connections' | 'jsonBytes' | 'refusalHoldMs' | 'requestsPerMinute' | 'store' | 'storeAgeMs' | 'trustedProxies'
+    'answerBytes' | 'answersBytes' | 'auditFile' | 'auditLogged' | 'bankCacheBytes' | 'bodyBytes' | 'bodiesBytes' |
+    'compressBytes' | 'connections' | 'hotBytes' | 'jsonBytes' | 'queueRows' | 'refusalHoldMs' | 'requestsPerMinute' |
+    'store' | 'storeAgeMs' | 'trustedProxies' | 'ui' | 'workers'
   >
   keys: KeyRing
   logger: Logger
@@ -126,13 +131,19 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await guardRoutes(app, { keys, settings, audience })
   // Behind the guard, which knows whose request it is.
   app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
-  if (isServed(audience, 'administration')) await addAdministration(app, engine, settings)
+  const calls = isServed(audience, 'administration') ? await addAdministration(app, engine, settings) : () => []
   await addDocuments(app, options.version)
-  await addRoutes(app, options, bodies, answers)
+  await addRoutes(app, options, { bodies, answers, calls })
   return app
 }
 
-async function addRoutes (app: App, options: AppOptions, bodies: BodyBudget, answers: AnswerBudget): Promise<void> {
+interface Shared {
+  bodies: BodyBudget
+  answers: AnswerBudget
+  calls: () => readonly RecentCall[]
+}
+
+async function addRoutes (app: App, options: AppOptions, { bodies, answers, calls }: Shared): Promise<void> {
   const { engine, settings, metrics, audience = 'all' } = options
   const { bodyBytes, compressBytes } = settings
   const jsonBytes = Math.min(settings.jsonBytes, bodyBytes)
@@ -157,16 +168,30 @@ async function addRoutes (app: App, options: AppOptions, bodies: BodyBudget, ans
   const readiness = { isOpen: !settings.inferenceKeyed, storeAgeMs: settings.storeAgeMs }
   registerOpenInferenceRoutes(app, engine, bodies, readiness, options.version)
   registerModelRoutes(app, engine)
+  registerSampleRoutes(app, engine)
+  registerRecentRoutes(app, { engine, metrics, limits: limitsOf(settings), calls })
+  registerCallerRoute(app, settings, options.version, audience)
   registerOperationRoutes(app, engine, bodies, readiness, metrics)
-  registerFrontPage(app, options.version, audience)
+  if (settings.ui) await registerWebPage(app)
+  registerFrontPage(app, options.version, audience, settings.ui)
 }
 
-/** Each admin call is recorded, and knows what other servers have changed before it. */
-async function addAdministration (app: App, engine: Engine, settings: AppOptions['settings']): Promise<void> {
-  await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store))
+/** Each admin call is recorded, and knows what other servers have changed before it. Gives the last ones. */
+async function addAdministration (
+  app: App, engine: Engine, settings: AppOptions['settings']
+): Promise<() => readonly RecentCall[]> {
+  const calls = await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store))
   app.addHook('onRequest', async ({ routeOptions }) => {
     if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
   })
+  return calls
+}
+
+/** The bounds of what is shown of the last hour. */
+function limitsOf (
+  { queueRows, workers: workersBusy, bankCacheBytes: cachedBankBytes, hotBytes }: AppOptions['settings']
+): Record<string, number> {
+  return { queueRows, workersBusy, cachedBankBytes, hotBytes }
 }
 
 /** Bounds what all clients together can take: connections, and the pace of those that are refused. */

@@ -13,11 +13,17 @@ const UNAUTHENTICATED = 401
 
 const FAILED = 400
 
+/** A call that changed something or was refused, and when. */
+export type RecentCall = AuditEntry & { time: string }
+
+const RECENT_MAX = 200
+
 /**
- * With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Throws
- * AUDIT_UNWRITABLE.
+ * With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Gives the last
+ * calls that changed something or were refused, newest first. Throws AUDIT_UNWRITABLE.
  */
-export async function addAudit (app: App, path: string, isLogged: boolean): Promise<void> {
+export async function addAudit (app: App, path: string, isLogged: boolean): Promise<() => readonly RecentCall[]> {
+  const recent: RecentCall[] = []
   const log = new AuditLog(path)
   await log.open()
   // The answer to a failure to write must not be the next attempt.
@@ -29,6 +35,10 @@ export async function addAudit (app: App, path: string, isLogged: boolean): Prom
     attempted.add(request)
     const entry = entryOf(request, reply)
     if (isLogged) request.log.info({ audit: entry }, 'admin call')
+    if (request.method !== 'GET' || entry.status >= FAILED) {
+      recent.unshift({ time: new Date().toISOString(), ...entry })
+      recent.splice(RECENT_MAX)
+    }
     try {
       await log.append(entry)
     } catch (error) {
@@ -37,6 +47,7 @@ export async function addAudit (app: App, path: string, isLogged: boolean): Prom
       request.log.error({ err: error }, 'a refused admin call could not be recorded')
     }
   })
+  return () => recent
 }
 
 function entryOf (request: FastifyRequest, { statusCode }: FastifyReply): AuditEntry {

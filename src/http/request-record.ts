@@ -3,8 +3,9 @@
  * are made of this. There is nothing in it of a request's or an answer's content.
  */
 import { addressOf } from './access/sender.js'
+import { STAGES, type Stage } from '../observability/stages.js'
 import type { App } from './app-type.js'
-import type { Metrics, Stage } from '../observability/metrics.js'
+import type { Metrics } from '../observability/metrics.js'
 import type { TracedStage, Tracing } from '../observability/tracing.js'
 import type { Run } from '../serving/answering/answering.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
@@ -49,9 +50,6 @@ export interface AnswerFacts {
 
 /** A picture may be cut into thousands of tiles, a request into hundreds of runs. */
 const TRACED_RUNS_MAX = 32
-
-/** In the order in which they come. */
-const STAGES = ['read', 'decode', 'queue', 'infer', 'encode', 'total'] as const
 
 const URL_LENGTH_MAX = 200
 

@@ -8,5 +8,6 @@ export const modelErrors = defineErrors({
   MODEL_FAILED: 'unavailable',
   TASK_MISMATCH: 'invalid',
   PREPROCESSING_INVALID: 'invalid',
-  OUTPUT_NOT_FINITE: 'invalid'
+  OUTPUT_NOT_FINITE: 'invalid',
+  SAMPLE_NOT_FOUND: 'not-found'
 })

@@ -5,6 +5,10 @@
  * under OVERFLOW_LABEL.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { History } from './history.js'
+import type { Stage } from './stages.js'
+
+export type { Stage } from './stages.js'
 
 const DOMAIN_LABELS_MAX = 200
 export const OVERFLOW_LABEL = '(other)'
@@ -12,12 +16,6 @@ export const OVERFLOW_LABEL = '(other)'
 /** From a small net's 0.2 ms to a queue's 30 s. */
 const SECONDS_BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const ROWS_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
-
-/**
- * What happens to a request, in order: its body arrives, becomes tensors, waits, runs, and is written out again;
- * `total` is all of it, from the end of the headers to the last byte of the answer.
- */
-export type Stage = 'read' | 'decode' | 'queue' | 'infer' | 'encode' | 'total'
 
 const MODEL_STATES = ['loading', 'ready', 'failed'] as const
 
@@ -65,6 +63,8 @@ export interface HeldBytes {
 
 export interface Metrics {
   readonly registry: Registry
+  /** The last hour. */
+  readonly history: History
   countRequest (route: string, method: string, status: number, seconds: number): void
   countInference (model: string, domain: string, rows: number, outcome: 'ok' | 'error'): void
   observeStage (model: string, stage: Stage, seconds: number): void
@@ -120,18 +120,23 @@ export function createMetrics (version = 'unknown'): Metrics {
     'bankswitch_hot_builds_total', 'Networks of single domains made, proven and opened', 'model', 'outcome'
   )
   const hotRows = counter('bankswitch_hot_rows_total', 'Rows run by networks of single domains', 'model')
+  const history = new History()
   const domainLabel = createBoundedLabels(DOMAIN_LABELS_MAX)
   const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel.of(`${model}@${domain}`, domain) })
   const inferences = createInferenceCounter(counter, labelsOf)
   const shadows = createShadowCounter(registry, labelsOf)
   return {
     registry,
+    history,
     countRequest (route, method, status, seconds) {
       requests.inc({ route, method, status })
       requestSeconds.observe({ route }, seconds)
     },
     countInference: inferences.count,
-    observeStage: (model, stage, seconds) => stageSeconds.observe({ model, stage }, seconds),
+    observeStage (model, stage, seconds) {
+      stageSeconds.observe({ model, stage }, seconds)
+      history.observeStage(stage, seconds * 1000)
+    },
     observeRun: (model, count) => runRows.observe({ model }, count),
     countBankLookup: (outcome) => lookups.inc({ outcome }),
     countBankEviction: () => evictions.inc(),

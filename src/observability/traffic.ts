@@ -3,6 +3,8 @@
  * Inference Protocol reports it. A run that requests share counts once, each of them by its share of the rows.
  */
 
+import { RecentTraffic } from './recent-traffic.js'
+
 /** How many versions are counted; beyond, what was used longest ago is forgotten. */
 const COUNTED_MAX = 10_000
 
@@ -11,6 +13,8 @@ export interface AnsweredRequest {
   queueMs: number
   /** Reading and checking the request. */
   inputMs: number
+  /** In all its runs. */
+  inferMs: number
   runs: ReadonlyArray<{ rows: number, runRows: number, inferMs: number }>
 }
 
@@ -35,10 +39,13 @@ export interface Traffic {
 }
 
 export class TrafficBook {
+  /** The last hour of it. */
+  readonly recent = new RecentTraffic()
   readonly #entries = new Map<string, Traffic>()
 
   /** The key names model, domain and version. */
-  countAnswered (key: string, { rows, queueMs, inputMs, runs }: AnsweredRequest): void {
+  countAnswered (key: string, { rows, queueMs, inputMs, inferMs: runMs, runs }: AnsweredRequest): void {
+    this.recent.countAnswered(key, inputMs + queueMs + runMs)
     const entry = this.#entryOf(key)
     entry.lastInference = Date.now()
     entry.rows += rows
@@ -66,6 +73,7 @@ export class TrafficBook {
   }
 
   countFailed (key: string, ms: number): void {
+    this.recent.countFailed(key)
     add(this.#entryOf(key).fail, ms)
   }
 
@@ -75,6 +83,7 @@ export class TrafficBook {
   }
 
   forget (key: string): void {
+    this.recent.forget(key)
     this.#entries.delete(key)
   }
 

@@ -50,6 +50,11 @@ export class BankCache {
     return bank
   }
 
+  /** What the bank under `key` takes; undefined when it is not here. It is not used by this. */
+  bytesOf (key: string): number | undefined {
+    return this.#banks.peek(key)?.byteLength
+  }
+
   put (key: string, bank: FoldedBank): void {
     this.#banks.set(key, bank)
   }

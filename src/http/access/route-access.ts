@@ -36,7 +36,7 @@ const READING = ['GET', 'HEAD']
 const SERVED_TO: Readonly<Record<Audience, readonly RouteAccess[]>> = {
   all: ['health', 'documents', 'metrics', 'administration', 'listing', 'inference'],
   public: ['health', 'documents', 'listing', 'inference'],
-  admin: ['health', 'documents', 'metrics', 'administration']
+  admin: ['health', 'documents', 'metrics', 'administration', 'listing']
 }
 
 /** Refuses routes without access, by an assertion; to be called before any other hook on routes is added. */

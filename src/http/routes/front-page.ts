@@ -8,6 +8,7 @@ import type { App } from '../app-type.js'
 import type { FastifyReply } from 'fastify'
 
 const LINKS: ReadonlyArray<{ name: string, href: string, title: string, access: RouteAccess }> = [
+  { name: 'ui', href: '/ui/', title: 'The page to see and change it all', access: 'documents' },
   { name: 'docs', href: '/docs/', title: 'Documentation of the API, to try it out', access: 'documents' },
   { name: 'openapi', href: '/openapi.json', title: 'The same as an OpenAPI document', access: 'documents' },
   { name: 'models', href: '/v1/models', title: 'Models and their domains', access: 'listing' },
@@ -29,9 +30,9 @@ const FrontSchema = Type.Object({
   name: Type.String(), version: Type.String(), links: Type.Record(Type.String(), Type.String())
 }, { title: 'Front' })
 
-/** Links only to what `audience` is served. */
-export function registerFrontPage (app: App, version: string, audience: Audience): void {
-  const links = LINKS.filter(({ access }) => isServed(audience, access))
+/** Links only to what `audience` is served; where there is a page at /ui, browsers are led there. */
+export function registerFrontPage (app: App, version: string, audience: Audience, hasUi: boolean): void {
+  const links = LINKS.filter(({ name, access }) => isServed(audience, access) && (hasUi || name !== 'ui'))
   const page = pageOf(links)
   app.get('/', {
     config: { access: 'documents' },
@@ -39,13 +40,14 @@ export function registerFrontPage (app: App, version: string, audience: Audience
       tags: ['operations'],
       summary: 'Where everything is: a page for browsers, JSON for programs',
       produces: ['application/json', 'text/html'],
-      response: { 200: FrontSchema, ...errorsOf(406) }
+      response: { 200: FrontSchema, 302: Type.Null({ description: 'To the page, for browsers' }), ...errorsOf(406) }
     }
   }, async (request, reply) => {
     reply.header('vary', 'accept')
     if (acceptedType(request, ['application/json', 'text/html']) === 'application/json') {
       return { name: 'bankswitch', version, links: Object.fromEntries(links.map(({ name, href }) => [name, href])) }
     }
+    if (hasUi) return await (reply as FastifyReply).redirect('ui/', 302)
     reply.header('content-security-policy', POLICY)
     return await (reply as FastifyReply).header('content-type', 'text/html; charset=utf-8').send(page)
   })

@@ -14,6 +14,7 @@ import { infer, type InferenceNeeds, type InferenceRequest, type InferenceResult
 import { inferMixed, type MixedRequest, type MixedResult } from './mixed-inference.js'
 import { transform, type Transformed, type TransformNeeds, type TransformRequest } from './transform.js'
 import type { Metrics, Stage } from '../../observability/metrics.js'
+import type { RecentCounts } from '../../observability/recent-traffic.js'
 import type { Traffic, TrafficBook } from '../../observability/traffic.js'
 import type { Reference } from '../blend-reference.js'
 import type { ModelStates } from '../model-states.js'
@@ -24,7 +25,7 @@ export interface AnsweringNeeds extends InferenceNeeds, PictureNeeds, TransformN
   store: InferenceNeeds['store'] & TransformNeeds['store']
   pool: TransformNeeds['pool']
   metrics: Pick<Metrics, 'countInference' | 'observeStage'>
-  traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed' | 'of'>
+  traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed' | 'of' | 'recent'>
   progress: Pick<ProgressBoard, 'show' | 'get'>
 }
 
@@ -154,6 +155,11 @@ export class Answering {
   /** What one version of a domain has been asked so far. */
   traffic (model: string, domain: string, version: number): Traffic {
     return this.#needs.traffic.of(leaseKey(model, domain, version))
+  }
+
+  /** What versions of a domain were asked in the last hour, together, by slots of time; undefined when nothing. */
+  recentTraffic (model: string, domain: string, versions: readonly number[], slots?: number): RecentCounts | undefined {
+    return this.#needs.traffic.recent.of(versions.map((version) => leaseKey(model, domain, version)), slots)
   }
 
   /** How far a picture has got whose request gave this key. Throws PROGRESS_NOT_FOUND. */

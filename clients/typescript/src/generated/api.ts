@@ -4,6 +4,41 @@ export type Bytes = Uint8Array
 
 export interface Accepted { id: string, state: string }
 
+export interface AdminCall {
+  time: string
+  requestId: string
+  keyId?: string
+  method: string
+  path: string
+  model?: string
+  domain?: string
+  version?: number | string
+  status: number
+  /** The code of the error, or ok */
+  outcome: string
+}
+
+export interface Caller {
+  /** Of the service */
+  version: string
+  /** At this address, with this key: infer, see models, see metrics, read the admin API, change domains */
+  may: {
+    infer: boolean
+    list: boolean
+    observe: boolean
+    read: boolean
+    change: boolean
+  }
+  key?: {
+    /** The public part */
+    id: string
+    scopes: Array<'infer' | 'read' | 'admin'>
+    /** The only models that it holds for */
+    models?: string[]
+    expiresAt?: string
+  }
+}
+
 export interface Candidate {
   version: number
   /** Share of the requests */
@@ -54,6 +89,36 @@ export interface Domain {
   versions: Version[]
 }
 
+export interface DomainTraffic {
+  /** Time of a slot */
+  slotSeconds: number
+  /** Bytes of the active version's bank in memory */
+  residentBytes?: number
+  recent?: {
+    /** In the last hour, failed ones too */
+    requests: number
+    failures: number
+    /** Over the last minute */
+    perSecond: number
+    /** Of the last quarter of an hour: reading, waiting, running */
+    p50Ms?: number
+    p99Ms?: number
+    /** Requests by slot; the last one has not ended */
+    series: number[]
+  }
+  versions: Array<{
+    version: number
+    /** In the last hour, failed ones too */
+    requests: number
+    failures: number
+    /** Over the last minute */
+    perSecond: number
+    /** Of the last quarter of an hour: reading, waiting, running */
+    p50Ms?: number
+    p99Ms?: number
+  }>
+}
+
 export interface Error {
   /** What is wrong, for a person */
   error: string
@@ -76,6 +141,25 @@ export interface Gate {
   absolute: number
   relative: number
   createdAt: string
+}
+
+export interface History {
+  /** Time of a slot */
+  slotSeconds: number
+  /** Gauges as they are now */
+  present: Record<string, number>
+  /** The bounds of some of them */
+  limits: Record<string, number>
+  /** Requests by slot; the last one has not ended */
+  requests: number[]
+  stages: Record<string, {
+    /** In ms, by slot; null where there was nothing */
+    p50Ms: Array<number | null>
+    /** In ms, by slot; null where there was nothing */
+    p99Ms: Array<number | null>
+  }>
+  /** The highest value in each slot */
+  gauges: Record<string, Array<number | null>>
 }
 
 export interface InferAnswer {
@@ -243,6 +327,29 @@ export interface Shadow {
   /** Relative to the largest magnitude of the row */
   largestRelativeDifference: number
   since: string
+}
+
+export interface Traffic {
+  /** Time of a slot */
+  slotSeconds: number
+  /** Those that were asked in this process, or are in memory */
+  domains: Array<{
+    domain: string
+    /** Bytes of the active version's bank in memory */
+    residentBytes?: number
+    recent?: {
+      /** In the last hour, failed ones too */
+      requests: number
+      failures: number
+      /** Over the last minute */
+      perSecond: number
+      /** Of the last quarter of an hour: reading, waiting, running */
+      p50Ms?: number
+      p99Ms?: number
+      /** Requests by slot; the last one has not ended */
+      series: number[]
+    }
+  }>
 }
 
 export interface Version {
@@ -790,6 +897,38 @@ export interface Routes {
   'GET /v1/models/{model}/domains/{domain}': {
     path: { model: string, domain: string }
     answer: Domain
+  }
+  /** The names of the sample pictures that a model comes with */
+  'GET /v1/models/{model}/samples': {
+    path: { model: string }
+    answer: { samples: string[] }
+  }
+  /** A sample picture */
+  'GET /v1/models/{model}/samples/{sample}': {
+    path: { model: string, sample: string }
+    answer: Bytes
+  }
+  /** What the domains of a model were asked lately */
+  'GET /v1/models/{model}/traffic': {
+    path: { model: string }
+    answer: Traffic
+  }
+  /** What a domain and its versions were asked lately */
+  'GET /v1/models/{model}/domains/{domain}/traffic': {
+    path: { model: string, domain: string }
+    answer: DomainTraffic
+  }
+  /** The last hour of the service: latency by stage, queue, threads, memory */
+  'GET /metrics/history': {
+    answer: History
+  }
+  /** The last admin calls that changed something or were refused, newest first */
+  'GET /admin/calls': {
+    answer: { calls: AdminCall[] }
+  }
+  /** What the key of this request may, or a request without one */
+  'GET /v1/caller': {
+    answer: Caller
   }
   /** Is the process alive, and not beyond help but a restart */
   'GET /livez': {

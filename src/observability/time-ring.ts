@@ -1,0 +1,49 @@
+/** Numbers of the last while, in slots of equal time: a new slot takes the place of the oldest, so memory is bounded. */
+
+interface Numbers {
+  [at: number]: number
+  fill (value: number, start: number, end: number): unknown
+  subarray (start: number, end: number): Numbers
+  readonly length: number
+}
+
+export class TimeRing<Values extends Numbers> {
+  readonly slotMs: number
+  readonly slots: number
+  readonly #width: number
+  readonly #values: Values
+  /** Of all that were ever begun, the last; -1 before the first. */
+  #newest = -1
+
+  /** `values` has `slots` times `width` numbers. */
+  constructor (slotMs: number, slots: number, values: Values) {
+    this.slotMs = slotMs
+    this.slots = slots
+    this.#width = values.length / slots
+    this.#values = values
+  }
+
+  /** The numbers of the slot that `now` (in ms) falls into, zero at its beginning, to be written to. */
+  at (now: number): Values {
+    const slot = Math.floor(now / this.slotMs)
+    // A clock that goes back goes on counting where it was.
+    for (let passed = Math.max(this.#newest + 1, slot - this.slots + 1); passed <= slot; passed++) {
+      const begin = (passed % this.slots) * this.#width
+      this.#values.fill(0, begin, begin + this.#width)
+    }
+    this.#newest = Math.max(this.#newest, slot)
+    return this.#slot(this.#newest)
+  }
+
+  /** The last `count` slots, or as many as there were, oldest first, that of `now` at the end. */
+  last (now: number, count: number): Values[] {
+    this.at(now)
+    const length = Math.min(count, this.slots, this.#newest + 1)
+    return Array.from({ length }, (_, at) => this.#slot(this.#newest + 1 - length + at))
+  }
+
+  #slot (slot: number): Values {
+    const begin = (slot % this.slots) * this.#width
+    return this.#values.subarray(begin, begin + this.#width) as Values
+  }
+}
