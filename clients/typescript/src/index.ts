@@ -12,5 +12,6 @@ export type {
 export type { Given } from './routes.js'
 export type { Datatype, InputTensor, Tensor, Values } from './tensors.js'
 export type {
-  Accepted, Candidate, Comparison, Domain, Gate, Job, Model, Predictions, Progress, Registered, Routes, Shadow, Version
+  Accepted, AdminCall, Caller, Candidate, Comparison, Domain, DomainTraffic, Gate, History, Job, Model, Predictions,
+  Progress, Registered, Routes, Shadow, Traffic, Version
 } from './generated/api.js'
