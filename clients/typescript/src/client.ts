@@ -225,6 +225,6 @@ function isPlain (body: unknown): boolean {
 function contentOf (answer: Answer): unknown {
   const type = answer.headers.get('content-type') ?? ''
   if (type.startsWith('application/json')) return jsonOf(answer)
-  if (type === 'application/octet-stream') return answer.bytes
+  if (type === 'application/octet-stream' || type.startsWith('image/')) return answer.bytes
   return answer.bytes.length === 0 ? undefined : new TextDecoder().decode(answer.bytes)
 }

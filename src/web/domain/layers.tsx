@@ -2,6 +2,7 @@
 import { useEffect, useState } from 'preact/hooks'
 import { bankDifference, type LayerDifference } from '../../bank/difference.js'
 import { Fault } from '../parts/dialog.js'
+import { useWidth } from '../parts/plot.js'
 import { useSession } from '../service/session.js'
 import { figure } from '../service/words.js'
 import { rangeOf, readBank, type Range } from './read-bank.js'
@@ -109,15 +110,18 @@ function rangeText ({ least, middle, most }: Range): string {
   return [least, middle, most].map(figure).join(' · ')
 }
 
-const [ROW, LABEL, WIDTH, FIGURES] = [26, 150, 640, 110]
+const [ROW, LABEL, FIGURES] = [24, 150, 110]
+const WIDTH_MAX = 800
 
 function ShiftPlot ({ difference, other }: { difference: readonly LayerDifference[], other: string }) {
+  const [frame, given] = useWidth()
+  const whole = Math.min(given, WIDTH_MAX)
   const logRatio = ({ deviationRatio }: LayerDifference) => Math.abs(Math.log(deviationRatio))
   const most = difference.reduce((largest, layer) => Math.max(largest, layer.meanShift, logRatio(layer)), 1e-9)
-  const width = (value: number) => (WIDTH - LABEL - FIGURES) * value / most
+  const width = (value: number) => (whole - LABEL - FIGURES) * value / most
   const height = ROW * difference.length
   return (
-    <figure class='plot shift'>
+    <figure class='plot shift' ref={frame}>
       <figcaption>
         <span class='plot-title'>How far from <code>{other}</code></span>
         <ul class='legend'>
@@ -125,7 +129,7 @@ function ShiftPlot ({ difference, other }: { difference: readonly LayerDifferenc
           <li><span class='key line-1' aria-hidden='true' />change of spread, |ln| of the ratio</li>
         </ul>
       </figcaption>
-      <svg viewBox={`0 0 ${WIDTH} ${height}`} role='img' aria-label='Shift by layer; the table below has the figures'>
+      <svg width={whole} height={height} role='img' aria-label='Shift by layer; the table below has the figures'>
         {difference.map((layer, at) => (
           <g key={layer.layer} transform={`translate(0 ${ROW * at})`}>
             <text x={LABEL - 10} y={17} text-anchor='end'>{clipped(layer.layer)}</text>

@@ -7,7 +7,7 @@ import { useModels } from '../service/models.js'
 import { usePolled } from '../service/poll.js'
 import { linkTo } from '../service/route.js'
 import { useSession } from '../service/session.js'
-import { bytes, count, figure, milliseconds, moment, NO_DATA, percent, rate } from '../service/words.js'
+import { bytes, count, figure, moment, NO_DATA, pair, percent, rate } from '../service/words.js'
 import { DeedDialog, type Deed } from './deeds.js'
 import { Layers } from './layers.js'
 import { Trial } from './trial.js'
@@ -16,9 +16,6 @@ import type { Domain, DomainTraffic } from '../../../clients/typescript/src/inde
 
 const DOMAIN_EVERY_MS = 5_000
 const TRAFFIC_EVERY_MS = 3_000
-
-/** An hour. */
-const SLOTS = 240
 
 export function DomainPage ({ model, name }: { model: string, name: string }) {
   const { caller } = useSession()
@@ -75,7 +72,7 @@ function Facts ({ domain: { active, gate, labels }, traffic }: { domain: Domain,
     <dl class='figures'>
       <div><dt>Active version</dt><dd>{active ?? 'none'}</dd></div>
       <div><dt>Requests a second</dt><dd>{recent === undefined ? <Nothing /> : rate(recent.perSecond)}</dd></div>
-      <div><dt>p50 / p99</dt><dd>{recent?.p50Ms === undefined ? <Nothing /> : `${milliseconds(recent.p50Ms)} / ${milliseconds(recent.p99Ms!)}`}</dd></div>
+      <div><dt>p50 / p99</dt><dd>{recent?.p50Ms === undefined ? <Nothing /> : pair(recent.p50Ms, recent.p99Ms!)}</dd></div>
       <div><dt>Errors in an hour</dt><dd>{recent === undefined ? <Nothing /> : recent.failures === 0 ? 'none' : `${count(recent.failures)} (${percent(recent.failures / recent.requests)})`}</dd></div>
       <div><dt>Bank in memory</dt><dd>{traffic?.residentBytes === undefined ? 'not loaded' : bytes(traffic.residentBytes)}</dd></div>
       <div>
@@ -99,7 +96,7 @@ function Traffic ({ traffic }: { traffic: DomainTraffic | undefined }) {
   return (
     <section aria-labelledby='traffic'>
       <h2 id='traffic'>The last hour</h2>
-      <Plot title='Requests a second' lines={[{ name: 'requests', values }]} slotSeconds={seconds} slots={SLOTS} told={rate} />
+      <Plot title='Requests a second' lines={[{ name: 'requests', values }]} slotSeconds={seconds} told={rate} />
     </section>
   )
 }

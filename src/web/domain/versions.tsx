@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { Fault } from '../parts/dialog.js'
 import { useSession } from '../service/session.js'
-import { age, bytes, count, milliseconds, moment } from '../service/words.js'
+import { age, bytes, count, moment, pair } from '../service/words.js'
 import type { Deed } from './deeds.js'
 import type { Domain, DomainTraffic, Version } from '../../../clients/typescript/src/index.js'
 
@@ -29,7 +29,6 @@ export function Versions ({ model, domain, traffic, may, onDeed }: VersionsProps
               <th scope='col'>From</th>
               <th scope='col'>Registered</th>
               <th scope='col' class='optional'>Digest</th>
-              <th scope='col' class='number optional'>Size</th>
               <th scope='col' class='number'>Requests</th>
               <th scope='col' class='number'>p50 / p99</th>
               {(may.read || may.change) && <th scope='col' class='deeds'><span class='hidden'>What to do</span></th>}
@@ -41,8 +40,7 @@ export function Versions ({ model, domain, traffic, may, onDeed }: VersionsProps
                 <th scope='row'>{version.version} <Marks domain={domain} version={version} /></th>
                 <td>{version.source}</td>
                 <td title={moment(version.createdAt)}>{age(version.createdAt)}</td>
-                <td class='optional'><code title={`${version.digest}, fingerprint ${version.fingerprint}`}>{version.digest.slice(0, 12)}</code></td>
-                <td class='number optional'>{bytes(version.bytes)}</td>
+                <td class='optional'><code title={`${version.digest}, ${bytes(version.bytes)}, fingerprint ${version.fingerprint}`}>{version.digest.slice(0, 8)}</code></td>
                 <AskedCells asked={asked.get(version.version)} />
                 {(may.read || may.change) && (
                   <td class='deeds'><VersionDeeds model={model} domain={domain} version={version} may={may} onDeed={onDeed} onFault={setFault} /></td>
@@ -72,7 +70,7 @@ function AskedCells ({ asked }: { asked: DomainTraffic['versions'][number] | und
   return (
     <>
       <td class='number'>{count(asked.requests)}</td>
-      <td class='number'>{asked.p50Ms === undefined ? '–' : `${milliseconds(asked.p50Ms)} / ${milliseconds(asked.p99Ms!)}`}</td>
+      <td class='number'>{asked.p50Ms === undefined ? '–' : pair(asked.p50Ms, asked.p99Ms!)}</td>
     </>
   )
 }

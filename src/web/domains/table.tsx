@@ -16,9 +16,9 @@ const failureShare = ({ recent }: DomainRow) => recent === undefined ? undefined
 
 const COLUMNS: ReadonlyArray<Column<DomainRow>> = [
   { name: 'Domain', value: ({ domain }) => domain.domain },
-  { name: 'Active', value: ({ domain }) => activeOf(domain)?.createdAt, isDescending: true },
+  { name: 'Active', kind: 'active', value: ({ domain }) => activeOf(domain)?.createdAt, isDescending: true },
   { name: 'On trial', kind: 'trial', value: ({ domain }) => domain.canary?.percent ?? domain.shadow?.percent, isDescending: true },
-  { name: 'Requests/s', kind: 'number', value: ({ recent }) => recent?.perSecond, isDescending: true },
+  { name: 'Requests/s', kind: 'number pace-column', value: ({ recent }) => recent?.perSecond, isDescending: true },
   { name: 'p50', kind: 'number', value: ({ recent }) => recent?.p50Ms, isDescending: true },
   { name: 'p99', kind: 'number', value: ({ recent }) => recent?.p99Ms, isDescending: true },
   { name: 'Errors', kind: 'number', value: failureShare, isDescending: true },
@@ -63,7 +63,7 @@ export function DomainsTable ({ model, rows, slots, isTrafficKnown, noData }: Ta
   }
   return (
     <WindowedTable
-      label={`Domains of ${model}`} columns={COLUMNS} rows={rows} keyOf={({ domain }) => domain.domain}
+      label={`Domains of ${model}`} kind='domains' columns={COLUMNS} rows={rows} keyOf={({ domain }) => domain.domain}
       isFirst={({ domain }) => pins.has(domain.domain)} cells={cells}
     />
   )

@@ -10,8 +10,6 @@ import { Jobs } from './jobs.js'
 import type { History } from '../../../clients/typescript/src/index.js'
 
 const EVERY_MS = 5_000
-const SLOTS = 240
-
 const STAGES = ['total', 'infer', 'queue', 'decode', 'read', 'encode'] as const
 
 export function HealthPage () {
@@ -55,7 +53,7 @@ function Figures ({ history: { present, limits } }: { history: History }) {
 }
 
 function Plots ({ history: { slotSeconds, requests, stages, gauges } }: { history: History }) {
-  const axis = { slotSeconds, slots: SLOTS }
+  const axis = { slotSeconds }
   const pace = requests.map((requests, at, all) => at === all.length - 1 ? null : requests / slotSeconds)
   const gauge = (name: string, key: string) => ({ name, values: gauges[key] ?? [] })
   return (

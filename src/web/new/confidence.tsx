@@ -3,7 +3,9 @@ import { figure, percent, plural } from '../service/words.js'
 import type { CalibrationResult } from '../../../clients/typescript/src/index.js'
 
 export function Confidence ({ result: { images, report } }: { result: CalibrationResult }) {
-  const { verdict, layers, warnings } = report
+  const { verdict, layers } = report
+  // What the verdict says already.
+  const warnings = report.warnings.filter(({ code }) => code !== 'NOT_SETTLED')
   const largest = layers.reduce((most, { meanError, varianceError }) => Math.max(most, meanError, varianceError), 1e-9)
   const share = (error: number) => ({ width: `${Math.max(0.5, 100 * error / largest)}%` })
   const left = [

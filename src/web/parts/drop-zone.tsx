@@ -40,9 +40,9 @@ export function DropZone ({ label, accept, isFolder, isMany, onFiles, children }
         {isFolder === true && <button type='button' onClick={() => folder.current!.click()}>Choose a folder</button>}
         {children}
       </div>
-      <input ref={input} class='hidden' type='file' tabIndex={-1} aria-label='Files' accept={accept} multiple={isMany === true} onChange={chosen} />
+      <input ref={input} hidden type='file' accept={accept} multiple={isMany === true} onChange={chosen} />
       {isFolder === true && (
-        <input ref={folder} class='hidden' type='file' tabIndex={-1} aria-label='Folder' {...{ webkitdirectory: true }} onChange={chosen} />
+        <input ref={folder} hidden type='file' {...{ webkitdirectory: true }} onChange={chosen} />
       )}
     </div>
   )

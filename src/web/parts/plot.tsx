@@ -1,6 +1,7 @@
 /** Plots as SVG, each with its table for those who read rather than look. */
-import { useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { NO_DATA } from '../service/words.js'
+import type { RefObject } from 'preact'
 
 export interface Line {
   name: string
@@ -12,37 +13,42 @@ interface PlotProps {
   lines: readonly Line[]
   /** Seconds from one value to the next; the last is now. */
   slotSeconds: number
-  /** How many values the width holds. */
-  slots: number
   told: (value: number) => string
   isSkewed?: boolean
 }
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 200, 62, 12, 10, 26]
+const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [190, 62, 4, 10, 24]
+
+/** Minutes that the width may hold: as few as hold all, so that a service that has just begun has more than a dot. */
+const SPANS = [10, 30, 60]
 
 /** Rows of the table: more would be no easier to read than the plot. */
 const TABLE_ROWS = 12
 
-export function Plot ({ title, lines, slotSeconds, slots, told, isSkewed }: PlotProps) {
+export function Plot ({ title, lines, slotSeconds, told, isSkewed }: PlotProps) {
+  const [frame, width] = useWidth()
   const [pointed, setPointed] = useState<number | undefined>(undefined)
   const length = Math.max(0, ...lines.map(({ values }) => values.length))
+  const span = SPANS.find((minutes) => minutes * 60 >= length * slotSeconds) ?? SPANS.at(-1)!
+  const slots = Math.round(span * 60 / slotSeconds)
   const all = lines.flatMap(({ values }) => values.filter((value) => value !== null))
   const scale = scaleOf(all, isSkewed === true)
-  const x = (at: number) => LEFT + (WIDTH - LEFT - RIGHT) * (slots - length + at) / Math.max(1, slots - 1)
+  const x = (at: number) => LEFT + (width - LEFT - RIGHT) * (slots - length + at) / Math.max(1, slots - 1)
   const y = (value: number) => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * scale.share(value)
   const point = (event: PointerEvent) => {
     const box = (event.currentTarget as Element).getBoundingClientRect()
-    const at = ((event.clientX - box.left) / box.width * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT) * (slots - 1)
+    const at = ((event.clientX - box.left) / box.width * width - LEFT) / (width - LEFT - RIGHT) * (slots - 1)
     const index = Math.round(at) - (slots - length)
     setPointed(index >= 0 && index < length ? index : undefined)
   }
   return (
-    <figure class='plot'>
+    <figure class='plot' ref={frame}>
       <figcaption>
         <span class='plot-title'>{title}</span>
         <ul class='legend'>
           {lines.map(({ name, values }, at) => {
-            const value = values[pointed ?? length - 1]
+            // Of now there may be nothing yet.
+            const value = pointed === undefined ? values.findLast((value) => value !== null) : values[pointed]
             return (
               <li key={name}>
                 <span class={`key line-${at}`} aria-hidden='true' />{name}
@@ -56,21 +62,21 @@ export function Plot ({ title, lines, slotSeconds, slots, told, isSkewed }: Plot
         ? <p class='empty'>{NO_DATA}</p>
         : (
           <svg
-            viewBox={`0 0 ${WIDTH} ${HEIGHT}`} role='img' aria-label={`${title}; the table below has the figures`}
+            width={width} height={HEIGHT} role='img' aria-label={`${title}; the table below has the figures`}
             onPointerMove={point} onPointerLeave={() => setPointed(undefined)}
           >
             {scale.ticks.map((tick) => (
               <g key={tick}>
-                <line class='grid' x1={LEFT} x2={WIDTH - RIGHT} y1={y(tick)} y2={y(tick)} />
-                <text x={LEFT - 8} y={y(tick) + 4} text-anchor='end'>{told(tick)}</text>
+                <line class='grid' x1={LEFT} x2={width - RIGHT} y1={y(tick)} y2={y(tick)} />
+                <text x={LEFT - 8} y={y(tick) + 4} text-anchor='end'>{shortened(told(tick))}</text>
               </g>
             ))}
-            {[60, 45, 30, 15, 0].filter((minutes) => minutes * 60 <= slots * slotSeconds).map((minutes) => (
+            {[1, 0.5, 0].map((share) => (
               <text
-                key={minutes} y={HEIGHT - 6} text-anchor={minutes === 0 ? 'end' : 'middle'}
-                x={WIDTH - RIGHT - (WIDTH - LEFT - RIGHT) * minutes * 60 / (slots * slotSeconds)}
+                key={share} y={HEIGHT - 6} text-anchor={share === 1 ? 'start' : share === 0 ? 'end' : 'middle'}
+                x={width - RIGHT - (width - LEFT - RIGHT) * share}
               >
-                {minutes === 0 ? 'now' : `${minutes} min`}
+                {share === 0 ? 'now' : `${span * share} min ago`}
               </text>
             ))}
             {pointed !== undefined && <line class='pointer' x1={x(pointed)} x2={x(pointed)} y1={TOP} y2={HEIGHT - BOTTOM} />}
@@ -82,6 +88,18 @@ export function Plot ({ title, lines, slotSeconds, slots, told, isSkewed }: Plot
       <PlotTable title={title} lines={lines} length={length} slotSeconds={slotSeconds} told={told} />
     </figure>
   )
+}
+
+/** Of what stands in the frame, so that text keeps its size. */
+export function useWidth (): [RefObject<HTMLElement | null>, number] {
+  const frame = useRef<HTMLElement>(null)
+  const [width, setWidth] = useState(480)
+  useLayoutEffect(() => {
+    const watch = new ResizeObserver(([entry]) => setWidth(Math.max(240, Math.floor(entry!.contentRect.width))))
+    watch.observe(frame.current!)
+    return () => watch.disconnect()
+  }, [])
+  return [frame, width]
 }
 
 /** From 0, or on a logarithmic scale where values differ by orders of magnitude. */
@@ -96,6 +114,11 @@ function scaleOf (values: readonly number[], isSkewed: boolean) {
   const step = Math.max(1, Math.ceil((high - low) / 4))
   const ticks = Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, at) => 10 ** (low + at * step))
   return { ticks, share: (value: number) => Math.max(0, (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low)) }
+}
+
+/** `1.00 ms` is no more exact than `1 ms` where a line stands for it. */
+function shortened (text: string): string {
+  return text.replace(/(\.\d*?)0+(?= |$)/, '$1').replace(/\.(?= |$)/, '')
 }
 
 function roundUp (value: number): number {

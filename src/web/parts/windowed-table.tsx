@@ -14,6 +14,8 @@ export interface Column<Row> {
 
 interface TableProps<Row> {
   label: string
+  /** For the style. */
+  kind: string
   columns: ReadonlyArray<Column<Row>>
   rows: readonly Row[]
   keyOf: (row: Row) => string
@@ -31,7 +33,7 @@ const SPARE = 8
 /** Up to so many rows there is nothing to be gained. */
 const WHOLE_MAX = 40
 
-export function WindowedTable<Row> ({ label, columns, rows, keyOf, isFirst, cells }: TableProps<Row>) {
+export function WindowedTable<Row> ({ label, kind, columns, rows, keyOf, isFirst, cells }: TableProps<Row>) {
   const [order, setOrder] = useState<{ name: string, isDescending: boolean }>({ name: columns[0]!.name, isDescending: false })
   const [view, setView] = useState({ top: 0, height: 800 })
   const frame = useRef<HTMLDivElement>(null)
@@ -54,7 +56,7 @@ export function WindowedTable<Row> ({ label, columns, rows, keyOf, isFirst, cell
       // The keyboard scrolls what it can reach.
       {...isWhole ? {} : { tabIndex: 0, role: 'region', 'aria-label': `${label}, scrolls` }}
     >
-      <table class='wide' aria-rowcount={rows.length + 1}>
+      <table class={`wide ${kind}`} aria-rowcount={rows.length + 1}>
         <caption class='hidden'>{label}</caption>
         <thead>
           <tr aria-rowindex={1}>

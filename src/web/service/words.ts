@@ -15,7 +15,14 @@ export function bytes (count: number): string {
   return `${at === 0 || count >= 100 ? count.toFixed(0) : count.toFixed(1)} ${units[at]}`
 }
 
+/** Two latencies in one unit: `5.4 / 58 ms`. */
+export function pair (first: number, second: number): string {
+  const [last, unit] = milliseconds(second).split(' ') as [string, string]
+  return milliseconds(first).endsWith(` ${unit}`) ? `${milliseconds(first).split(' ')[0]} / ${last} ${unit}` : `${milliseconds(first)} / ${last} ${unit}`
+}
+
 export function rate (perSecond: number): string {
+  if (Number.isInteger(perSecond)) return count(perSecond)
   return perSecond >= 100 ? perSecond.toFixed(0) : perSecond >= 10 ? perSecond.toFixed(1) : perSecond.toFixed(2)
 }
 
