@@ -61,7 +61,7 @@ describe('documents', () => {
 
   it('ARCHITECTURE.md names every room', () => {
     const text = read('ARCHITECTURE.md')
-    for (const room of ['base', 'config', 'observability', 'access', 'onnx', 'bank', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime', 'calibration', 'serving', 'http', 'cli']) {
+    for (const room of ['base', 'config', 'observability', 'access', 'onnx', 'bank', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime', 'calibration', 'serving', 'http', 'cli', 'web']) {
       assert.ok(text.includes(`\`${room}/\``), room)
     }
   })

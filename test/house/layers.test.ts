@@ -1,6 +1,6 @@
 /** The rules of the house that a reader could break without noticing. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { describe, it } from 'node:test'
 import { ROOT } from '../support/folders.js'
@@ -11,6 +11,10 @@ const ROOMS = [
   'calibration', 'serving',
   'engine.ts', 'http', 'cli', 'main.ts'
 ]
+
+/** Code for browsers: no room imports it, and it imports of the rooms only what is pure, and the client. */
+const WEB = 'web'
+const WEB_MAY_IMPORT = ['web', 'base', 'bank']
 
 /** Rooms of serving/ from the ground up, each with its door; what all of them share lies beside them. */
 const SERVING: ReadonlyArray<readonly [room: string, door: string]> = [
@@ -37,7 +41,7 @@ const SRC = join(ROOT, 'src')
 
 function sources (folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts') && !entry.parentPath.includes('generated'))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name) && !entry.parentPath.includes('generated'))
     .map((entry) => join(entry.parentPath, entry.name))
 }
 
@@ -53,22 +57,45 @@ function importsOf (file: string): Import[] {
 }
 
 const files = sources(SRC)
+const targetOf = ({ from, to }: Import) => {
+  const path = resolve(dirname(from), to.replace(/\.js$/, '.ts'))
+  return existsSync(path) ? path : path.replace(/\.ts$/, '.tsx')
+}
 const clientFiles = sources(join(ROOT, 'clients/typescript/src'))
 const imports = files.flatMap(importsOf)
 
 describe('the house', () => {
   it('has only the rooms it says it has', () => {
-    assert.deepEqual(readdirSync(SRC).toSorted(), ROOMS.toSorted())
+    assert.deepEqual(readdirSync(SRC).toSorted(), [...ROOMS, WEB].toSorted())
   })
 
   it('sees imports at all', () => {
     assert.ok(imports.length > 200, `found ${imports.length}`)
   })
 
+  it('keeps what runs in browsers apart: nothing imports it, and it imports nothing that only Node has', () => {
+    const seen = new Set<string>()
+    const visit = (file: string): void => {
+      if (seen.has(file)) return
+      seen.add(file)
+      for (const one of importsOf(file)) {
+        if (one.isTypeOnly) continue
+        if (one.to.startsWith('.')) visit(targetOf(one))
+        else assert.ok(/^preact(\/hooks)?$/.test(one.to), `${relative(SRC, file)} imports ${one.to}`)
+      }
+    }
+    visit(join(SRC, WEB, 'app.tsx'))
+    assert.deepEqual(files.filter((file) => roomOf(file) === WEB && !seen.has(file)).map((file) => relative(SRC, file)), [])
+    const rooms = [...seen].filter((file) => !clientFiles.includes(file)).map(roomOf)
+    assert.deepEqual(rooms.filter((room) => !WEB_MAY_IMPORT.includes(room)), [])
+  })
+
   it('imports downwards only', () => {
     const wrong = imports.filter(({ from, to }) => {
       if (!to.startsWith('.')) return false
-      const target = roomOf(resolve(dirname(from), to.replace(/\.js$/, '.ts')))
+      const target = roomOf(targetOf({ from, to, isTypeOnly: false }))
+      if (roomOf(from) === WEB) return false
+      if (target === WEB) return true
       return ROOMS.indexOf(target) > ROOMS.indexOf(roomOf(from))
     })
     assert.deepEqual(wrong.map(({ from, to }) => `${relative(SRC, from)} -> ${to}`), [])
@@ -78,7 +105,7 @@ describe('the house', () => {
     const edges = new Map<string, string[]>()
     for (const { from, to } of imports) {
       if (!to.startsWith('.')) continue
-      edges.set(from, [...edges.get(from) ?? [], resolve(dirname(from), to.replace(/\.js$/, '.ts'))])
+      edges.set(from, [...edges.get(from) ?? [], targetOf({ from, to, isTypeOnly: false })])
     }
     const done = new Set<string>()
     const visit = (file: string, path: string[]): void => {
@@ -163,7 +190,8 @@ describe('the house', () => {
     })
     const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
     for (const script of ['test', 'coverage']) {
-      const alone = [...scripts[script]!.matchAll(/build\/test\/([\w-]+)\/\*\.test\.js/g)].map(([, folder]) => folder!)
+      const inBrowser = scripts['test:ui']!
+      const alone = [...`${scripts[script]} ${inBrowser}`.matchAll(/build\/test\/([\w-]+)\/\*\.test\.js/g)].map(([, folder]) => folder!)
       assert.deepEqual([...rooms, ...alone].toSorted(), folders.toSorted(), script)
     }
   })

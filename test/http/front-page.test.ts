@@ -10,16 +10,27 @@ const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avi
 const LINKS: Readonly<Record<Audience, string[]>> = {
   all: ['/docs/', '/openapi.json', '/v1/models', '/livez', '/readyz', '/metrics'],
   public: ['/docs/', '/openapi.json', '/v1/models', '/livez', '/readyz'],
-  admin: ['/docs/', '/openapi.json', '/livez', '/readyz', '/metrics']
+  admin: ['/docs/', '/openapi.json', '/v1/models', '/livez', '/readyz', '/metrics']
 }
 
+it('leads browsers to /ui/ where that is, and programs to what is there', async () => {
+  const { app, close } = await bareApp()
+  try {
+    const { statusCode, headers } = await app.inject({ url: '/', headers: { accept: BROWSER } })
+    assert.deepEqual([statusCode, headers.location, headers.vary], [302, 'ui/', 'accept'])
+    assert.equal((await app.inject('/')).json().links.ui, '/ui/')
+  } finally {
+    await close()
+  }
+})
+
 for (const audience of ['all', 'public', 'admin'] as const) {
-  describe(`the front page for ${audience}`, () => {
+  describe(`the front page without /ui for ${audience}`, () => {
     let bare: BareApp
     const get = (url: string, accept?: string) => bare.app.inject({ url, headers: accept === undefined ? {} : { accept } })
     before(async () => {
       // With everything keyed it is still open.
-      const environment = { BANKSWITCH_INFERENCE_KEYED: 'true', BANKSWITCH_METRICS_KEYED: 'true' }
+      const environment = { BANKSWITCH_UI: 'false', BANKSWITCH_INFERENCE_KEYED: 'true', BANKSWITCH_METRICS_KEYED: 'true' }
       bare = await bareApp(environment, { audience, engine: { isLost: false, isReady: true } })
     })
     after(() => bare.close())

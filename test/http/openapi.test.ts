@@ -5,8 +5,8 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import { registeredRoutes } from '../support/registered-routes.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
 
-/** The document's own pages, and a spelling of /v2 that some clients use. */
-const UNTOLD = /^(\/docs|\/docs\/.*|\/openapi\.json|\/v2\/)$/
+/** The document's own pages, the page for browsers, and a spelling of /v2 that some clients use. */
+const UNTOLD = /^(\/ui|\/ui\/.*|\/docs|\/docs\/.*|\/openapi\.json|\/v2\/)$/
 
 interface Operation {
   security?: unknown[]

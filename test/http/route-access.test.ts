@@ -33,10 +33,10 @@ describe('the access of a route', () => {
     })
   }
 
-  it('is served to one audience or the other, health and documents to both', () => {
+  it('is served to one audience or the other; health, documents and lists to both', () => {
     for (const access of ALL) {
       const audiences = (['all', 'public', 'admin'] as const).filter((audience) => isServed(audience, access)).join()
-      const expected = { health: 'all,public,admin', documents: 'all,public,admin', metrics: 'all,admin', administration: 'all,admin' }
+      const expected = { health: 'all,public,admin', documents: 'all,public,admin', listing: 'all,public,admin', metrics: 'all,admin', administration: 'all,admin' }
       assert.equal(audiences, (expected as Record<string, string>)[access] ?? 'all,public', access)
     }
   })
@@ -124,7 +124,13 @@ describe('the routes of the service', () => {
     ['GET /openapi.json', '', ''],
     ['GET /v2/', '', ''],
     ['GET /metrics', '', 'read'],
+    ['GET /v1/caller', '', ''],
+    ['GET /ui/app.js', '', ''],
+    ['GET /metrics/history', '', 'read'],
     ['GET /v1/models', '', 'infer,read'],
+    ['GET /v1/models/:model/samples/:sample', '', 'infer,read'],
+    ['GET /v1/models/:model/domains/:domain/traffic', '', 'infer,read'],
+    ['GET /admin/calls', 'read', 'read'],
     ['GET /v1/models/:model/domains/:domain', '', 'infer,read'],
     ['GET /v2/models/:model/config', '', 'infer,read'],
     ['POST /v2/repository/index', '', 'infer,read'],
@@ -166,7 +172,8 @@ describe('the routes of the service', () => {
     }
     for (const [route, only] of [
       ['GET /livez', undefined], ['GET /openapi.json', undefined], ['GET /docs/', undefined], ['GET /metrics', 'admin'],
-      ['GET /admin/jobs', 'admin'], ['POST /v2/repository/models/:model/load', 'admin'], ['GET /v1/models', 'public'],
+      ['GET /admin/jobs', 'admin'], ['POST /v2/repository/models/:model/load', 'admin'], ['GET /v1/models', undefined], ['GET /v2/models', undefined],
+      ['GET /ui/', undefined], ['GET /v1/caller', undefined], ['GET /metrics/history', 'admin'], ['GET /admin/calls', 'admin'],
       ['POST /v1/models/:model/predict', 'public'], ['POST /v2/models/:model/infer', 'public']
     ] as const) {
       const [method, pattern] = route.split(' ') as [string, string]

@@ -61,8 +61,10 @@ describe('the server', () => {
     }
     for (const path of ['/v1/models', '/v2/models', '/v2/models/traffic-signs']) {
       assert.equal(await status(address, path), 200, path)
-      assert.equal(await status(adminAddress, path, ADMIN), 404, path)
+      assert.equal(await status(adminAddress, path, ADMIN), 200, path)
     }
+    for (const base of [address, adminAddress]) assert.equal(await status(base, '/ui/'), 200)
+    assert.equal(await status(adminAddress, '/v1/models/traffic-signs/predict'), 404)
     assert.equal(await status(adminAddress, '/admin/jobs'), 401)
   })
 

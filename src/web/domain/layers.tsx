@@ -12,8 +12,9 @@ import type { PartialLayer } from '../../bank/bank.js'
 interface LayersProps {
   model: string
   domain: Domain
-  /** Domains of the same model, this one too. */
+  /** Domains of the same model, this one too, and the one that it is compared with first. */
   others: readonly string[]
+  defaultDomain: string
 }
 
 interface Shown {
@@ -21,11 +22,11 @@ interface Shown {
   difference: LayerDifference[] | undefined
 }
 
-export function Layers ({ model, domain, others }: LayersProps) {
+export function Layers ({ model, domain, others, defaultDomain }: LayersProps) {
   const { client } = useSession()
   const newest = domain.versions.at(-1)?.version
   const [version, setVersion] = useState(domain.active ?? newest)
-  const [other, setOther] = useState(() => firstOther(domain, others))
+  const [other, setOther] = useState(() => firstOther(domain, [defaultDomain, ...others]))
   const [shown, setShown] = useState<Shown | undefined>(undefined)
   const [fault, setFault] = useState<unknown>(undefined)
   useEffect(() => {

@@ -30,6 +30,7 @@ export function DomainPage ({ model, name }: { model: string, name: string }) {
   if (domain === undefined) {
     return <Heading title={name}>{error === undefined ? <p class='empty'>Loading…</p> : <Fault error={error} />}</Heading>
   }
+  const known = models?.find(({ name }) => name === model)
   const may = { read: caller?.may.read === true, change: caller?.may.change === true }
   return (
     <>
@@ -44,9 +45,7 @@ export function DomainPage ({ model, name }: { model: string, name: string }) {
       {!may.change && <p class='muted'>Changes need a key with the scope <code>admin</code>{may.read ? '' : ', downloads and layers one with read'}.</p>}
       <Trial model={model} domain={domain} may={may} onDeed={setDeed} />
       <Traffic traffic={traffic} />
-      {may.read && models !== undefined && (
-        <Layers model={model} domain={domain} others={models.find(({ name }) => name === model)?.domains ?? []} />
-      )}
+      {may.read && known !== undefined && <Layers model={model} domain={domain} others={known.domains} defaultDomain={known.defaultDomain} />}
       {deed !== undefined && (
         <DeedDialog
           deed={deed} model={model} domain={domain} onClose={() => setDeed(undefined)}

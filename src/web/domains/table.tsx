@@ -83,7 +83,7 @@ function ActiveCell ({ domain }: { domain: Domain }) {
   const active = activeOf(domain)
   if (active === undefined) return <td><span class='tag warning'>none active</span></td>
   return (
-    <td>
+    <td class='active'>
       version {active.version}
       <span class='second' title={moment(active.createdAt)}>{age(active.createdAt)}</span>
     </td>

@@ -73,17 +73,18 @@ export function WindowedTable<Row> ({ label, kind, columns, rows, keyOf, isFirst
           </tr>
         </thead>
         <tbody>
-          {begin > 0 && <Space rows={begin} />}
+          {begin > 0 && <Space rows={begin} columns={columns.length} />}
           {sorted.slice(begin, end).map((row, at) => <tr key={keyOf(row)} aria-rowindex={begin + at + 2}>{cells(row)}</tr>)}
-          {end < rows.length && <Space rows={rows.length - end} />}
+          {end < rows.length && <Space rows={rows.length - end} columns={columns.length} />}
         </tbody>
       </table>
     </div>
   )
 }
 
-function Space ({ rows }: { rows: number }) {
-  return <tr aria-hidden='true' class='space' style={{ height: `${rows * ROW_PX}px` }} />
+/** Has a cell, because rows without one have no height. */
+function Space ({ rows, columns }: { rows: number, columns: number }) {
+  return <tr aria-hidden='true' class='space' style={{ height: `${rows * ROW_PX}px` }}><td colSpan={columns} /></tr>
 }
 
 function sortedBy<Row> (
