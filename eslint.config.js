@@ -13,6 +13,15 @@ export default [
     }
   },
   {
+    files: ['src/web/**/*.tsx'],
+    rules: {
+      // Markup reads best with one element a line.
+      '@stylistic/max-len': ['error', {
+        code: 150, ignoreUrls: true, ignoreTemplateLiterals: true, ignoreRegExpLiterals: true
+      }]
+    }
+  },
+  {
     files: ['test/**', 'bench/**'],
     rules: {
       'max-lines-per-function': 'off',

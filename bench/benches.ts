@@ -24,7 +24,8 @@ export const BENCHES: readonly Listed[] = [
   { name: 'abuse', shows: 'requests that were made to hurt, all kinds at once: no failure, no leak, bounded memory', minutes: 6 },
   { name: 'cycles', shows: 'domains that come and go: no growth, nothing left behind', minutes: 10 },
   { name: 'calibration', shows: 'what a calibration costs, and what inference notices of it', minutes: 10 },
-  { name: 'picture', shows: 'time and memory of a picture of 24 megapixels', minutes: 3 }
+  { name: 'picture', shows: 'time and memory of a picture of 24 megapixels', minutes: 3 },
+  { name: 'ui', shows: 'how soon the page at /ui is there, its size, and what inference notices of it; needs Chromium', minutes: 6 }
 ]
 
 export function listing (): string {

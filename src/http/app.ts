@@ -168,12 +168,9 @@ async function addRoutes (app: App, options: AppOptions, { bodies, answers, call
   const readiness = { isOpen: !settings.inferenceKeyed, storeAgeMs: settings.storeAgeMs }
   registerOpenInferenceRoutes(app, engine, bodies, readiness, options.version)
   registerModelRoutes(app, engine)
-  registerSampleRoutes(app, engine)
   registerRecentRoutes(app, { engine, metrics, limits: limitsOf(settings), calls })
-  registerCallerRoute(app, settings, options.version, audience)
+  await registerPages(app, options, audience)
   registerOperationRoutes(app, engine, bodies, readiness, metrics)
-  if (settings.ui) await registerWebPage(app)
-  registerFrontPage(app, options.version, audience, settings.ui)
 }
 
 /** Each admin call is recorded, and knows what other servers have changed before it. Gives the last ones. */
@@ -185,6 +182,14 @@ async function addAdministration (
     if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
   })
   return calls
+}
+
+/** What browsers are shown, and what it asks besides. */
+async function registerPages (app: App, { engine, settings, version }: AppOptions, audience: Audience): Promise<void> {
+  registerSampleRoutes(app, engine)
+  registerCallerRoute(app, settings, version, audience)
+  registerFrontPage(app, version, audience, settings.ui)
+  if (settings.ui) await registerWebPage(app)
 }
 
 /** The bounds of what is shown of the last hour. */

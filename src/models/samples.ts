@@ -1,4 +1,4 @@
-/** The sample pictures that a model comes with: files in its folder `samples/`, to try it without a picture of one's own. */
+/** The sample pictures that a model comes with, to try it at once: files in its folder `samples/`. */
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { hasErrno } from '../base/errors.js'

@@ -1,4 +1,4 @@
-/** Numbers of the last while, in slots of equal time: a new slot takes the place of the oldest, so memory is bounded. */
+/** Numbers of the last while, in slots of equal time: a new slot takes the place of the oldest. */
 
 interface Numbers {
   [at: number]: number

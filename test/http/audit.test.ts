@@ -67,6 +67,7 @@ describe('every admin route', () => {
     'POST /admin/models/:model/domains/:domain/blend': [`${TOLD}/blend`, { ...about, version: 5 }, { payload: { blend: 'day=1' } }],
     'POST /admin/models/:model/domains/:domain/calibrations': [`${TOLD}/calibrations`, about, formOf({}, [{ field: 'images', name: 'a.png', bytes: Buffer.from('x') }])],
     'POST /admin/models/:model/domains/:domain/contributions': [`${TOLD}/contributions`, { ...about, version: 5 }, file],
+    'GET /admin/calls': ['/admin/calls', {}],
     'GET /admin/jobs': ['/admin/jobs', {}],
     'GET /admin/jobs/:id': [`/admin/jobs/${JOB.id}`, about],
     'DELETE /admin/jobs/:id': [`/admin/jobs/${JOB.id}`, about],

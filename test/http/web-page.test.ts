@@ -13,6 +13,8 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 /** Compressed, of all files together. */
 const BYTES_MAX = 150_000
 
+const KEYED = { BANKSWITCH_INFERENCE_KEYED: 'true', BANKSWITCH_METRICS_KEYED: 'true' }
+
 const FILES = ['/ui/', '/ui/app.js', '/ui/app.css', '/ui/icon.svg']
 
 describe('the page at /ui', () => {
@@ -67,8 +69,8 @@ describe('GET /v1/caller', () => {
   const nothing = { infer: false, list: false, observe: false, read: false, change: false }
   const rows: Array<[what: string, environment: Record<string, string>, scopes: string[] | undefined, audience: Audience, may: Partial<typeof nothing>]> = [
     ['nobody, where inference is open', {}, undefined, 'all', { infer: true, list: true, observe: true }],
-    ['nobody, where all is keyed', { BANKSWITCH_INFERENCE_KEYED: 'true', BANKSWITCH_METRICS_KEYED: 'true' }, undefined, 'all', {}],
-    ['infer, where all is keyed', { BANKSWITCH_INFERENCE_KEYED: 'true', BANKSWITCH_METRICS_KEYED: 'true' }, ['infer'], 'all', { infer: true, list: true }],
+    ['nobody, where all is keyed', KEYED, undefined, 'all', {}],
+    ['infer, where all is keyed', KEYED, ['infer'], 'all', { infer: true, list: true }],
     ['read', { BANKSWITCH_INFERENCE_KEYED: 'true' }, ['read'], 'all', { list: true, observe: true, read: true }],
     ['admin', {}, ['admin'], 'all', { infer: true, list: true, observe: true, read: true, change: true }],
     ['admin, at the public port', {}, ['admin'], 'public', { infer: true, list: true }],
@@ -141,7 +143,8 @@ describe('the last hour', () => {
   })
 
   it('has the admin calls that changed something or were refused, with whoever called', async () => {
-    await service.app.inject({ method: 'PUT', url: '/admin/models/traffic-signs/domains/day/labels/a', headers: { ...ADMIN, 'content-type': 'application/json' }, payload: '{"version":1}' })
+    const json = { ...ADMIN, 'content-type': 'application/json' }
+    await service.app.inject({ method: 'PUT', url: '/admin/models/traffic-signs/domains/day/labels/a', headers: json, payload: '{"version":1}' })
     await service.app.inject({ method: 'DELETE', url: '/admin/models/traffic-signs/domains/gone', headers: ADMIN })
     await service.app.inject({ method: 'DELETE', url: '/admin/models/traffic-signs/domains/day' })
     await get('/admin/models/traffic-signs/domains/day/versions')

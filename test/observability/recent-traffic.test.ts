@@ -11,7 +11,8 @@ const GROWTH = 1.24
 describe('a histogram of latencies', () => {
   it('tells any quantile within the factor from one bucket to the next', () => {
     fc.assert(fc.property(
-      fc.array(fc.double({ min: 0.06, max: 30_000, noNaN: true }), { minLength: 1, maxLength: 200 }), fc.double({ min: 0.01, max: 1, noNaN: true }),
+      fc.array(fc.double({ min: 0.06, max: 30_000, noNaN: true }), { minLength: 1, maxLength: 200 }),
+      fc.double({ min: 0.01, max: 1, noNaN: true }),
       (latencies, q) => {
         const counts = new Uint32Array(BUCKETS)
         for (const ms of latencies) counts[bucketOf(ms)]!++
@@ -31,7 +32,8 @@ describe('a histogram of latencies', () => {
 describe('a ring of slots', () => {
   it('has what a list of all slots has at its end, however time jumps', () => {
     fc.assert(fc.property(
-      fc.integer({ min: 1, max: 8 }), fc.array(fc.record({ wait: fc.integer({ min: 0, max: 45 }), add: fc.integer({ min: 1, max: 9 }) }), { maxLength: 40 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.array(fc.record({ wait: fc.integer({ min: 0, max: 45 }), add: fc.integer({ min: 1, max: 9 }) }), { maxLength: 40 }),
       (slots, steps) => {
         const ring = new TimeRing(10, slots, new Uint32Array(slots))
         const all = [0]

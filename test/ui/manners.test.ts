@@ -123,10 +123,10 @@ describe('the page of a thousand domains', () => {
     const first = page.getByRole('row').nth(1)
     assert.ok(await rows.count() < 60, String(await rows.count()))
     await page.getByRole('link', { name: 'camera-0', exact: true }).waitFor()
-    await page.locator('.scrolling').evaluate('element => { element.scrollTop = element.scrollHeight }')
+    await page.evaluate('document.querySelector(".scrolling").scrollTop = 1e6')
     await page.getByRole('link', { name: 'lowres', exact: true }).waitFor()
     assert.ok(await rows.count() < 60, String(await rows.count()))
-    await page.locator('.scrolling').evaluate('element => { element.scrollTop = 26000 }')
+    await page.evaluate('document.querySelector(".scrolling").scrollTop = 26_000')
     await page.getByRole('link', { name: 'camera-500', exact: true }).waitFor()
     await page.getByLabel('Search domains').fill('camera-77')
     await page.getByText(`11 of ${DOMAINS + 4} domains`).waitFor()
@@ -139,6 +139,38 @@ describe('the page of a thousand domains', () => {
     await page.getByLabel('Search domains').fill('nobody')
     await page.getByText('No domain is called so.').waitFor()
     await tab.close()
+  })
+})
+
+describe('the page in a hidden tab', () => {
+  it('asks nothing until it is seen again', async () => {
+    const browser = await openBrowser()
+    const served = await startPage()
+    try {
+      const tab = await openTab(browser)
+      const { page } = tab
+      await page.clock.install()
+      await page.goto(`${served.address}/ui/`)
+      await page.getByRole('link', { name: 'fog', exact: true }).waitFor()
+      const hide = (isHidden: boolean) => page.evaluate(`{
+        Object.defineProperty(document, 'hidden', { configurable: true, value: ${isHidden} })
+        document.dispatchEvent(new Event('visibilitychange'))
+      }`)
+      const asksTraffic = () => page.waitForRequest(/\/traffic$/)
+      // It does ask while it is seen.
+      await Promise.all([asksTraffic(), page.clock.runFor(20_000)])
+      await hide(true)
+      await page.clock.runFor(20_000)
+      let asked = 0
+      page.on('request', () => { asked++ })
+      await page.clock.runFor(120_000)
+      assert.equal(asked, 0)
+      await Promise.all([asksTraffic(), hide(false)])
+      await tab.close()
+    } finally {
+      await browser.close()
+      await served.close()
+    }
   })
 })
 

@@ -38,7 +38,7 @@ const SHOTS: readonly Shot[] = [
   {
     name: 'enlarge',
     hash: '#/try/sr-x2/noise.png',
-    prepare: (page) => page.locator('.wipe .over').waitFor()
+    prepare: (page) => page.locator('.wipe img:not(.over)').waitFor()
   },
   { name: 'domain', hash: '#/domain/traffic-signs/fog', prepare: (page) => page.locator('.shift').waitFor() },
   {
@@ -95,7 +95,6 @@ async function prepareServer ({ address, admin }: ServedPage): Promise<void> {
     await fetch(`${address}/v1/models/traffic-signs/predict`, {
       method: 'POST', body: new Uint8Array(bytes), headers: { 'content-type': 'image/png', 'x-domain': at % 3 === 0 ? 'day' : domain }
     })
-    await new Promise((resolve) => setTimeout(resolve, 20 + 30 * Math.abs(Math.sin(at / 300))))
   }
 }
 

@@ -108,7 +108,12 @@ function planOf (deed: Deed, model: string, domain: Domain): Plan {
         title: `Delete version ${deed.version}?`,
         button: `Delete version ${deed.version}`,
         isDangerous: true,
-        changes: <p>Version <strong>{deed.version}</strong> of {about.name} will be gone, and its number never comes again. There is no way back but its file.</p>,
+        changes: (
+          <p>
+            Version <strong>{deed.version}</strong> of {about.name} will be gone, and its number never comes again. There is no way back but its
+            file.
+          </p>
+        ),
         act: (client) => client.deleteVersion(model, domain.domain, deed.version, about)
       }
     case 'delete':
@@ -118,8 +123,8 @@ function planOf (deed: Deed, model: string, domain: Domain): Plan {
         isDangerous: true,
         changes: (
           <p>
-            {about.name} will be gone with {plural(domain.versions.length, 'version')}. Requests that name it will be refused. There is no way back but files of
-            its banks.
+            {about.name} will be gone with {plural(domain.versions.length, 'version')}. Requests that name it will be refused. There is no way back
+            but files of its banks.
           </p>
         ),
         act: (client) => client.deleteDomain(model, domain.domain, about)
@@ -166,8 +171,8 @@ function shadow (version: number, { shadow }: Domain, { path, header, name }: Ab
     button: 'Start the shadow',
     changes: (
       <p>
-        Version <strong>{version}</strong> will run once more a share of what the active version of {name} has answered. Nobody gets its answers; they are
-        compared.
+        Version <strong>{version}</strong> will run once more a share of what the active version of {name} has answered. Nobody gets its answers;
+        they are compared.
         {shadow !== undefined && <> It takes the place of the shadow of version <strong>{shadow.version}</strong>.</>}
       </p>
     ),
@@ -192,7 +197,9 @@ function labelling (version: number, { path, header, name }: About): Plan {
   return {
     title: `Label version ${version}`,
     button: 'Set the label',
-    changes: <p>Requests for {name} may then ask for version <strong>{version}</strong> by this name. A label that another version has moves here.</p>,
+    changes: (
+      <p>Requests for {name} may then ask for version <strong>{version}</strong> by this name. A label that another version has moves here.</p>
+    ),
     act: (client, { label }) => client.request('PUT /admin/models/{model}/domains/{domain}/labels/{label}', {
       path: { ...path, label }, header, body: { version }
     })

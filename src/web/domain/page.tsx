@@ -7,7 +7,7 @@ import { useModels } from '../service/models.js'
 import { usePolled } from '../service/poll.js'
 import { linkTo } from '../service/route.js'
 import { useSession } from '../service/session.js'
-import { bytes, count, figure, moment, NO_DATA, pair, percent, rate } from '../service/words.js'
+import { bytes, count, figure, moment, NO_DATA, pair, percent, plural, rate } from '../service/words.js'
 import { DeedDialog, type Deed } from './deeds.js'
 import { Layers } from './layers.js'
 import { Trial } from './trial.js'
@@ -72,15 +72,26 @@ function Facts ({ domain: { active, gate, labels }, traffic }: { domain: Domain,
       <div><dt>Active version</dt><dd>{active ?? 'none'}</dd></div>
       <div><dt>Requests a second</dt><dd>{recent === undefined ? <Nothing /> : rate(recent.perSecond)}</dd></div>
       <div><dt>p50 / p99</dt><dd>{recent?.p50Ms === undefined ? <Nothing /> : pair(recent.p50Ms, recent.p99Ms!)}</dd></div>
-      <div><dt>Errors in an hour</dt><dd>{recent === undefined ? <Nothing /> : recent.failures === 0 ? 'none' : `${count(recent.failures)} (${percent(recent.failures / recent.requests)})`}</dd></div>
+      <div><dt>Errors in an hour</dt><dd>{recent === undefined ? <Nothing /> : failuresText(recent)}</dd></div>
       <div><dt>Bank in memory</dt><dd>{traffic?.residentBytes === undefined ? 'not loaded' : bytes(traffic.residentBytes)}</dd></div>
       <div>
         <dt>Gate</dt>
-        <dd>{gate === undefined ? 'none' : <span title={`since ${moment(gate.createdAt)}, ±(${figure(gate.absolute)} + ${figure(gate.relative)} × |expected|)`}>{gate.rows} rows</span>}</dd>
+        <dd>{gate === undefined ? 'none' : <span title={ruleText(gate)}>{plural(gate.rows, 'row')}</span>}</dd>
       </div>
-      <div><dt>Labels</dt><dd>{labels === undefined ? 'none' : Object.entries(labels).map(([label, version]) => `${label} → ${version}`).join(', ')}</dd></div>
+      <div>
+        <dt>Labels</dt>
+        <dd>{labels === undefined ? 'none' : Object.entries(labels).map(([label, version]) => `${label} → ${version}`).join(', ')}</dd>
+      </div>
     </dl>
   )
+}
+
+function failuresText ({ failures, requests }: { failures: number, requests: number }): string {
+  return failures === 0 ? 'none' : `${count(failures)} (${percent(failures / requests)})`
+}
+
+function ruleText ({ createdAt, absolute, relative }: NonNullable<Domain['gate']>): string {
+  return `since ${moment(createdAt)}, ±(${figure(absolute)} + ${figure(relative)} × |expected|)`
 }
 
 function Nothing () {

@@ -18,7 +18,9 @@ export function readBank (file: Uint8Array): Map<string, PartialLayer> {
     if (statistic === undefined || dtype !== 'F32') continue
     const [begin, end] = offsets
     const layer = layers.get(name.slice(0, dot)) ?? {}
-    layer[statistic] = Float32Array.from({ length: (end - begin) / 4 }, (_, at) => view.getFloat32(bodyBegin + begin + 4 * at, true))
+    layer[statistic] = Float32Array.from({ length: (end - begin) / 4 }, (_, at) => {
+      return view.getFloat32(bodyBegin + begin + 4 * at, true)
+    })
     layers.set(name.slice(0, dot), layer)
   }
   return layers

@@ -22,13 +22,22 @@ export function Trial ({ model, domain, may, onDeed }: TrialProps) {
       <h2 id='trial'>On trial</h2>
       <ul class='trials'>
         {canary !== undefined && (
-          <li><span>Version {canary.version} answers <strong>{canary.percent} %</strong> of the requests as canary.</span>{end({ kind: 'end-canary' }, 'End the canary…')}</li>
+          <li>
+            <span>Version {canary.version} answers <strong>{canary.percent} %</strong> of the requests as canary.</span>
+            {end({ kind: 'end-canary' }, 'End the canary…')}
+          </li>
         )}
         {shadow !== undefined && (
-          <li><span>Version {shadow.version} runs <strong>{shadow.percent} %</strong> of the rows once more as shadow.</span>{end({ kind: 'end-shadow' }, 'End the shadow…')}</li>
+          <li>
+            <span>Version {shadow.version} runs <strong>{shadow.percent} %</strong> of the rows once more as shadow.</span>
+            {end({ kind: 'end-shadow' }, 'End the shadow…')}
+          </li>
         )}
         {Object.entries(labels).map(([label, version]) => (
-          <li key={label}><span>Version {version} is <code>{domain.domain}:{label}</code>.</span>{end({ kind: 'end-label', label }, 'Take it away…')}</li>
+          <li key={label}>
+            <span>Version {version} is <code>{domain.domain}:{label}</code>.</span>
+            {end({ kind: 'end-label', label }, 'Take it away…')}
+          </li>
         ))}
       </ul>
       {shadow !== undefined && may.read && <ShadowReport model={model} domain={domain.domain} version={shadow.version} />}
@@ -46,7 +55,10 @@ function ShadowReport ({ model, domain, version }: { model: string, domain: stri
   return (
     <dl class='figures' title={`since ${moment(since)}`}>
       <div><dt>Rows compared</dt><dd>{count(comparedRows)}</dd></div>
-      <div><dt>Another best class</dt><dd>{disagreeingRows === 0 ? 'none' : `${count(disagreeingRows)} (${percent(disagreeingRows / comparedRows)})`}</dd></div>
+      <div>
+        <dt>Another best class</dt>
+        <dd>{disagreeingRows === 0 ? 'none' : `${count(disagreeingRows)} (${percent(disagreeingRows / comparedRows)})`}</dd>
+      </div>
       <div><dt>Largest difference</dt><dd>{figure(largestRelativeDifference)}</dd></div>
       <div><dt>No room for</dt><dd>{droppedRows === 0 ? 'none' : count(droppedRows)}</dd></div>
       <div><dt>Failed or not finite</dt><dd>{failedRows + notFiniteRows === 0 ? 'none' : count(failedRows + notFiniteRows)}</dd></div>

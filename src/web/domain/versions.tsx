@@ -40,7 +40,9 @@ export function Versions ({ model, domain, traffic, may, onDeed }: VersionsProps
                 <th scope='row'>{version.version} <Marks domain={domain} version={version} /></th>
                 <td>{version.source}</td>
                 <td title={moment(version.createdAt)}>{age(version.createdAt)}</td>
-                <td class='optional'><code title={`${version.digest}, ${bytes(version.bytes)}, fingerprint ${version.fingerprint}`}>{version.digest.slice(0, 8)}</code></td>
+                <td class='optional'>
+                  <code title={`${version.digest}, ${bytes(version.bytes)}, fingerprint ${version.fingerprint}`}>{version.digest.slice(0, 8)}</code>
+                </td>
                 <AskedCells asked={asked.get(version.version)} />
                 {(may.read || may.change) && (
                   <td class='deeds'><VersionDeeds model={model} domain={domain} version={version} may={may} onDeed={onDeed} onFault={setFault} /></td>
@@ -94,7 +96,9 @@ function VersionDeeds ({ model, domain, version: { version, active }, may, onDee
       {may.change && !active && <button type='button' onClick={() => onDeed({ kind: 'shadow', version })}>Shadow…</button>}
       {may.change && <button type='button' onClick={() => onDeed({ kind: 'label', version })}>Label…</button>}
       {may.read && <button type='button' class='quiet' onClick={download}>Download</button>}
-      {may.change && !active && <button type='button' class='quiet danger' onClick={() => onDeed({ kind: 'delete-version', version })}>Delete…</button>}
+      {may.change && !active && (
+        <button type='button' class='quiet danger' onClick={() => onDeed({ kind: 'delete-version', version })}>Delete…</button>
+      )}
     </div>
   )
 }

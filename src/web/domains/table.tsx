@@ -54,7 +54,10 @@ export function DomainsTable ({ model, rows, slots, isTrafficKnown, noData }: Ta
         <TrafficCells row={row} slots={slots} noData={isTrafficKnown ? noData : '…'} />
         <td class='number memory'>{row.residentBytes === undefined ? <span class='muted'>not loaded</span> : bytes(row.residentBytes)}</td>
         <td class='pin'>
-          <button type='button' class='quiet' aria-pressed={isPinned} aria-label={`Pin ${domain}`} title={isPinned ? 'Let go' : 'Keep at the top'} onClick={() => toggle(domain)}>
+          <button
+            type='button' class='quiet' aria-pressed={isPinned} aria-label={`Pin ${domain}`} title={isPinned ? 'Let go' : 'Keep at the top'}
+            onClick={() => toggle(domain)}
+          >
             <PinIcon />
           </button>
         </td>

@@ -61,8 +61,8 @@ function Trouble ({ trouble, onKey }: { trouble: 'gone' | 'key' | undefined, onK
     <div role='status'>
       {trouble === 'gone' && (
         <p class='trouble'>
-          The server does not answer{since === undefined ? '' : ` since ${since.toLocaleTimeString('en-GB')}`}. What you see is what it last said; this
-          page goes on asking.
+          The server does not answer{since === undefined ? '' : ` since ${since.toLocaleTimeString('en-GB')}`}.
+          {' '}What you see is what it last said; this page goes on asking.
         </p>
       )}
       {trouble === 'key' && (
@@ -78,7 +78,10 @@ function Locked ({ onKey }: { onKey: () => void }) {
   return (
     <div class='locked'>
       <h1>This server asks for a key</h1>
-      <p>Even its list of models needs one. A key with the scope <code>infer</code> shows domains and tries pictures; with <code>read</code> or <code>admin</code> there is more.</p>
+      <p>
+        Even its list of models needs one. A key with the scope <code>infer</code> shows domains and tries pictures; with <code>read</code> or
+        {' '}<code>admin</code> there is more.
+      </p>
       <p><button type='button' class='primary' onClick={onKey}>Enter a key</button></p>
     </div>
   )

@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { ConfirmDialog, Dialog } from '../parts/dialog.js'
 import { moment } from '../service/words.js'
-import { dropKey, useKey, useSession } from '../service/session.js'
+import { dropKey, takeKey, useSession } from '../service/session.js'
 
 const SCOPE_TEXT = {
   infer: 'try pictures, and see models and domains',
@@ -33,10 +33,10 @@ export function KeyDialog ({ onClose }: { onClose: () => void }) {
     )
   }
   return (
-    <ConfirmDialog title='Enter a key' deed='Use it' isIncomplete={text.trim() === ''} act={() => useKey(text.trim())} onClose={onClose}>
+    <ConfirmDialog title='Enter a key' deed='Use it' isIncomplete={text.trim() === ''} act={() => takeKey(text.trim())} onClose={onClose}>
       <p>
-        It stays in this tab until the tab is closed, and goes to this server only. The first start wrote the admin key to <code>.bankswitch/admin.key</code>;
-        {' '}<code>npx bankswitch keys add</code> makes others.
+        It stays in this tab until the tab is closed, and goes to this server only. The first start wrote the admin key to
+        {' '}<code>.bankswitch/admin.key</code>; <code>npx bankswitch keys add</code> makes others.
       </p>
       <label class='field'>
         Key

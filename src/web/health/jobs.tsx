@@ -26,7 +26,9 @@ export function Jobs () {
       {data !== undefined && data.length > 0 && (
         <div class='frame'>
           <table class='wide'>
-            <thead><tr><th scope='col'>Domain</th><th scope='col'>State</th><th scope='col'>Begun</th><th scope='col'>What came of it</th></tr></thead>
+            <thead>
+              <tr><th scope='col'>Domain</th><th scope='col'>State</th><th scope='col'>Begun</th><th scope='col'>What came of it</th></tr>
+            </thead>
             <tbody>
               {data.slice(0, SHOWN_MAX).map((job) => (
                 <tr key={job.id}>

@@ -22,7 +22,7 @@ export function HealthPage () {
     <>
       <Heading title='Health' />
       {may?.observe !== true && (
-        <p class='empty'>{may?.infer === true && may.read ? 'Metrics are not served at this address.' : 'Metrics need a key that may read, or are served at another address.'}</p>
+        <p class='empty'>Metrics need a key that may read, or are served at another address.</p>
       )}
       {error !== undefined && history === undefined && <Fault error={error} />}
       {history !== undefined && <Figures history={history} />}
@@ -69,7 +69,10 @@ function Plots ({ history: { slotSeconds, requests, stages, gauges } }: { histor
       <Plot {...axis} title='Inferences a second' told={rate} lines={[{ name: 'answered', values: pace }]} />
       <Plot {...axis} title='Queue and threads' told={count} lines={[gauge('rows waiting', 'queueRows'), gauge('threads at work', 'workersBusy')]} />
       <Plot {...axis} title='Memory of the process' told={bytes} lines={[gauge('resident', 'memoryBytes')]} />
-      <Plot {...axis} title='Banks in memory' told={bytes} lines={[gauge('in the cache', 'cachedBankBytes'), gauge('in threads', 'workerBankBytes')]} />
+      <Plot
+        {...axis} title='Banks in memory' told={bytes}
+        lines={[gauge('in the cache', 'cachedBankBytes'), gauge('in threads', 'workerBankBytes')]}
+      />
     </div>
   )
 }

@@ -19,6 +19,7 @@ export function BankFile ({ file, ...subject }: Subject & { file: File }) {
       .finally(() => onBusy(false))
   }
   const { registered, error, isBusy } = state
+  const isDisabled = isBusy === true || !isNamed(subject)
   return (
     <section class='card' aria-labelledby='bank-file'>
       <header><h2 id='bank-file'>{file.name}</h2><span class='muted'>{bytes(file.size)}</span></header>
@@ -27,8 +28,8 @@ export function BankFile ({ file, ...subject }: Subject & { file: File }) {
           <>
             <p>{isNamed(subject) ? consequence(subject) : 'Give the domain a name first.'}</p>
             <div class='buttons'>
-              <button type='button' disabled={isBusy === true || !isNamed(subject)} onClick={() => register(false)}>Store only</button>
-              <button type='button' class='primary' disabled={isBusy === true || !isNamed(subject)} onClick={() => register(true)}>Store and activate</button>
+              <button type='button' disabled={isDisabled} onClick={() => register(false)}>Store only</button>
+              <button type='button' class='primary' disabled={isDisabled} onClick={() => register(true)}>Store and activate</button>
             </div>
           </>
           )

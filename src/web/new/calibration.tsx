@@ -20,8 +20,7 @@ interface CalibrationProps extends Subject {
 export function Calibration ({ pictures, passedOver, size, ...subject }: CalibrationProps) {
   const { client } = useSession()
   const { model, domain, onBusy } = subject
-  const [base, setBase] = useState(model.defaultDomain)
-  const [description, setDescription] = useState('')
+  const [how, setHow] = useState<How>({ base: model.defaultDomain, description: '' })
   const [job, setJob] = useState<Job | undefined>(undefined)
   const [state, setState] = useState<{ isBusy?: boolean, error?: unknown }>({})
   const end = useRef<AbortController | undefined>(undefined)
@@ -31,7 +30,10 @@ export function Calibration ({ pictures, passedOver, size, ...subject }: Calibra
   const begin = async () => {
     end.current = new AbortController()
     const { id } = await client.startCalibration(model.name, domain, pictures, {
-      base, activate: false, ...description === '' ? {} : { description }, signal: end.current.signal
+      base: how.base,
+      activate: false,
+      signal: end.current.signal,
+      ...how.description === '' ? {} : { description: how.description }
     })
     for await (const job of client.watch(id, { pollMs: POLL_MS })) {
       if (isGone.current) return
@@ -54,26 +56,11 @@ export function Calibration ({ pictures, passedOver, size, ...subject }: Calibra
   return (
     <section class='card' aria-labelledby='calibration'>
       <header>
-        <h2 id='calibration'>Calibrate on {plural(pictures.length, pictures.some(({ name }) => /\.(zip|tar|tgz|gz)$/i.test(name)) ? 'file' : 'picture')}</h2>
+        <h2 id='calibration'>Calibrate on {plural(pictures.length, pictures.some(isArchive) ? 'file' : 'picture')}</h2>
         <span class='muted'>{size}{passedOver > 0 ? `; ${plural(passedOver, 'other file')} left out` : ''}</span>
       </header>
       {!isPossible && <p class='fault' role='alert'>Pictures calibrate models that classify. This one is calibrated from tensors, by the API.</p>}
-      {result === undefined && isPossible && (
-        <fieldset class='subject' disabled={state.isBusy === true}>
-          <legend class='hidden'>How</legend>
-          <label class='field'>
-            Begin from
-            <select value={base} onChange={(event) => setBase(event.currentTarget.value)}>
-              {model.domains.map((name) => <option key={name} value={name}>{name}</option>)}
-            </select>
-          </label>
-          <label class='field'>
-            Description
-            <input type='text' value={description} placeholder='optional' onInput={(event) => setDescription(event.currentTarget.value)} />
-          </label>
-          <p class='note'>Means and variances come from the pictures, gamma and beta from the bank that looks most alike. The version is only stored; activate it when you have seen how sure it is.</p>
-        </fieldset>
-      )}
+      {result === undefined && isPossible && <HowFields model={model} how={how} onHow={setHow} isBusy={state.isBusy === true} />}
       {state.isBusy === true && <Progress job={job} onCancel={cancel} />}
       {job?.state === 'cancelled' && state.isBusy !== true && <p role='status'>The calibration was cancelled. Nothing was registered.</p>}
       {state.error !== undefined && <Fault error={state.error} />}
@@ -90,6 +77,45 @@ export function Calibration ({ pictures, passedOver, size, ...subject }: Calibra
         </>
       )}
     </section>
+  )
+}
+
+const isArchive = ({ name }: File) => /\.(zip|tar|tgz|gz)$/i.test(name)
+
+interface How {
+  base: string
+  description: string
+}
+
+interface HowProps {
+  model: Subject['model']
+  how: How
+  onHow: (how: How) => void
+  isBusy: boolean
+}
+
+function HowFields ({ model, how, onHow, isBusy }: HowProps) {
+  return (
+    <fieldset class='subject' disabled={isBusy}>
+      <legend class='hidden'>How</legend>
+      <label class='field'>
+        Begin from
+        <select value={how.base} onChange={(event) => onHow({ ...how, base: event.currentTarget.value })}>
+          {model.domains.map((name) => <option key={name} value={name}>{name}</option>)}
+        </select>
+      </label>
+      <label class='field'>
+        Description
+        <input
+          type='text' value={how.description} placeholder='optional'
+          onInput={(event) => onHow({ ...how, description: event.currentTarget.value })}
+        />
+      </label>
+      <p class='note'>
+        Means and variances come from the pictures, gamma and beta from the bank that looks most alike. The version is only stored; activate it
+        when you have seen how sure it is.
+      </p>
+    </fieldset>
   )
 }
 

@@ -31,7 +31,13 @@ export function Confidence ({ result: { images, report } }: { result: Calibratio
         <table class='confidence'>
           <caption>Standard errors, as shares of the spread</caption>
           <thead>
-            <tr><th scope='col'>Layer</th><th scope='col' class='number'>of means</th><th scope='col' class='number'>of variances</th><th scope='col'><span class='hidden'>As bars</span></th><th scope='col'>Settled</th></tr>
+            <tr>
+              <th scope='col'>Layer</th>
+              <th scope='col' class='number'>of means</th>
+              <th scope='col' class='number'>of variances</th>
+              <th scope='col'><span class='hidden'>As bars</span></th>
+              <th scope='col'>Settled</th>
+            </tr>
           </thead>
           <tbody>
             {layers.map(({ layer, meanError, varianceError, isSettled, deadChannels }) => (
@@ -39,7 +45,10 @@ export function Confidence ({ result: { images, report } }: { result: Calibratio
                 <th scope='row'><code>{layer}</code></th>
                 <td class='number'>{errorText(meanError)}</td>
                 <td class='number'>{errorText(varianceError)}</td>
-                <td class='pair' aria-hidden='true'><span class='bar'><span style={share(meanError)} /></span><span class='bar second-bar'><span style={share(varianceError)} /></span></td>
+                <td class='pair' aria-hidden='true'>
+                  <span class='bar'><span style={share(meanError)} /></span>
+                  <span class='bar second-bar'><span style={share(varianceError)} /></span>
+                </td>
                 <td>{isSettled ? 'yes' : <strong>not yet</strong>}{deadChannels > 0 ? `, ${plural(deadChannels, 'dead channel')}` : ''}</td>
               </tr>
             ))}

@@ -74,7 +74,9 @@ function NewDomain ({ models, wanted, domain }: { models: readonly Model[], want
         />
       )}
       {files.length > 0 && bank === undefined && pictures.length === 0 && (
-        <p class='fault' role='alert'>None of these {count(files.length)} files is a bank (.safetensors, .npz, .json) or a picture (.png, .jpg, .webp, .zip, .tar).</p>
+        <p class='fault' role='alert'>
+          None of these {count(files.length)} files is a bank (.safetensors, .npz, .json) or a picture (.png, .jpg, .webp, .zip, .tar).
+        </p>
       )}
       {bank !== undefined && <BankFile key={keyOf(files)} file={bank} {...subject} />}
       {bank === undefined && pictures.length > 0 && (

@@ -24,11 +24,14 @@ export function Stored ({ model, domain, version, isActive }: StoredProps) {
     <div class='stored' role='status'>
       <p>
         <span class={state.isActive ? 'tag good' : 'tag'}>{state.isActive ? 'active' : 'stored'}</span>
-        {' '}Version <strong>{version}</strong> of <strong>{domain}</strong> {state.isActive ? 'answers requests now.' : `is stored. Requests get it as ${domain}:${version}, and once it is active.`}
+        {' '}Version <strong>{version}</strong> of <strong>{domain}</strong>
+        {state.isActive ? ' answers requests now.' : ` is stored. Requests get it as ${domain}:${version}, and once it is active.`}
       </p>
       {state.error !== undefined && <Fault error={state.error} />}
       <div class='buttons'>
-        {!state.isActive && <button type='button' class='primary' disabled={state.isBusy === true} onClick={activate}>Activate version {version}</button>}
+        {!state.isActive && (
+          <button type='button' class='primary' disabled={state.isBusy === true} onClick={activate}>Activate version {version}</button>
+        )}
         <a class='button' href={linkTo('domain', model, domain)}>See the domain</a>
         {caller?.may.infer === true && <a class='button' href={linkTo('try', model)}>Try a picture</a>}
       </div>

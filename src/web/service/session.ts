@@ -1,6 +1,6 @@
 /**
- * Who uses the page: the key (in this tab's session only, sent in a header and never in a URL), what it may, and whether
- * the server answers. Parts of the page that show it are told when it changes.
+ * Who uses the page: the key (in this tab's session only, sent in a header and never in a URL), what it may, and
+ * whether the server answers. Parts of the page that show it are told when it changes.
  */
 import { useEffect, useState } from 'preact/hooks'
 import { BankswitchError, Client, type Caller } from '../../../clients/typescript/src/index.js'
@@ -70,7 +70,7 @@ async function askAsNobody (): Promise<void> {
 }
 
 /** Takes the key when the server knows it. Rejects with the server's error, and leaves things as they were. */
-export async function useKey (key: string): Promise<void> {
+export async function takeKey (key: string): Promise<void> {
   const client = clientWith(key)
   const caller = await client.request('GET /v1/caller', {})
   sessionStorage.setItem(KEY_NAME, key)

@@ -18,7 +18,8 @@ export function bytes (count: number): string {
 /** Two latencies in one unit: `5.4 / 58 ms`. */
 export function pair (first: number, second: number): string {
   const [last, unit] = milliseconds(second).split(' ') as [string, string]
-  return milliseconds(first).endsWith(` ${unit}`) ? `${milliseconds(first).split(' ')[0]} / ${last} ${unit}` : `${milliseconds(first)} / ${last} ${unit}`
+  const told = milliseconds(first)
+  return `${told.endsWith(` ${unit}`) ? told.split(' ')[0] : told} / ${last} ${unit}`
 }
 
 export function rate (perSecond: number): string {
@@ -53,7 +54,7 @@ export function moment (time: string): string {
 export function figure (value: number): string {
   const size = Math.abs(value)
   if (size !== 0 && (size < 0.001 || size >= 100_000)) return value.toExponential(1)
-  return size >= 100 ? value.toFixed(0) : size >= 10 ? value.toFixed(1) : size >= 1 ? value.toFixed(2) : value.toFixed(3)
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3)
 }
 
 /** `3 pictures`, `1 picture`. */

@@ -24,7 +24,9 @@ export function useAnswers<Answer> (
   picture: Blob, banks: readonly string[], ask: (client: Client, bank: string, signal: AbortSignal) => Promise<Answer>
 ): Array<BankAnswer<Answer>> {
   const { client } = useSession()
-  const [known, setKnown] = useState<{ picture?: Blob, answers: Map<string, BankAnswer<Answer>> }>({ answers: new Map() })
+  const [known, setKnown] = useState<{ picture?: Blob, answers: Map<string, BankAnswer<Answer>> }>({
+    answers: new Map()
+  })
   useEffect(() => {
     const end = new AbortController()
     const note = (answer: BankAnswer<Answer>) => {

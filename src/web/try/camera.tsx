@@ -30,7 +30,9 @@ export function CameraDialog ({ onPicture, onClose }: { onPicture: (picture: Blo
   }
   return (
     <Dialog title='Camera' onClose={onClose}>
-      {state === 'refused' && <p>The browser gives no camera: it asks for permission, for a camera, and for HTTPS unless the server is this machine.</p>}
+      {state === 'refused' && (
+        <p>The browser gives no camera: it asks for permission, for a camera, and for HTTPS unless the server is this machine.</p>
+      )}
       <video ref={video} class={state === 'on' ? 'camera' : 'hidden'} muted playsInline aria-label='What the camera sees' />
       <div class='buttons'>
         <button type='button' class='quiet' onClick={onClose}>Cancel</button>

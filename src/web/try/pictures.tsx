@@ -38,7 +38,12 @@ export function Pictures ({ model, chosen: { picture }, banks }: PicturesProps) 
         {answers.map(({ bank, answer, ms, error }) => (
           <li key={bank}>
             {error === undefined
-              ? <><strong>{bankTitle(bank)}</strong> <span class='muted'>{answer === undefined ? '…' : `version ${answer.version} · ${milliseconds(ms ?? 0)}`}</span></>
+              ? (
+                <>
+                  <strong>{bankTitle(bank)}</strong>
+                  {' '}<span class='muted'>{answer === undefined ? '…' : `version ${answer.version} · ${milliseconds(ms ?? 0)}`}</span>
+                </>
+                )
               : <Fault error={error} />}
           </li>
         ))}
@@ -68,7 +73,9 @@ function Comparison ({ shown, first, second }: { shown: readonly Shown[], first:
       <div class='sides'>{select('left', left)}{select('right', right)}</div>
       <div class='wipe'>
         {rightUrl === undefined ? <p class='empty'>…</p> : <img src={rightUrl} alt={`Under ${right.title}`} />}
-        {leftUrl !== undefined && rightUrl !== undefined && <img class='over' src={leftUrl} alt={`Under ${left.title}`} style={{ clipPath: `inset(0 ${100 - share}% 0 0)` }} />}
+        {leftUrl !== undefined && rightUrl !== undefined && (
+          <img class='over' src={leftUrl} alt={`Under ${left.title}`} style={{ clipPath: `inset(0 ${100 - share}% 0 0)` }} />
+        )}
         <span class='edge' aria-hidden='true' style={{ left: `${share}%` }} />
       </div>
       <label class='field'>
