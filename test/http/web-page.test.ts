@@ -67,7 +67,8 @@ describe('the page at /ui', () => {
 
 describe('GET /v1/caller', () => {
   const nothing = { infer: false, list: false, observe: false, read: false, change: false }
-  const rows: Array<[what: string, environment: Record<string, string>, scopes: string[] | undefined, audience: Audience, may: Partial<typeof nothing>]> = [
+  type Row = [what: string, environment: Record<string, string>, scopes: string[] | undefined, audience: Audience, may: Partial<typeof nothing>]
+  const rows: Row[] = [
     ['nobody, where inference is open', {}, undefined, 'all', { infer: true, list: true, observe: true }],
     ['nobody, where all is keyed', KEYED, undefined, 'all', {}],
     ['infer, where all is keyed', KEYED, ['infer'], 'all', { infer: true, list: true }],

@@ -24,7 +24,8 @@ describe('a histogram of latencies', () => {
   })
 
   it('takes all that can be measured, and knows when there is nothing', () => {
-    for (const [ms, bucket] of [[0, 0], [-1, 0], [NaN, 0], [1e9, BUCKETS - 1], [Infinity, BUCKETS - 1]] as const) assert.equal(bucketOf(ms), bucket, String(ms))
+    for (const ms of [0, -1, NaN]) assert.equal(bucketOf(ms), 0, String(ms))
+    for (const ms of [1e9, Infinity]) assert.equal(bucketOf(ms), BUCKETS - 1, String(ms))
     assert.equal(quantileOf(new Uint32Array(BUCKETS), 0.5), undefined)
   })
 })

@@ -1,6 +1,6 @@
 /**
- * The page for browsers at /ui: a few files that the build made of `web/`, held in memory and sent compressed. They hold
- * nothing of the service, so they are open to everybody; what they show comes by the API, to whom it may.
+ * The page for browsers at /ui: a few files that the build made of `web/`, held in memory and sent compressed. They
+ * hold nothing of the service, so they are open to everybody; what they show comes by the API, to whom it may.
  */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'

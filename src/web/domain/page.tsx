@@ -42,7 +42,9 @@ export function DomainPage ({ model, name }: { model: string, name: string }) {
       {domain.description !== undefined && <p class='lead'>{domain.description}</p>}
       <Facts domain={domain} traffic={traffic} />
       <Versions model={model} domain={domain} traffic={traffic} may={may} onDeed={setDeed} />
-      {!may.change && <p class='muted'>Changes need a key with the scope <code>admin</code>{may.read ? '' : ', downloads and layers one with read'}.</p>}
+      {!may.change && (
+        <p class='muted'>Changes need a key with the scope <code>admin</code>{may.read ? '' : ', downloads and layers one with read'}.</p>
+      )}
       <Trial model={model} domain={domain} may={may} onDeed={setDeed} />
       <Traffic traffic={traffic} />
       {may.read && known !== undefined && <Layers model={model} domain={domain} others={known.domains} defaultDomain={known.defaultDomain} />}

@@ -33,7 +33,7 @@ export function TryPage ({ model: wanted, sample }: { model: string | undefined,
         )}
       </Heading>
       {caller?.may.infer !== true
-        ? <p class='empty'>{caller?.may.read === true ? 'This key, or this address, does not answer pictures.' : 'This needs a key that may infer.'}</p>
+        ? <p class='empty'>{caller?.may.read === true ? 'No pictures at this address, or with this key.' : 'This needs a key that may infer.'}</p>
         : model === undefined
           ? error === undefined
             ? <p class='empty'>{data === undefined ? 'Loading…' : 'No model here takes pictures.'}</p>
