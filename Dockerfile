@@ -9,7 +9,7 @@ COPY tsconfig.json ./
 COPY src src
 # The page at /ui is built of it, too.
 COPY clients/typescript/src clients/typescript/src
-RUN npm run build && npm prune --omit=dev --no-audit --no-fund
+RUN npm run build && rm -r clients && npm prune --omit=dev --no-audit --no-fund
 COPY .ci/prune-image.mjs ./
 RUN node prune-image.mjs node_modules dist
 
