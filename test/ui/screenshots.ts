@@ -19,7 +19,7 @@ const SIZES = { wide: { width: 1280, height: 800 }, narrow: { width: 390, height
 /** Of traffic before the first picture. */
 const SECONDS = Number(process.argv[2] ?? 70)
 
-const QUALITY = 82
+const QUALITY = 74
 
 interface Shot {
   name: string
