@@ -16,6 +16,25 @@ const { values, publish } = openBench('ui', { rounds: '12', seconds: '8', openin
 
 const CONNECTIONS = 4
 
+interface Timing {
+  paint: number
+  table: number
+  files: number
+  whole: number
+}
+
+const MEASURE = `(() => {
+  const entries = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+  const files = entries.filter(({ name }) => new URL(name).pathname.startsWith('/ui/'))
+  const sum = (all) => all.reduce((bytes, { transferSize }) => bytes + transferSize, 0)
+  return {
+    paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
+    table: performance.now(),
+    files: sum(files),
+    whole: sum(entries)
+  }
+})()`
+
 const server = await startBenchServer()
 const client = new Client(server)
 const browser = await openBrowser()
@@ -36,25 +55,6 @@ async function registerMore (count: number): Promise<void> {
     await client.call('PUT', `/admin/models/traffic-signs/domains/camera-${at}`, bank, { 'content-type': 'application/octet-stream' })
   }
 }
-
-interface Timing {
-  paint: number
-  table: number
-  files: number
-  whole: number
-}
-
-const MEASURE = `(() => {
-  const entries = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
-  const files = entries.filter(({ name }) => new URL(name).pathname.startsWith('/ui/'))
-  const sum = (all) => all.reduce((bytes, { transferSize }) => bytes + transferSize, 0)
-  return {
-    paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
-    table: performance.now(),
-    files: sum(files),
-    whole: sum(entries)
-  }
-})()`
 
 /** Each in a context of its own, with nothing in its cache. */
 async function openings (browser: Browser, count: number): Promise<{ rows: string[][], bytes: string }> {
