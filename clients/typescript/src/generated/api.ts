@@ -898,16 +898,6 @@ export interface Routes {
     path: { model: string, domain: string }
     answer: Domain
   }
-  /** The names of the sample pictures that a model comes with */
-  'GET /v1/models/{model}/samples': {
-    path: { model: string }
-    answer: { samples: string[] }
-  }
-  /** A sample picture */
-  'GET /v1/models/{model}/samples/{sample}': {
-    path: { model: string, sample: string }
-    answer: Bytes
-  }
   /** What the domains of a model were asked lately */
   'GET /v1/models/{model}/traffic': {
     path: { model: string }
@@ -926,9 +916,23 @@ export interface Routes {
   'GET /admin/calls': {
     answer: { calls: AdminCall[] }
   }
+  /** The names of the sample pictures that a model comes with */
+  'GET /v1/models/{model}/samples': {
+    path: { model: string }
+    answer: { samples: string[] }
+  }
+  /** A sample picture */
+  'GET /v1/models/{model}/samples/{sample}': {
+    path: { model: string, sample: string }
+    answer: Bytes
+  }
   /** What the key of this request may, or a request without one */
   'GET /v1/caller': {
     answer: Caller
+  }
+  /** Where everything is: a page for browsers, JSON for programs */
+  'GET /': {
+    answer: Front
   }
   /** Is the process alive, and not beyond help but a restart */
   'GET /livez': {
@@ -941,9 +945,5 @@ export interface Routes {
   /** Metrics for Prometheus */
   'GET /metrics': {
     answer: unknown
-  }
-  /** Where everything is: a page for browsers, JSON for programs */
-  'GET /': {
-    answer: Front
   }
 }
