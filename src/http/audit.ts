@@ -19,8 +19,8 @@ export type RecentCall = AuditEntry & { time: string }
 const RECENT_MAX = 200
 
 /**
- * With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Gives the last
- * calls that changed something or were refused, newest first. Throws AUDIT_UNWRITABLE.
+ * With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Gives the
+ * last calls that changed something or were refused, newest first. Throws AUDIT_UNWRITABLE.
  */
 export async function addAudit (app: App, path: string, isLogged: boolean): Promise<() => readonly RecentCall[]> {
   const recent: RecentCall[] = []
