@@ -127,6 +127,7 @@ describe('the page, to a newcomer', () => {
     assert.equal(await page.evaluate('document.activeElement.tagName'), 'MAIN')
     await page.getByRole('button', { name: 'Enter a key' }).focus()
     await page.keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor()
     for (let at = 0; at < 6; at++) await page.keyboard.press('Tab')
     assert.equal(await page.evaluate('document.activeElement === document.body || document.activeElement.closest("dialog") !== null'), true)
     await page.keyboard.press('Escape')

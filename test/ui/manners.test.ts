@@ -183,7 +183,8 @@ describe('the page of a server that goes', () => {
       const { page } = tab
       await page.goto(`${served.address}/ui/`)
       await page.getByRole('link', { name: 'fog', exact: true }).waitFor()
-      tab.expect(0)
+      // While it closes, it says so to whom it still hears.
+      tab.expect(0, 503)
       const { port } = new URL(served.address)
       await served.close()
       await page.getByText('The server does not answer').waitFor()

@@ -1,5 +1,5 @@
 /** Dialogs by the browser's own element, which keeps the keyboard inside and gives it back afterwards. */
-import { useEffect, useId, useRef, useState } from 'preact/hooks'
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { BankswitchError } from '../../../clients/typescript/src/index.js'
 import { textOf } from '../service/session.js'
 import type { ComponentChildren } from 'preact'
@@ -13,7 +13,8 @@ interface DialogProps {
 export function Dialog ({ title, onClose, children }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null)
   const id = useId()
-  useEffect(() => {
+  // At once: the next key must not reach what is behind.
+  useLayoutEffect(() => {
     const opener = document.activeElement
     element.current!.showModal()
     return () => { if (opener instanceof HTMLElement && opener.isConnected) opener.focus() }
