@@ -24,6 +24,9 @@ export const BENCHES: readonly Listed[] = [
   { name: 'abuse', shows: 'requests that were made to hurt, all kinds at once: no failure, no leak, bounded memory', minutes: 6 },
   { name: 'cycles', shows: 'domains that come and go: no growth, nothing left behind', minutes: 10 },
   { name: 'calibration', shows: 'what a calibration costs, and what inference notices of it', minutes: 10 },
+  { name: 'auto', shows: 'what X-Domain: auto costs over a domain that is named', minutes: 3 },
+  { name: 'auto-accuracy', shows: 'whether auto chooses the right bank, and what that is worth; takes --data FOLDER', minutes: 10 },
+  { name: 'signatures', shows: 'nothing: it writes the signatures of the shipped domains; takes --data FOLDER', minutes: 3 },
   { name: 'picture', shows: 'time and memory of a picture of 24 megapixels', minutes: 3 },
   { name: 'ui', shows: 'how soon the page at /ui is there, its size, and what inference notices of it; needs Chromium', minutes: 6 }
 ]

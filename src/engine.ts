@@ -18,6 +18,7 @@ import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibra
 import { Administration } from './serving/changing/administration.js'
 import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain } from './serving/domain-reference.js'
+import { Recognition } from './serving/recognising/recognition.js'
 import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
 import { ModelStates, type ModelState, type ReadyModel } from './serving/model-states.js'
@@ -92,11 +93,15 @@ export class Engine {
     const hot = this.#hot = new HotDomains({
       dedicated, store, leases, metrics, logger, dedicate: dedicateInProcess, now: () => performance.now()
     }, settings)
+    const recognition = new Recognition({ store, pool, metrics, logger, runRows, runBytes }, {
+      fitMin: settings.autoFitMin, last: settings.autoLast, streams: settings.autoStreams
+    })
     const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
     const room = new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes })
     metrics.showHeld('picture', room)
     this.answering = new Answering({
       ...shared,
+      recognition,
       room,
       progress: new ProgressBoard(),
       imagePixels: settings.imagePixels,

@@ -13,6 +13,8 @@ import type { NamedFile } from './archives.js'
 import type { Calibrated } from './calibrate.js'
 import type { CalibrationOptions } from './options.js'
 import type { BrokenImage } from './read-images.js'
+import type { Signature } from '../signature/signature.js'
+import type { SignatureRequest } from './take-signature.js'
 
 export interface CalibrationRequest {
   source: ModelSource
@@ -23,6 +25,8 @@ export interface CalibrationRequest {
   input: ValueDescription
   /** For pictures; tensors come prepared. */
   rules?: PreprocessRules
+  /** Absent where the images are not prepared as pictures are that a domain is chosen for. */
+  signature?: SignatureRequest
   classOutput?: string
   /** Pictures and archives of them; or one safetensors file. Given away. */
   uploads: NamedFile[]
@@ -42,6 +46,7 @@ export interface ImageCounts {
 
 export interface CalibrationOutcome extends Calibrated {
   images: ImageCounts
+  signature?: Signature
   /** Time of reading the images, and of the forward runs. */
   decodeMs: number
   forwardMs: number

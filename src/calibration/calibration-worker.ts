@@ -7,7 +7,11 @@ import { prepareSource } from '../compiler/pipeline.js'
 import { calibrate } from './calibrate.js'
 import { readImages, readTensors } from './read-images.js'
 import { calibrationErrors } from './errors.js'
-import type { CalibrationOutcome, CalibrationRequest, ThreadData, ThreadMessage } from './calibration-thread.js'
+import { signatureOfPictures, signatureOfTensors, type SignatureRequest } from './take-signature.js'
+import { IMAGES_MIN, type Signature } from '../signature/signature.js'
+import type {
+  CalibrationOutcome, CalibrationRequest, ImageCounts, ThreadData, ThreadMessage
+} from './calibration-thread.js'
 
 /** Of a core that both want, a tenth of what an inference thread gets: enough to come to an end on a busy server. */
 const NICENESS = 15
@@ -36,7 +40,50 @@ try {
   send({ type: 'failed', error: toErrorRecord(thrown) })
 }
 
+/** Mode `signature`: the bank stays as it is. */
+async function runSignature (request: CalibrationRequest, taken: SignatureRequest): Promise<CalibrationOutcome> {
+  const { options, uploads, isTensors, imagePixels, base } = request
+  const begin = performance.now()
+  const { signature, images } = isTensors
+    ? await ofTensors(request, taken)
+    : await signatureOfPictures(taken, { uploads, imagePixels, isStrict: options.strict, onProgress: progress })
+  const { images: used } = signature
+  return {
+    bank: base,
+    moments: new Map(),
+    signature,
+    images,
+    report: {
+      mode: options.mode,
+      images: used,
+      forwardRuns: 0,
+      verdict: { isSettled: true, imagesNeeded: used, text: `a signature of ${used} images` },
+      layers: [],
+      warnings: []
+    },
+    decodeMs: 0,
+    forwardMs: performance.now() - begin
+  }
+}
+
+async function ofTensors (
+  request: CalibrationRequest, taken: SignatureRequest
+): Promise<{ signature: Signature, images: ImageCounts }> {
+  const { images, given, duplicates } = readTensors(request.uploads[0]!.bytes, {
+    ...request, isStrict: true, isShuffled: false, onProgress: progress
+  })
+  const signature = await signatureOfTensors(taken, images)
+  if (signature !== undefined) {
+    return { signature, images: { given, used: signature.images, duplicates, broken: 0, brokenImages: [] } }
+  }
+  const { dims } = images[taken.input]!
+  throw calibrationErrors.CALIBRATION_TENSORS_INVALID('these images do not make a signature', {
+    expected: `at least ${IMAGES_MIN}, each as [${taken.shape?.join(', ') ?? ''}]`, received: `[${dims.join(', ')}]`
+  })
+}
+
 async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
+  if (request.options.mode === 'signature') return await runSignature(request, request.signature!)
   const { options, uploads, isTensors } = request
   const begin = performance.now()
   const reading = {
@@ -59,8 +106,12 @@ async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
     onProgress: (share) => progress(READING_SHARE + (1 - READING_SHARE) * share)
   })
   const { given, duplicates, brokenCount, broken } = set
+  const signature = request.signature === undefined
+    ? undefined
+    : await signatureOfTensors(request.signature, set.images)
   return {
     ...calibrated,
+    ...(signature === undefined ? {} : { signature }),
     images: { given, used: calibrated.report.images, duplicates, broken: brokenCount, brokenImages: broken },
     decodeMs: decoded - begin,
     forwardMs: performance.now() - decoded

@@ -13,7 +13,7 @@ import { StatisticsGraph, type BoundaryValue, type Segment } from './statistics-
 import { LayerObserver, runningFrom, type BatchObservation, type RunningAverage } from './estimators.js'
 import { shrink, type Estimate, type Prior } from './priors.js'
 import { completeBank, type Bank, type BatchNormLayer, type LayerStatistics } from '../bank/bank.js'
-import type { ObservedSite } from './observers.js'
+import type { ObservedSite } from '../compiler/observers.js'
 import type { PlainTensor } from '../ort/session.js'
 import type { Tensors } from '../ort/rows.js'
 import type { CalibrationOptions } from './options.js'

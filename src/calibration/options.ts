@@ -4,7 +4,7 @@ import { checkOf } from '../base/json-schema.js'
 import { calibrationErrors } from './errors.js'
 import { PRIOR_KINDS } from './priors.js'
 
-export const MODES = ['sequential', 'fixed', 'fvcore', 'torch', 'ema'] as const
+export const MODES = ['sequential', 'fixed', 'fvcore', 'torch', 'ema', 'signature'] as const
 export type Mode = typeof MODES[number]
 
 /** Fewer distinct images say nothing of a domain, and give away too much of themselves. */
@@ -16,9 +16,14 @@ const oneOf = <T extends string>(values: readonly T[], description: string, fall
 
 export const optionsShape = {
   mode: oneOf(MODES, 'how layers see the images while statistics are taken', 'sequential'),
+  signatureSize: Type.Optional(Type.String({
+    pattern: '^[1-9]\\d{0,3}x[1-9]\\d{0,3}$',
+    description: 'mode signature: width x height in which pictures are looked at; the size of the domain\'s own'
+  })),
   base: Type.Optional(Type.String({
     maxLength: 200,
-    description: 'domain, or domain:version, that gives gamma, beta and what is not adapted; the default domain'
+    description: 'domain, or domain:version, that gives gamma, beta and what is not adapted; the default domain, or ' +
+      'in mode signature the domain itself'
   })),
   batchSize: Type.Integer({
     minimum: 1,

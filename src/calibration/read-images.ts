@@ -47,7 +47,7 @@ export interface ImageSet {
 }
 
 const ENTRIES_MAX = 100_000
-const BROKEN_NAMED = 100
+export const BROKEN_NAMED = 100
 
 /** Unpacked, a set of pictures is hardly larger than packed; ten times as large, it is something else. */
 const UNPACKED_RATIO_MAX = 10
@@ -81,13 +81,14 @@ export async function readImages (uploads: readonly NamedFile[], options: ReadOp
   return { ...rows.finish(), given, brokenCount, broken }
 }
 
-function brokenImage (name: string, cause: BankswitchError): Error {
+export function brokenImage (name: string, cause: BankswitchError): Error {
   return calibrationErrors.CALIBRATION_IMAGE_BROKEN(`"${name.slice(0, 200)}" cannot be read: ${cause.message}`, {
     ...cause.details, image: name.slice(0, 200)
   }, cause)
 }
 
-async function * unpacked (upload: NamedFile): AsyncGenerator<NamedFile> {
+/** The file, or what is in it. Throws the ARCHIVE_* errors. */
+export async function * unpacked (upload: NamedFile): AsyncGenerator<NamedFile> {
   const kind = archiveKind(upload.bytes)
   if (kind === undefined) return yield upload
   const totalBytes = Math.max(UNPACKED_FLOOR_BYTES, UNPACKED_RATIO_MAX * upload.bytes.length)

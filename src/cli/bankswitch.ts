@@ -34,6 +34,10 @@ const COMMANDS: Readonly<Record<string, { summary: string, load (): Promise<Comm
     summary: 'make a bank for a domain from unlabelled images',
     load: async () => (await import('./calibrate.js')).command
   },
+  signature: {
+    summary: 'tell a server what a domain looks like, so that auto finds it',
+    load: async () => (await import('./signature.js')).command
+  },
   diff: {
     summary: 'show how far two banks lie apart',
     load: async () => (await import('./diff.js')).command

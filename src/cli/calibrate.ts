@@ -16,8 +16,9 @@ import type { CalibrationResult, Uploads } from '../serving/calibrating/calibrat
 
 interface OptionShape { type?: string, description?: string, default?: unknown }
 
+/** Mode `signature` is a command of its own. */
 const OPTIONS = Object.entries(optionsShape as unknown as Record<string, OptionShape>)
-  .filter(([name]) => name !== 'activate')
+  .filter(([name]) => name !== 'activate' && name !== 'signatureSize')
 
 const CALIBRATE_HELP = `bankswitch calibrate --model M --domain D [options] IMAGES...
 
@@ -102,9 +103,10 @@ function parseArguments (argv: string[]): Arguments {
   }
 }
 
-async function calibrateHere (
-  settings: Settings, { model, domain, options, out }: Arguments, uploads: Uploads,
-  onProgress: (share: number) => void
+/** In the store that the settings name, or into a file. Rejects with what start-up and the calibration throw. */
+export async function calibrateHere (
+  settings: Settings, { model, domain, options, out }: Pick<Arguments, 'model' | 'domain' | 'options' | 'out'>,
+  uploads: Uploads, onProgress: (share: number) => void
 ): Promise<CalibrationResult> {
   const logger = createLogger('error', process.stderr)
   const isReading = out !== undefined
@@ -128,7 +130,7 @@ async function calibrateHere (
 const BAR_WIDTH = 30
 
 /** On a terminal only; elsewhere it shows nothing. */
-function progressBar (): { show (share: number): void, clear (): void } {
+export function progressBar (): { show (share: number): void, clear (): void } {
   const { stderr } = process
   const write = (text: string) => { if (stderr.isTTY) stderr.write(text) }
   return {

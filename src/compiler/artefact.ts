@@ -6,6 +6,7 @@
  *   weights.bin            its large weights, mapped by every session (see externalise-weights.ts)
  *   ports.bin              what packBank needs: channel numbers, folded weights and biases, end to end
  *   own-bank.safetensors   the statistics that stood in the model
+ *   stem.onnx              what reads the features of signatures (see stem.ts), run as it is
  *
  * An artefact is never trusted because of where it lies: reading checks the form of artefact.json and the digest of
  * every file. A single digit that was changed in artefact.json would give wrong answers, not errors.
@@ -25,7 +26,7 @@ import type { TensorType } from '../ort/session.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
 
-export const ARTEFACT_FORMAT = 3
+export const ARTEFACT_FORMAT = 4
 
 const Count = Type.Integer({ minimum: 0 })
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -69,6 +70,13 @@ const ArtefactJson = Type.Object({
       bias: Type.Optional(Span)
     }))
   }),
+  stem: Type.Object({
+    /** Of the graph before it was optimised: the same on every processor. */
+    digest: Digest,
+    inputs: Type.Array(Type.String()),
+    output: Type.String(),
+    channels: Type.Array(Type.Object({ layerKey: Type.String(), channel: Count }))
+  }),
   proof: Type.Object({ maxRelativeError: Type.Number(), isRowInvariant: Type.Boolean() }),
   files: Type.Record(Type.String(), Digest),
   /** Of everything above, as compact JSON. */
@@ -80,6 +88,7 @@ export type ArtefactDescription = Static<typeof ArtefactJson>
 export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | 'format' | 'digest'> {
   readonly folder: string
   readonly graphPath: string
+  readonly stemPath: string
   readonly bankInputs: ArtefactDescription['bank']['inputs']
   readonly layout: PortLayout
   readonly ownBank: Bank
@@ -94,13 +103,14 @@ export interface CompiledParts {
 
 export const GRAPH_FILE = 'graph.onnx'
 export const WEIGHTS_FILE = 'weights.bin'
+export const STEM_FILE = 'stem.onnx'
 const PORTS_FILE = 'ports.bin'
 const OWN_BANK_FILE = 'own-bank.safetensors'
 const DESCRIPTION_FILE = 'artefact.json'
 
 const validate = checkOf<ArtefactDescription>(ArtefactJson)
 
-/** Completes an artefact in `folder`, where graph and weights must lie already; artefact.json is written last. */
+/** Completes an artefact in `folder`, where graph, weights and stem must lie already; artefact.json is written last. */
 export async function writeArtefact (folder: string, parts: CompiledParts): Promise<void> {
   await makeFolderDurably(folder)
   const { ports, bytes } = packPorts(parts.layout.ports)
@@ -114,6 +124,7 @@ export async function writeArtefact (folder: string, parts: CompiledParts): Prom
     files: {
       [GRAPH_FILE]: await sha256File(join(folder, GRAPH_FILE)),
       [WEIGHTS_FILE]: await sha256File(join(folder, WEIGHTS_FILE)),
+      [STEM_FILE]: await sha256File(join(folder, STEM_FILE)),
       [PORTS_FILE]: sha256(bytes),
       [OWN_BANK_FILE]: sha256(ownBank)
     }
@@ -134,7 +145,7 @@ export async function readArtefact (folder: string): Promise<Artefact> {
     if (!validate(parsed)) throw new Error(`${DESCRIPTION_FILE} has another form: ${validate.errors[0]?.message}`)
     const { digest, ...content } = parsed
     if (digestOf(content) !== digest) throw new Error(`${DESCRIPTION_FILE} was changed`)
-    for (const name of [GRAPH_FILE, WEIGHTS_FILE, PORTS_FILE, OWN_BANK_FILE]) {
+    for (const name of [GRAPH_FILE, WEIGHTS_FILE, STEM_FILE, PORTS_FILE, OWN_BANK_FILE]) {
       if (await sha256File(join(folder, name)) !== parsed.files[name]) throw new Error(`${name} was changed`)
     }
     return await assemble(folder, content)
@@ -160,6 +171,7 @@ async function assemble (folder: string, description: Omit<ArtefactDescription, 
     ...rest,
     folder,
     graphPath: join(folder, GRAPH_FILE),
+    stemPath: join(folder, STEM_FILE),
     bankInputs: bank.inputs,
     layout: { layers: rest.layers, ports, length: bank.length },
     ownBank: readOwnBank(ownBankFile, rest.layers)

@@ -2,9 +2,9 @@
 import { writeArtefact } from './artefact.js'
 import type { Compilation } from './compilation.js'
 
-/** Graph and weights must lie in the folder already. */
+/** Graph, weights and stem must lie in the folder already. */
 export async function writeCompiled (work: Compilation): Promise<void> {
-  const { prepared, folder, reading, probe, plan, promoted, proof, runBytes } = work
+  const { prepared, folder, reading, probe, stem, plan, promoted, proof, runBytes } = work
   const { batchNorms, fingerprint, weightBytes, convolutions } = reading
   await writeArtefact(folder, {
     description: {
@@ -22,6 +22,7 @@ export async function writeCompiled (work: Compilation): Promise<void> {
       weightBytes,
       convolutions,
       runBytes,
+      stem,
       proof
     },
     layout: promoted.layout,

@@ -112,6 +112,24 @@ export const settingsShape = {
     default: 0.05,
     description: 'Share of a model\'s weight bytes that one domain may cost; 0 for statistics only, `infinite` for all'
   }),
+  autoFitMin: Type.Number({
+    minimum: 0,
+    maximum: 1,
+    default: 0.005,
+    description: 'Pictures that `auto` looks at and whose p-value is smaller fit no domain; the default one answers'
+  }),
+  autoLast: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 5,
+    description: 'Pictures of a stream (`X-Stream`), the present one among them, most of which decide for `auto`'
+  }),
+  autoStreams: Type.Integer({
+    minimum: 1,
+    maximum: 100_000,
+    default: 256,
+    description: 'Streams that are remembered of one key, or of one address without a key'
+  }),
   queueRows: Type.Integer({
     minimum: 1, maximum: 1_000_000, default: 1024, description: 'Rows that may wait; beyond, requests get 429'
   }),

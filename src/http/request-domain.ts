@@ -1,12 +1,14 @@
 /** What a request says of the version it wants: header, body parameter, `model@domain` and version in the path. */
+import { senderOf } from './access/sender.js'
 import { recordOf, type Subject } from './request-record.js'
 import type { Engine } from '../engine.js'
 import type { DomainReference } from '../serving/domain-reference.js'
-import type { VersionWish } from '../serving/version-wish.js'
+import type { Sender, VersionWish } from '../serving/version-wish.js'
 import type { RowEstimates } from './limits/row-estimates.js'
 import type { FastifyRequest } from 'fastify'
 
 export const DOMAIN_HEADER = 'x-domain'
+const STREAM_HEADER = 'x-stream'
 
 export interface RequestedModel {
   model: string
@@ -52,6 +54,7 @@ export function requestedModel (
     ...wishInPath(path, pathVersion),
     header: typeof header === 'string' ? header : undefined,
     parameter: parameter === undefined ? undefined : String(parameter),
+    sender: senderIn(request),
     canaryKey: request.id
   }
   // For the log, should the request fail before anyone answers.
@@ -60,6 +63,12 @@ export function requestedModel (
   const named = engine.answering.named(model, wish)
   if (named !== undefined) record.domain = named.domain
   return { model, wish, named }
+}
+
+/** Whose stream a picture is of, under a name that nobody else's can be. */
+function senderIn (request: FastifyRequest): Sender | undefined {
+  const stream = request.headers[STREAM_HEADER]
+  return typeof stream === 'string' ? { caller: senderOf(request), stream } : undefined
 }
 
 /**

@@ -7,7 +7,7 @@ import { STAGES, type Stage } from '../observability/stages.js'
 import type { App } from './app-type.js'
 import type { Metrics } from '../observability/metrics.js'
 import type { TracedStage, Tracing } from '../observability/tracing.js'
-import type { Run } from '../serving/answering/answering.js'
+import type { Recognised, Run } from '../serving/answering/answering.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** What a request is about; what is not known, or not one, is left out. */
@@ -46,6 +46,8 @@ export interface AnswerFacts {
   runs: readonly Run[]
   /** Runs that the picture was cut into. */
   tiles?: number
+  /** Of a picture or by row, where domains were recognised. */
+  recognised?: Recognised | ReadonlyArray<Recognised | undefined>
 }
 
 /** A picture may be cut into thousands of tiles, a request into hundreds of runs. */
@@ -97,10 +99,27 @@ export function noteAnswer (request: FastifyRequest, reply: FastifyReply, facts:
   Object.assign(record, { domain, version: String(version), rows: runs.reduce((sum, { rows }) => sum + rows, 0) })
   reply.header('x-domain', domain)
   reply.header('x-domain-version', version)
+  if (facts.recognised !== undefined) reply.headers(recognisedHeaders([facts.recognised].flat()))
   const { ms } = record
   const timings = STAGES.flatMap((stage) => ms[stage] === undefined ? [] : [`${stage};dur=${ms[stage].toFixed(3)}`])
   if (tiles !== undefined) timings.push(`tiles;desc="${tiles}"`)
   reply.header('server-timing', timings.join(', '))
+}
+
+/** Of one row all that is known; of several whether all of them fit. */
+function recognisedHeaders (rows: ReadonlyArray<Recognised | undefined>): Record<string, string> {
+  const [first] = rows
+  if (rows.length > 1 || first === undefined) {
+    return { 'x-domain-fit': rows.some((row) => row?.fit === 'none') ? 'none' : 'good' }
+  }
+  const { fit, nearest, runnerUp, margin, p } = first
+  return {
+    'x-domain-fit': fit,
+    'x-domain-nearest': nearest,
+    ...(runnerUp === undefined ? {} : { 'x-domain-runner-up': runnerUp }),
+    ...(margin === undefined ? {} : { 'x-domain-margin': margin.toFixed(3) }),
+    ...(p === undefined ? {} : { 'x-domain-p': p.toPrecision(3) })
+  }
 }
 
 function noteRuns (request: FastifyRequest, runs: readonly Run[]): void {

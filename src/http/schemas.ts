@@ -41,8 +41,13 @@ export const ErrorSchema = Type.Object({
 
 export const InferenceHeaders = Type.Object({
   'x-domain': Type.Optional(Type.String({
-    description: 'Domain, domain:version, domain:label or domain:active; or several, each with its share',
-    examples: ['lowlight', 'day=0.7,lowlight=0.3']
+    description: 'Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for ' +
+      'the one that the picture looks like',
+    examples: ['lowlight', 'day=0.7,lowlight=0.3', 'auto']
+  })),
+  'x-stream': Type.Optional(Type.String({
+    pattern: NAME_PATTERN,
+    description: 'With auto: the domain is what most of the last pictures of this stream look like'
   })),
   'x-timeout-ms': Type.Optional(Type.String({
     description: 'How long the request may wait, in ms; beyond, 504', examples: ['500']
@@ -162,10 +167,21 @@ const Prediction = Type.Object({ index: Type.Integer(), label: Type.String(), sc
 /** How many classes a picture is answered with. */
 export const TOP_DEFAULT = 5
 
+export const RecognisedSchema = Type.Object({
+  fit: Type.Union([Type.Literal('good'), Type.Literal('none'), Type.Literal('size')], {
+    description: 'none: no domain fits, and the default domain has answered; size: the size alone has chosen'
+  }),
+  nearest: Type.String({ description: 'The domain that this picture alone looks like' }),
+  runnerUp: Type.Optional(Type.String()),
+  margin: Type.Optional(Type.Number({ description: 'How much likelier than the runner-up the nearest is, in nats' })),
+  p: Type.Optional(Type.Number({ description: 'Share of the nearest domain\'s own pictures that are as strange' }))
+}, { title: 'Recognised', description: 'How the domain was chosen, where it was auto' })
+
 export const PredictionsSchema = Type.Object({
   model: Type.String(),
   domain: Type.String(),
   version: Type.Integer(),
+  recognised: Type.Optional(RecognisedSchema),
   predictions: Type.Array(Prediction)
 }, { title: 'Predictions' })
 

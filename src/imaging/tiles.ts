@@ -49,6 +49,18 @@ export function axisTiles (length: number, { tile, overlap, multipleOf }: Tiling
   }).filter(({ core }) => core.begin < core.end)
 }
 
+/** The middle of a picture, as large as a tile may be; of a smaller picture all of it. */
+export function middleTile (width: number, height: number, tiling: Tiling): Tile {
+  const axis = (length: number): AxisTile => {
+    const { tile, multipleOf } = tiling
+    if (length <= tile) return axisTiles(length, tiling)[0]!
+    const begin = Math.floor((length - tile) / 2 / multipleOf) * multipleOf
+    const window = { begin, end: begin + tile }
+    return { window, core: window }
+  }
+  return { x: axis(width), y: axis(height) }
+}
+
 /** Row by row, from the top left. */
 export function * tilesOf (width: number, height: number, tiling: Tiling): Generator<Tile, void> {
   const columns = axisTiles(width, tiling)

@@ -38,6 +38,10 @@ const common = {
   defaultDomain: Type.String({ pattern: NAME_PATTERN })
 }
 
+const domainFrom = Type.Optional(Type.Literal('auto', {
+  description: 'requests that name no domain get the one that the picture looks like'
+}))
+
 function domainsWith<Rules extends TObject> (rules: Rules) {
   const entry = Type.Object({
     description: Type.Optional(Type.String({ maxLength: 2000 })),
@@ -57,8 +61,9 @@ export const ClassificationSchema = Type.Object({
     })
   }, strict),
   labels: FileName,
-  domainFrom: Type.Optional(Type.Literal('inputSize', {
-    description: 'requests that name no domain get the one whose size is nearest to the picture'
+  domainFrom: Type.Optional(Type.Union([Type.Literal('inputSize'), Type.Literal('auto')], {
+    description: 'requests that name no domain get the one whose size is nearest to the picture, or the one that ' +
+      'it looks like'
   })),
   domains: domainsWith(PreprocessingSchema)
 }, strict)
@@ -84,6 +89,7 @@ export const ImageToImageSchema = Type.Object({
       minimum: 1, maximum: 1024, description: 'sides that the graph takes; others are padded with their edge'
     })
   }, strict),
+  domainFrom,
   domains: domainsWith(ColourRulesSchema)
 }, strict)
 
@@ -98,6 +104,7 @@ export const TensorsSchema = Type.Object({
       minItems: 1, maxItems: AXES_MAX, description: 'of one row, its batch axis 1: what the model is proven with'
     })
   }, strict), { minProperties: 1, description: 'every input of the graph' }),
+  domainFrom,
   domains: Type.Optional(Type.Record(Type.String({ pattern: NAME_PATTERN }), Type.Object({
     description: Type.Optional(Type.String({ maxLength: 2000 }))
   }, strict), strict))

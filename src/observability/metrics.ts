@@ -17,6 +17,8 @@ export const OVERFLOW_LABEL = '(other)'
 const SECONDS_BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const ROWS_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
+const FITS = ['good', 'none', 'size'] as const
+
 const MODEL_STATES = ['loading', 'ready', 'failed'] as const
 
 /** Read when the metrics are scraped. */
@@ -79,6 +81,7 @@ export interface Metrics {
   forgetDomain (model: string, domain: string): void
   countHotBuild (model: string, outcome: 'ok' | 'error'): void
   countHotRows (model: string, rows: number): void
+  countRecognised (model: string, domain: string, fit: typeof FITS[number]): void
   setGauges (gauges: Gauges): void
   /** What is read for the gauges of what a budget bounds; 0 before. */
   showHeld (what: HeldKind, held: HeldBytes): void
@@ -116,15 +119,12 @@ export function createMetrics (version = 'unknown'): Metrics {
     'bankswitch_dropped_requests_total', 'Requests dropped while they waited: client gone or deadline passed'
   )
   const registrations = counter('bankswitch_bank_registrations_total', 'Bank versions registered', 'model')
-  const hotBuilds = counter(
-    'bankswitch_hot_builds_total', 'Networks of single domains made, proven and opened', 'model', 'outcome'
-  )
-  const hotRows = counter('bankswitch_hot_rows_total', 'Rows run by networks of single domains', 'model')
   const history = new History()
   const domainLabel = createBoundedLabels(DOMAIN_LABELS_MAX)
   const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel.of(`${model}@${domain}`, domain) })
   const inferences = createInferenceCounter(counter, labelsOf)
   const shadows = createShadowCounter(registry, labelsOf)
+  const recognised = createRecognisedCounter(counter, labelsOf)
   return {
     registry,
     history,
@@ -148,11 +148,25 @@ export function createMetrics (version = 'unknown'): Metrics {
       if (!domainLabel.forget(`${model}@${domain}`)) return
       inferences.forget({ model, domain })
       shadows.forget({ model, domain })
+      recognised.forget({ model, domain })
     },
-    countHotBuild: (model, outcome) => hotBuilds.inc({ model, outcome }),
-    countHotRows: (model, count) => hotRows.inc({ model }, count),
+    ...createHotCounters(counter),
+    countRecognised: recognised.count,
     setGauges: (gauges) => registerGauges(registry, gauges),
     showHeld: createHeldGauges(registry)
+  }
+}
+
+type MakeCounter = (name: string, help: string, ...labelNames: string[]) => Counter
+
+function createHotCounters (counter: MakeCounter): Pick<Metrics, 'countHotBuild' | 'countHotRows'> {
+  const builds = counter(
+    'bankswitch_hot_builds_total', 'Networks of single domains made, proven and opened', 'model', 'outcome'
+  )
+  const rows = counter('bankswitch_hot_rows_total', 'Rows run by networks of single domains', 'model')
+  return {
+    countHotBuild: (model, outcome) => builds.inc({ model, outcome }),
+    countHotRows: (model, count) => rows.inc({ model }, count)
   }
 }
 
@@ -164,7 +178,7 @@ interface DomainLabels {
 type LabelsOf = (model: string, domain: string) => DomainLabels
 
 function createInferenceCounter (
-  counter: (name: string, help: string, ...labelNames: string[]) => Counter, labelsOf: LabelsOf
+  counter: MakeCounter, labelsOf: LabelsOf
 ): { count: Metrics['countInference'], forget (labels: DomainLabels): void } {
   const requests = counter(
     'bankswitch_inference_requests_total',
@@ -185,6 +199,22 @@ function createInferenceCounter (
         requests.remove({ model, domain, outcome })
         rows.remove({ model, domain, outcome })
       }
+    }
+  }
+}
+
+function createRecognisedCounter (
+  counter: MakeCounter, labelsOf: LabelsOf
+): { count: Metrics['countRecognised'], forget (labels: DomainLabels): void } {
+  const rows = counter(
+    'bankswitch_recognised_rows_total',
+    'Rows and pictures whose domain was recognised, by the nearest domain and whether they fit it',
+    'model', 'domain', 'fit'
+  )
+  return {
+    count: (model, domain, fit) => rows.inc({ ...labelsOf(model, domain), fit }),
+    forget (labels) {
+      for (const fit of FITS) rows.remove({ ...labels, fit })
     }
   }
 }

@@ -11,14 +11,16 @@ export interface Job {
   readonly model: ServedModel
   /** Names the bank: model and content. */
   readonly bankKey: string
-  /** In shared memory. */
-  readonly bank: FoldedBank
+  /** In shared memory; undefined for a session that takes none. */
+  readonly bank: FoldedBank | undefined
   readonly rows: number
   /** Views are fine: they are copied when the run begins. */
   readonly feeds: Readonly<Record<string, PlainTensor>>
   readonly wanted: string[]
   /** Jobs of one key may share a run; undefined to run alone. */
   readonly runKey: string | undefined
+  /** Runs beside the networks: no rate of theirs is learned from it, and nobody is told. */
+  readonly isAside?: boolean
   /** What the thread keeps for the next run of its size; everything if not given. */
   readonly keeps?: Keeps
 }

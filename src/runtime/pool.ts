@@ -274,6 +274,7 @@ export class InferencePool {
       first += rows
       resolve({ outputs: share, queueMs: startedAt - enqueuedAt, inferMs, startedAt, runRows: total })
     }
+    if (batch[0]!.job.isAside === true) return
     this.#msPerRow += RATE_SMOOTHING * (inferMs / total - this.#msPerRow)
     const modelName = batch[0]!.job.model.name
     this.#options.observer?.onRun?.({ modelName, rows: total, requests: batch.length, inferMs, isDedicated })

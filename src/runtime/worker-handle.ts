@@ -9,7 +9,7 @@ import { LRUCache } from 'lru-cache'
 import { fromErrorRecord } from '../base/errors.js'
 import { runtimeErrors } from './errors.js'
 import type { FoldedBank } from '../bank/fold.js'
-import type { FromWorker, InferenceWorkerData, Keeps, ServedModel, ToWorker } from './messages.js'
+import type { FromWorker, InferenceWorkerData, Keeps, RunRequest, ServedModel, ToWorker } from './messages.js'
 import type { PlainTensor } from '../ort/session.js'
 
 export interface WorkerScript {
@@ -44,8 +44,8 @@ export interface RunOutcome {
 export interface WorkerRun {
   model: ServedModel
   bankKey: string
-  /** In shared memory. */
-  bank: FoldedBank
+  /** In shared memory; undefined for a session that takes none. */
+  bank: FoldedBank | undefined
   /** A session that takes no bank and computes the same; used where the thread holds it. */
   dedicatedId?: string | undefined
   feeds: Record<string, PlainTensor>
@@ -141,12 +141,17 @@ export class WorkerHandle {
       this.#watchdog = setTimeout(() => this.#setAside(), this.#runMsMax)
       const session = isDedicated
         ? { modelId: dedicatedId }
-        : { modelId: model.id, bankKey, ...(this.#enter(model, bankKey) ? { bank } : {}) }
+        : { modelId: model.id, ...this.#bankOf(model, bankKey, bank) }
       const evicted = this.#evicted
       this.#evicted = []
       const request: ToWorker = { type: 'run', job, evicted, ...session, ...rest }
       this.#post(request, Object.values(rest.feeds).flatMap(({ data }) => Array.isArray(data) ? [] : [data.buffer]))
     })
+  }
+
+  #bankOf (model: ServedModel, bankKey: string, bank: FoldedBank | undefined): Pick<RunRequest, 'bankKey' | 'bank'> {
+    if (bank === undefined) return {}
+    return { bankKey, ...(this.#enter(model, bankKey) ? { bank } : {}) }
   }
 
   /** Notes that the bank is used; true when the thread does not hold it yet. */

@@ -11,6 +11,8 @@ export interface ReadyModel {
   readonly artefact: Artefact
   readonly range: FoldedRange
   readonly served: ServedModel
+  /** Reads what signatures are made of. */
+  readonly stem: ServedModel
   readonly memory: RunMemory
 }
 

@@ -5,6 +5,13 @@
 import { isBlend, parseReference, type Reference } from './blend-reference.js'
 import { parseDomainReference, type DomainReference } from './domain-reference.js'
 import { servingErrors } from './errors.js'
+import type { Manifest } from '../models/manifest.js'
+
+/** Whose picture it is, and of which of their streams. */
+export interface Sender {
+  readonly caller: string
+  readonly stream: string
+}
 
 export interface VersionWish {
   /** Of one row among rows of several domains; goes before what the request says as a whole. */
@@ -17,9 +24,14 @@ export interface VersionWish {
   readonly path?: string | undefined
   /** The version segment of the path; it pins the version of whichever domain is chosen. */
   readonly pathVersion?: string | undefined
+  /** Where the pictures of a stream are to be answered alike. */
+  readonly sender?: Sender | undefined
   /** Decides whether a canary answers; without one it does not. */
   readonly canaryKey?: string | undefined
 }
+
+/** In place of a domain's name: the domain that the picture itself looks like. No domain has this name. */
+export const AUTO = 'auto'
 
 /** One place where a domain may be named; undefined when it is not. Throws DOMAIN_REFERENCE_INVALID. */
 export type NamingPlace<Named = Reference> = (wish: VersionWish, defaultDomain: string) => Named | undefined
@@ -53,6 +65,20 @@ export function namedReference (wish: VersionWish, defaultDomain: string): Refer
 export function referenceInPath (wish: VersionWish, defaultDomain: string): DomainReference | undefined {
   const reference = byPath(wish, defaultDomain) ?? byVersionSegment(wish, defaultDomain)
   return reference === undefined ? undefined : pinned(reference, wish)
+}
+
+/** True where the domain is to be chosen by what was sent. Throws DOMAIN_REFERENCE_INVALID. */
+export function isAuto (wish: VersionWish, { defaultDomain, domainFrom }: Manifest): boolean {
+  for (const place of NAMED) {
+    const reference = place(wish, defaultDomain)
+    if (reference !== undefined) return isAutoReference(reference)
+  }
+  return domainFrom === AUTO
+}
+
+export function isAutoReference (reference: Reference): boolean {
+  if (isBlend(reference)) return false
+  return reference.domain === AUTO && reference.version === undefined && reference.label === undefined
 }
 
 /** The reference as the path pins it; it does not pin rows of their own. Throws like `namedReference`. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { domainBySize, sizeOfTensors } from '#src/serving/answering/domain-by-size.js'
+import { domainBySize, sizeOfTensors } from '#src/serving/domain-by-size.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import type { ClassificationManifest } from '#src/models/manifest.js'
 import type { BankStore, DomainRecord, VersionPreprocessing } from '#src/store/bank-store.js'

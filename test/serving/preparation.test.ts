@@ -37,8 +37,8 @@ describe('bringing a model to the workers', () => {
     const sized: ClassificationManifest = { ...MANIFEST, domains: { small: { input: { size: { width: 8, height: 6 } } } } }
     const { needs, pool, store, model, lines } = await setUp(sized)
     const ready = await bringToWorkers(needs, model.entry)
-    assert.deepEqual(pool.loaded.map(({ id, name, takesAnySize }) => [id, name, takesAnySize]), [['key-1', 'signs', false]])
-    assert.equal(ready.served, pool.loaded[0])
+    assert.deepEqual(pool.loaded.map(({ id, name, takesAnySize }) => [id, name, takesAnySize]), [['key-1', 'signs', false], ['key-1.stem', 'signs', false]])
+    assert.deepEqual([ready.served, ready.stem], pool.loaded)
     const { versions, active } = store.domain('signs', 'day')!
     assert.deepEqual(versions.map(({ version, source }) => [version, source]), [[2, 'model']])
     assert.equal(active, 2)

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PADDING } from '#src/bank/port.js'
-import { GRAPH_FILE, WEIGHTS_FILE, writeArtefact, type CompiledParts } from '#src/compiler/artefact.js'
+import { GRAPH_FILE, STEM_FILE, WEIGHTS_FILE, writeArtefact, type CompiledParts } from '#src/compiler/artefact.js'
 import { randomBank } from './compile.js'
 
 const FIRST = 'layer1.0.bn1'
@@ -28,6 +28,7 @@ export function artefactParts (): CompiledParts {
       weightBytes: 1234,
       convolutions: ['4x3x1x1:0123456789abcdef'],
       runBytes: 4321,
+      stem: { digest: 'e'.repeat(64), inputs: ['x'], output: 'moments', channels: [{ layerKey: FIRST, channel: 2 }] },
       proof: { maxRelativeError: 1.2345678901234567e-6, isRowInvariant: true }
     },
     layout: {
@@ -56,11 +57,12 @@ export function artefactParts (): CompiledParts {
   }
 }
 
-/** Writes it into a folder that is there; graph and weights are not what they say. */
+/** Writes it into a folder that is there; graph, weights and stem are not what they say. */
 export async function writeSampleArtefact (
   folder: string, parts = artefactParts(), weights = 'weights'
 ): Promise<void> {
   await writeFile(join(folder, GRAPH_FILE), 'a graph')
   await writeFile(join(folder, WEIGHTS_FILE), weights)
+  await writeFile(join(folder, STEM_FILE), 'a stem')
   await writeArtefact(folder, parts)
 }

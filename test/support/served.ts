@@ -10,6 +10,9 @@ import { BankCache } from '#src/runtime/bank-cache.js'
 import { Answering, type AnsweringNeeds } from '#src/serving/answering/answering.js'
 import { PictureRoom } from '#src/serving/answering/picture-room.js'
 import { ProgressBoard } from '#src/serving/answering/progress.js'
+import { Recognition } from '#src/serving/recognising/recognition.js'
+import { signatureParts } from '#src/signature/file-parts.js'
+import type { Signature } from '#src/signature/signature.js'
 import { Shadows } from '#src/serving/answering/shadows.js'
 import { Administration, type AdministrationNeeds } from '#src/serving/changing/administration.js'
 import { versionFile } from '#src/serving/changing/registration.js'
@@ -28,6 +31,7 @@ import type { DomainRecord, VersionPreprocessing } from '#src/store/bank-store.j
 
 export const LAYERS: readonly BatchNormLayer[] = [{ key: 'bn', channels: 2, epsilon: 0 }]
 export const FINGERPRINT = 'f'.repeat(64)
+export const STEM = 'e'.repeat(64)
 
 /** What the first class scores more under this bank, and the second less. */
 export function bankOf (shift: number, mean = 0): Bank {
@@ -47,6 +51,7 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
   const artefact: Artefact = {
     folder: '/nowhere',
     graphPath: '/nowhere/graph.onnx',
+    stemPath: '/nowhere/stem.onnx',
     fingerprint: FINGERPRINT,
     origin: 'graph',
     layers: [...LAYERS],
@@ -57,6 +62,7 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
     weightBytes: 0,
     convolutions: [],
     runBytes: 0,
+    stem: { digest: STEM, inputs: [manifest.input.name], output: 'moments', channels: [{ layerKey: 'bn', channel: 0 }] },
     bankInputs: [],
     layout,
     ownBank: bankOf(0),
@@ -68,16 +74,28 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
     artefact,
     range: new FoldedRange(layout),
     memory: new RunMemory(artefact, [], isPicture),
-    served: { id: `id-${manifest.name}`, name: manifest.name, graphPath: artefact.graphPath, bankInputs: [], layout }
+    served: { id: `id-${manifest.name}`, name: manifest.name, graphPath: artefact.graphPath, bankInputs: [], layout },
+    stem: {
+      id: `id-${manifest.name}.stem`, name: manifest.name, graphPath: artefact.stemPath, bankInputs: [], layout: { layers: [], ports: [], length: 0 }
+    }
   }
+}
+
+/** Each row's first value as the mean of the one channel, and 1 as its variance. */
+function stemOf (values: Float32Array, rows: number): Tensors {
+  const moments = Float32Array.from({ length: 2 * rows }, (_, at) => {
+    return at % 2 === 0 ? values[at / 2 * values.length / rows]! : 1
+  })
+  return { moments: { type: 'float32', dims: [rows, 2], data: moments } }
 }
 
 /** Each row's first value under both channels; a picture twice as large under the first. */
 export const compute: Network = ({ feeds, bank, model, wanted }) => {
-  const { scale, shift } = pairsOf(LAYERS, bank).get('bn')!
   const [{ dims, data }] = Object.values(feeds) as [Tensors[string]]
   const values = data as Float32Array
   const [rows = 1, , height = 1, width = 1] = dims
+  if (bank === undefined) return stemOf(values, rows)
+  const { scale, shift } = pairsOf(LAYERS, bank).get('bn')!
   if (model.name !== DOUBLER.name) {
     const perRow = values.length / rows
     const logits = Float32Array.from({ length: 2 * rows }, (_, at) => {
@@ -99,6 +117,8 @@ export function pictures (rows: number, side = 1): Tensors {
   const data = Float32Array.from({ length: rows * perRow }, (_, at) => at % perRow === 0 ? at / perRow + 1 : 0)
   return { x: { type: 'float32', dims: [rows, 3, side, side], data } }
 }
+
+const RECOGNISING = { fitMin: 0.02, last: 3, streams: 2 }
 
 export interface HouseOptions {
   models?: readonly ReadyModel[]
@@ -129,9 +149,11 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
     count: (_, { record, version }, rows) => { heated.push(`${record.domain}:${version.version}:${rows}`) },
     forget: (bank) => { heated.push(bank) }
   }
+  const recognition = new Recognition({ store, pool, metrics, logger: { warn: () => {} }, runRows: 4, runBytes: 2 ** 20 }, RECOGNISING)
   const shared = { store, pool, banks, leases, traffic, metrics, shadows, hot, runRows: 4, runBytes: 2 ** 20 }
   const answering = new Answering({
     ...shared,
+    recognition,
     room: room ?? new PictureRoom({ picturesMax: 4, bytesMax: 1e6 }),
     progress: new ProgressBoard(),
     imagePixels: 1e6,
@@ -142,13 +164,20 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
   /** A version whose bank shifts by `shift`, active unless said otherwise. */
   const publish = async (
     domain: string, shift: number,
-    { model = models[0]!, isActivated = true, fingerprint = FINGERPRINT, preprocessing, mean }: {
-      model?: ReadyModel, isActivated?: boolean, fingerprint?: string, preprocessing?: VersionPreprocessing, mean?: number
+    {
+      model = models[0]!, isActivated = true, fingerprint = FINGERPRINT, preprocessing, mean, signatures = []
+    }: {
+      model?: ReadyModel,
+      isActivated?: boolean,
+      fingerprint?: string,
+      preprocessing?: VersionPreprocessing,
+      mean?: number,
+      signatures?: Signature[]
     } = {}
   ): Promise<DomainRecord> => {
     const bank = bankOf(shift, mean)
     return await store.publish(model.entry.manifest.name, domain, {
-      file: versionFile(model, bank, 'json', { tensors: [], metadata: [] }),
+      file: versionFile(model, bank, 'json', signatureParts(signatures)),
       digest: bankDigest(bank),
       fingerprint,
       source: 'json',

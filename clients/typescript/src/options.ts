@@ -22,8 +22,10 @@ export interface CallOptions {
 
 /** Which bank is to answer; the model's default domain if not given. */
 export interface DomainWish {
-  /** A name, or a blend such as `day=0.7,lowlight=0.3`. */
+  /** A name, a blend such as `day=0.7,lowlight=0.3`, or `auto` for the one that the picture looks like. */
   domain?: string | undefined
+  /** With `auto`: the domain is what most of the last pictures of this stream look like. */
+  stream?: string | undefined
   /** Of `domain`: a number or a label; the active version if not given. */
   version?: number | string | undefined
   /** How long the call may take, in ms, further tries included; the server answers 504 beyond. */
@@ -40,8 +42,13 @@ export interface PreconditionOptions {
 
 const PRINTABLE = /^[\x21-\x7e]+$/
 
-/** The header that names a domain. Throws a TypeError for what no domain is called. */
-export function domainHeader ({ domain, version }: DomainWish): { 'x-domain'?: string } {
+/** The headers that name a domain and a stream. Throws a TypeError for what neither is called. */
+export function domainHeader ({ domain, version, stream }: DomainWish): { 'x-domain'?: string, 'x-stream'?: string } {
+  if (stream !== undefined && !PRINTABLE.test(stream)) throw new TypeError(`no stream is called "${stream}"`)
+  return { ...nameHeader({ domain, version }), ...(stream === undefined ? {} : { 'x-stream': stream }) }
+}
+
+function nameHeader ({ domain, version }: DomainWish): { 'x-domain'?: string } {
   if (domain === undefined && version === undefined) return {}
   if (domain === undefined) throw new TypeError('a version is one of a domain: pass { domain, version }')
   const text = version === undefined ? domain : `${domain}:${version}`

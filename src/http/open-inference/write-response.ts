@@ -30,7 +30,7 @@ export interface PlannedAnswer {
 }
 
 /** What an answer is made of. */
-export interface AnsweredTensors extends Pick<MixedResult, 'outputs'> {
+export interface AnsweredTensors extends Pick<MixedResult, 'outputs' | 'recognised'> {
   answeredBy: ReadonlyArray<Omit<MixedResult['answeredBy'][number], 'countedAs'>>
 }
 
@@ -65,7 +65,7 @@ function valueBytesMax (
 }
 
 /** The answer but for its outputs. */
-function describeAnswer (model: string, message: InferenceTerms, { answeredBy }: AnsweredTensors): object {
+function describeAnswer (model: string, message: InferenceTerms, { answeredBy, recognised }: AnsweredTensors): object {
   const [first] = answeredBy as [AnsweredTensors['answeredBy'][number]]
   const isMixed = answeredBy.length > 1
   // The protocol's parameters are single values.
@@ -77,8 +77,24 @@ function describeAnswer (model: string, message: InferenceTerms, { answeredBy }:
     parameters: {
       domain: list(({ domain }) => domain),
       domain_version: isMixed ? list(({ version }) => version) : first.version,
-      bank_digest: list(({ digest }) => digest)
+      bank_digest: list(({ digest }) => digest),
+      ...(recognised === undefined ? {} : recognisedParameters(recognised))
     }
+  }
+}
+
+/** Lists with one place for each row, empty where a row named its own domain. */
+function recognisedParameters (rows: NonNullable<MixedResult['recognised']>): Record<string, string> {
+  const list = (part: (one: NonNullable<typeof rows[number]>) => string | number | undefined) => {
+    return rows.map((one) => one === undefined ? '' : part(one) ?? '').join()
+  }
+  return {
+    domain_of_rows: list(({ domain }) => domain),
+    domain_fit: list(({ fit }) => fit),
+    domain_nearest: list(({ nearest }) => nearest),
+    domain_runner_up: list(({ runnerUp }) => runnerUp),
+    domain_margin: list(({ margin }) => margin?.toFixed(3)),
+    domain_p: list(({ p }) => p?.toPrecision(3))
   }
 }
 

@@ -114,8 +114,7 @@ async function answer (
 async function run (engine: Engine, model: string, request: InferenceRequest): Promise<MixedResult> {
   const { [DOMAIN_INPUT]: domains, ...feeds } = typeof request.feeds === 'function' ? {} : request.feeds
   if (domains === undefined) {
-    const result = await engine.answering.infer(model, request)
-    return { ...result, answeredBy: [result] }
+    return await engine.answering.inferRows(model, request)
   }
   if (domains.type !== 'string' || domains.dims.length !== 1) {
     throw httpErrors.PROTOCOL_INVALID(`the input "${DOMAIN_INPUT}" is no list of domains`, {
@@ -132,8 +131,8 @@ function rawMessage (request: FastifyRequest): InferenceTerms & { feeds?: undefi
 }
 
 /**
- * Reads a body that is nothing but the tensor: once the version is chosen, whose pictures have a size; where the size
- * chooses the domain, as one of the default domain's.
+ * Reads a body that is nothing but the tensor: once the version is chosen, whose pictures have a size; where what
+ * was sent chooses the domain, as one of the default domain's.
  */
 function rawFeeds (
   engine: Engine, { model, wish, named }: RequestedModel, body: Uint8Array
@@ -143,7 +142,8 @@ function rawFeeds (
     return parseRawRequest(body, inputs, usualShape(manifest, domain, preprocessing))
   }
   const isBySize = manifest.task === 'classification' && manifest.domainFrom === 'inputSize'
-  return named === undefined && isBySize ? feedsOf(engine.answering.resolve(model, wish)) : feedsOf
+  const isChosen = (named === undefined && isBySize) || engine.answering.isAutomatic(model, wish)
+  return isChosen ? feedsOf(engine.answering.resolve(model, wish)) : feedsOf
 }
 
 async function compressed (

@@ -18,7 +18,7 @@ import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { EncodedFormat } from '../../imaging/encode.js'
-import type { PictureRequest } from '../../serving/answering/answering.js'
+import type { PictureRequest, Recognised } from '../../serving/answering/answering.js'
 import type { Static } from '#typebox'
 
 /** The first is the answer to whoever takes any. */
@@ -70,9 +70,10 @@ export async function registerPredictRoutes (
     }
     const { top = TOP_DEFAULT } = requireWithout(request.query, 'quality')
     const result = await engine.answering.classify(model, picture, top)
-    const { domain, version, predictions } = result
+    const { domain, version, predictions, recognised } = result
     const encodeBegin = performance.now()
-    const answer = reply.serialize({ model, domain, version, predictions })
+    const how = recognised === undefined ? {} : { recognised: withoutDomain(recognised) }
+    const answer = reply.serialize({ model, domain, version, ...how, predictions })
     const encodeMs = performance.now() - encodeBegin
     noteAnswer(request, reply, { ...result, encodeMs })
     engine.answering.observeEncoding(model, [result], encodeMs)
@@ -138,4 +139,9 @@ function requireWithout (query: Query, parameter: keyof Query): Query {
   throw httpErrors.REQUEST_INVALID(`"${parameter}" means nothing to this model`, {
     expected: 'no such parameter', received: query[parameter]
   })
+}
+
+/** The domain stands beside it already. */
+function withoutDomain ({ domain: _domain, ...how }: Recognised): Omit<Recognised, 'domain'> {
+  return how
 }

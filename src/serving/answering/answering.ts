@@ -4,7 +4,9 @@ import { PICTURE_TASKS, takesPictures } from '../../models/manifest.js'
 import { resolveDomain, withNews, type DomainReference, type ResolvedDomain } from '../domain-reference.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
-import { namedReference, referenceInPath, type VersionWish } from '../version-wish.js'
+import {
+  isAuto, isAutoReference, namedReference, referenceInPath, type VersionWish
+} from '../version-wish.js'
 import { SlicedWork } from '../../base/slices.js'
 import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
 import { compareClasses, type ComparedClasses, type CompareRequest } from './compare-classes.js'
@@ -36,6 +38,7 @@ export type { PictureRequest } from './classify.js'
 export type { CompareRequest } from './compare-classes.js'
 export type { InferenceRequest, Run } from './inference.js'
 export type { MixedResult } from './mixed-inference.js'
+export type { Recognised } from '../recognising/recognition.js'
 
 export class Answering {
   readonly #needs: AnsweringNeeds
@@ -45,6 +48,11 @@ export class Answering {
   constructor (needs: AnsweringNeeds, models: ModelStates) {
     this.#needs = needs
     this.#models = models
+  }
+
+  /** True where the domain of a request is chosen by what is sent. Throws what `named` throws. */
+  isAutomatic (name: string, wish: VersionWish): boolean {
+    return isAuto(wish, this.#models.get(name).entry.manifest)
   }
 
   /**
@@ -61,10 +69,15 @@ export class Answering {
     return referenceInPath(wish, '')
   }
 
-  /** What a path speaks of, not held. Throws MODEL_NOT_FOUND, and what `named` and resolving throw. */
+  /**
+   * What a path speaks of, not held; the default domain where it leaves the choice to what is sent. Throws
+   * MODEL_NOT_FOUND, and what `named` and resolving throw.
+   */
   resolve (name: string, wish: VersionWish): ResolvedDomain {
     const { defaultDomain } = this.#models.get(name).entry.manifest
-    return resolveDomain(this.#needs.store, name, referenceInPath(wish, defaultDomain) ?? { domain: defaultDomain })
+    const named = referenceInPath(wish, defaultDomain)
+    const isChosen = named !== undefined && !isAutoReference(named)
+    return resolveDomain(this.#needs.store, name, isChosen ? named : { domain: defaultDomain })
   }
 
   /** The same, but for another look at what other servers have made. Rejects likewise. */
@@ -87,6 +100,21 @@ export class Answering {
   async infer (name: string, request: InferenceRequest): Promise<InferenceResult> {
     const model = this.#models.ready(name)
     return this.#observed(name, await infer(this.#needs, model, request), request.inputMs)
+  }
+
+  /**
+   * Like `infer`, but rows whose domain is to be recognised get one each, where rows can be taken apart. Rejects like
+   * `infer` and `inferMixed`.
+   */
+  async inferRows (name: string, request: InferenceRequest): Promise<MixedResult> {
+    const { entry: { manifest }, artefact: { proof } } = this.#models.ready(name)
+    const { feeds, wish, ...options } = request
+    const rows = typeof feeds === 'function' ? 1 : Object.values(feeds)[0]?.dims[0] ?? 1
+    if (typeof feeds !== 'function' && rows > 1 && proof.isRowInvariant && isAuto(wish, manifest)) {
+      return await this.inferMixed(name, { ...options, wish, feeds, rows: Array<string>(rows).fill('') })
+    }
+    const { recognised, ...result } = await this.infer(name, request)
+    return { ...result, answeredBy: [result], ...(recognised === undefined ? {} : { recognised: [recognised] }) }
   }
 
   /** Each row under a domain of its own, or the one that `infer` would choose. Rejects like mixed-inference.ts. */

@@ -10,16 +10,19 @@ import assert from 'node:assert/strict'
 import { readPictureHeader } from '../../imaging/decode.js'
 import { isBlend, type Reference } from '../blend-reference.js'
 import { leaseChosen, resolveBlend, type ChosenVersion } from '../blends.js'
+import { domainBySize, sizeOfTensors, type PictureSize } from '../domain-by-size.js'
 import { resolveDomain, withNews } from '../domain-reference.js'
-import { NAMED, pinned, type VersionWish } from '../version-wish.js'
-import { domainBySize, sizeOfTensors, type PictureSize } from './domain-by-size.js'
+import { isAuto, NAMED, pinned, type VersionWish } from '../version-wish.js'
 import type { Manifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { Leases } from '../leases.js'
+import type { Recognised } from '../recognising/recognition.js'
 
-/** What was sent: tensors, or a picture that is not decoded yet. */
-export type ChoiceInput = { readonly feeds: Tensors } | { readonly image: Uint8Array }
+/** What was sent: tensors, or a picture that is not decoded yet; and what tells which domain it looks like. */
+export type ChoiceInput = ({ readonly feeds: Tensors } | { readonly image: Uint8Array }) & {
+  recognise? (): Promise<Recognised>
+}
 
 /** What a strategy may look at. */
 export interface Choice {
@@ -32,7 +35,10 @@ export interface Choice {
   readonly imagePixels: number
 }
 
-export type Strategy = (choice: Choice) => Reference | undefined | Promise<Reference | undefined>
+/** A reference, and how it was found where the input itself was looked at. */
+export type Chosen = Reference & { recognised?: Recognised }
+
+export type Strategy = (choice: Choice) => Chosen | undefined | Promise<Chosen | undefined>
 
 /** What choosing needs. */
 export interface ChoiceNeeds {
@@ -43,8 +49,17 @@ export interface ChoiceNeeds {
 }
 
 export interface LeasedVersion extends ChosenVersion {
+  /** Where the domain was chosen by what was sent. */
+  recognised?: Recognised
   /** To be called exactly once, when the request is over, however it ends. */
   release (): void
+}
+
+/** `auto`, wherever it is named: what the input looks like. */
+const byLooks: Strategy = ({ wish, manifest, input }) => {
+  if (!isAuto(wish, manifest)) return undefined
+  assert(input?.recognise !== undefined, 'what is to be recognised was sent')
+  return input.recognise().then((recognised) => ({ domain: recognised.domain, recognised }))
 }
 
 /** `domainFrom: "inputSize"`: the size of the tensors, or the one in the picture's header. */
@@ -60,6 +75,7 @@ const byManifest: Strategy = ({ manifest: { defaultDomain } }) => ({ domain: def
 
 /** The first that knows decides. */
 export const STRATEGIES: readonly Strategy[] = [
+  byLooks,
   ...NAMED.map((place): Strategy => ({ wish, manifest }) => place(wish, manifest.defaultDomain)),
   bySize,
   byManifest
@@ -78,11 +94,13 @@ export async function chooseVersion (
     const known = strategy(choice)
     const reference = known instanceof Promise ? await known : known
     if (reference === undefined) continue
-    const wanted = pinned(reference, wish)
+    const { recognised } = reference
+    const wanted: Reference = pinned(reference, wish)
     const chosen = await withNews(store, (): ChosenVersion => isBlend(wanted)
       ? resolveBlend(store, manifest, wanted)
       : resolveDomain(store, manifest.name, wanted, wish.canaryKey))
-    return { ...chosen, release: leaseChosen(leases, manifest.name, chosen) }
+    const release = leaseChosen(leases, manifest.name, chosen)
+    return { ...chosen, release, ...(recognised === undefined ? {} : { recognised }) }
   }
   assert.fail('the last strategy always knows')
 }

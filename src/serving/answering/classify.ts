@@ -1,10 +1,13 @@
 /** A picture in, labelled scores out. */
+import { isDeepStrictEqual } from 'node:util'
+import { readPictureHeader } from '../../imaging/decode.js'
 import { preprocessImage } from '../../imaging/preprocess.js'
 import { topPredictions, type Prediction } from '../../models/classification.js'
-import { rulesOf } from '../../models/preprocessing.js'
+import { rulesOf, type Preprocessing } from '../../models/preprocessing.js'
 import { checkFeeds } from '../feeds.js'
 import { chooseVersion } from './choose-version.js'
-import { inferGroups, type InferenceNeeds, type InferenceResult } from './inference.js'
+import { fromOf, inferGroups, recognisedIn, type InferenceNeeds, type InferenceResult } from './inference.js'
+import type { ImageTensor } from '../../imaging/raster.js'
 import type { ClassificationManifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { VersionWish } from '../version-wish.js'
@@ -36,15 +39,29 @@ export async function classify (
   needs: PictureNeeds, model: ReadyModel, manifest: ClassificationManifest, request: PictureRequest, top: number
 ): Promise<Classified> {
   const { wish, image, signal } = request
-  const begin = performance.now()
-  const resolved = await chooseVersion(needs, manifest, wish, { image })
-  try {
-    const rules = rulesOf(manifest, resolved.record.domain, resolved.version.preprocessing)
-    const { dims, data } = await preprocessImage(image, rules, needs.imagePixels, (bytes, work) => {
+  let decodeMs = 0
+  let prepared: { rules: Preprocessing, tensor: ImageTensor } | undefined
+  const prepare = async (rules: Preprocessing): Promise<ImageTensor> => {
+    // What was prepared to be recognised is mostly what is to be run.
+    if (prepared !== undefined && isDeepStrictEqual(prepared.rules, rules)) return prepared.tensor
+    const begin = performance.now()
+    const tensor = await preprocessImage(image, rules, needs.imagePixels, (bytes, work) => {
       return needs.room.decode(bytes, work, signal)
     })
+    decodeMs += performance.now() - begin
+    prepared = { rules, tensor }
+    return tensor
+  }
+  const resolved = await chooseVersion(needs, manifest, wish, {
+    image,
+    recognise: async () => {
+      const size = await readPictureHeader(image, needs.imagePixels)
+      return await needs.recognition.picture(model, manifest, { size, prepare }, fromOf(wish, signal))
+    }
+  })
+  try {
+    const { dims, data } = await prepare(rulesOf(manifest, resolved.record.domain, resolved.version.preprocessing))
     const decodedAt = performance.now()
-    const decodeMs = decodedAt - begin
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
     const rows = checkFeeds(model.artefact.inputs, feeds)
     const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], {
@@ -53,7 +70,7 @@ export async function classify (
     const { outputs, ...rest } = result!
     const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
     const predictions = topPredictions(logits, model.entry.labels, manifest.output.activation, top)
-    return { ...rest, decodeMs, decodedAt, predictions }
+    return { ...rest, ...recognisedIn(resolved), decodeMs, decodedAt, predictions }
   } finally {
     resolved.release()
   }

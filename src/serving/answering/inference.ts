@@ -5,7 +5,7 @@ import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { checkFeeds } from '../feeds.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
-import { chooseVersion, type ChoiceNeeds } from './choose-version.js'
+import { chooseVersion, type ChoiceNeeds, type LeasedVersion } from './choose-version.js'
 import type { FoldedBank } from '../../bank/fold.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { Metrics } from '../../observability/metrics.js'
@@ -15,6 +15,7 @@ import type { BankStore } from '../../store/bank-store.js'
 import type { HotDomains } from '../heating/hot-domains.js'
 import type { ResolvedDomain } from '../domain-reference.js'
 import type { ReadyModel } from '../model-states.js'
+import type { From, Recognised, Recognition } from '../recognising/recognition.js'
 import type { VersionWish } from '../version-wish.js'
 
 export interface InferenceRequest {
@@ -41,6 +42,8 @@ export interface InferenceResult {
   inferMs: number
   /** The runs that had a part in it. */
   runs: readonly Run[]
+  /** Where the domain was chosen by what was sent. */
+  recognised?: Recognised
 }
 
 /** What one run did for a request. */
@@ -57,6 +60,8 @@ export interface InferenceNeeds extends BankSources, ChoiceNeeds {
   traffic: Pick<TrafficBook, 'countAnswered' | 'countFailed'>
   /** Gives a network of its own to who asks most. */
   hot: Pick<HotDomains, 'count'>
+  /** Tells domains by what is sent. */
+  recognition: Pick<Recognition, 'rows' | 'picture'>
   /** Rows that may share a run. */
   runRows: number
   /** What the activations of a run may take. */
@@ -72,17 +77,33 @@ export interface Group {
   rows: number
 }
 
-/** Rejects with what choosing, checking, the store or the pool throws. */
+/** Whose picture it is that is to be recognised, and what gives it up. */
+export function fromOf ({ sender }: VersionWish, signal: AbortSignal | undefined): From {
+  return { sender, signal }
+}
+
+export function recognisedIn ({ recognised }: LeasedVersion): { recognised?: Recognised } {
+  return recognised === undefined ? {} : { recognised }
+}
+
+/**
+ * One version answers all rows: of several, the one that the first looks like. Rejects with what choosing, checking,
+ * the store or the pool throws.
+ */
 export async function infer (
   needs: InferenceNeeds, model: ReadyModel, { wish, feeds: given, ...options }: InferenceRequest
 ): Promise<InferenceResult> {
-  const input = typeof given === 'function' ? undefined : { feeds: given }
+  const recognise = async () => {
+    const [first] = await needs.recognition.rows(model, given as Tensors, fromOf(wish, options.signal))
+    return first!
+  }
+  const input = typeof given === 'function' ? undefined : { feeds: given, recognise }
   const resolved = await chooseVersion(needs, model.entry.manifest, wish, input)
   try {
     const feeds = typeof given === 'function' ? given(resolved) : given
     const rows = checkFeeds(model.artefact.inputs, feeds)
     const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], options)
-    return result!
+    return { ...result!, ...recognisedIn(resolved) }
   } finally {
     resolved.release()
   }

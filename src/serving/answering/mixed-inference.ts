@@ -1,13 +1,13 @@
 /** One request whose rows are of several domains: each row is answered by its own bank, in the order of the request. */
 import { gatherRows, concatenateRows, type Tensors } from '../../ort/rows.js'
-import { parseReference } from '../blend-reference.js'
 import { nameOfChosen, type ChosenVersion } from '../blends.js'
 import { servingErrors } from '../errors.js'
 import { checkFeeds } from '../feeds.js'
 import { chooseVersion, type LeasedVersion } from './choose-version.js'
-import { inferGroups, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
+import { fromOf, inferGroups, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
 import type { ReadyModel } from '../model-states.js'
-import type { VersionWish } from '../version-wish.js'
+import type { Recognised } from '../recognising/recognition.js'
+import { isAuto, type VersionWish } from '../version-wish.js'
 
 /** How many versions one request may use. */
 const VERSIONS_MAX = 64
@@ -21,6 +21,8 @@ export interface MixedRequest extends Pick<InferenceRequest, 'wish' | 'signal' |
 export interface MixedResult extends Pick<InferenceResult, 'outputs' | 'queueMs' | 'inferMs' | 'runs'> {
   /** The versions that answered, in the order in which they come up first. */
   answeredBy: ReadonlyArray<Pick<InferenceResult, 'domain' | 'version' | 'digest' | 'countedAs'>>
+  /** By row, where any row's domain was chosen by what was sent; undefined for a row that named its own. */
+  recognised?: ReadonlyArray<Recognised | undefined>
 }
 
 /**
@@ -31,7 +33,6 @@ export async function inferMixed (
   needs: InferenceNeeds, model: ReadyModel, { wish, rows: texts, feeds, ...options }: MixedRequest
 ): Promise<MixedResult> {
   const { artefact, entry: { manifest } } = model
-  const wishes = wishesOf(texts, wish)
   const rows = checkFeeds(artefact.inputs, feeds)
   if (texts.length !== rows) {
     throw servingErrors.INPUT_SHAPE_MISMATCH('there must be one domain for each row', {
@@ -43,13 +44,29 @@ export async function inferMixed (
   }
   const held: LeasedVersion[] = []
   try {
-    for (const one of wishes.values()) held.push(await chooseVersion(needs, manifest, one, { feeds }))
-    const groups = groupRows(texts, new Map([...wishes.keys()].map((text, at) => [text, held[at]!])))
+    const recognised = await recogniseRows(needs, model, texts, wish, feeds, options.signal)
+    const chosen: LeasedVersion[] = []
+    const known = new Map<string, LeasedVersion>()
+    for (const [row, text] of texts.entries()) {
+      const found = recognised?.[row]
+      const key = `${text}\n${found?.domain ?? ''}`
+      let version = known.get(key)
+      if (version === undefined) {
+        version = await chooseVersion(needs, manifest, wishOf(text, wish), {
+          feeds, ...(found === undefined ? {} : { recognise: () => Promise.resolve(found) })
+        })
+        held.push(version)
+        known.set(key, version)
+      }
+      chosen.push(version)
+    }
+    const groups = groupRows(chosen)
     const results = await inferGroups(needs, model, groups.map(({ resolved, at }) => ({
       resolved, rows: at.length, feeds: gatherRows(feeds, at)
     })), options)
     return {
       answeredBy: results.map(({ domain, version, digest, countedAs }) => ({ domain, version, digest, countedAs })),
+      ...(recognised === undefined ? {} : { recognised }),
       outputs: inOrder(groups.map(({ at }) => at), results.map(({ outputs }) => outputs)),
       queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
       inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
@@ -60,13 +77,23 @@ export async function inferMixed (
   }
 }
 
-/** One for each different text, in the order in which they come up. Throws DOMAIN_REFERENCE_INVALID. */
-function wishesOf (texts: readonly string[], wish: VersionWish): Map<string, VersionWish> {
-  return new Map([...new Set(texts)].map((row) => {
-    if (row === '') return [row, wish]
-    parseReference(row)
-    return [row, { row, canaryKey: wish.canaryKey }]
-  }))
+/** What a row says of itself; an empty text leaves it to the request. */
+function wishOf (row: string, wish: VersionWish): VersionWish {
+  return row === '' ? wish : { row, canaryKey: wish.canaryKey, sender: wish.sender }
+}
+
+/** By row; undefined where no row is to be recognised. Throws DOMAIN_REFERENCE_INVALID for a row of no sense. */
+async function recogniseRows (
+  needs: InferenceNeeds, model: ReadyModel, texts: readonly string[], wish: VersionWish, feeds: Tensors,
+  signal: AbortSignal | undefined
+): Promise<Array<Recognised | undefined> | undefined> {
+  const automatic = new Set([...new Set(texts)].filter((text) => isAuto(wishOf(text, wish), model.entry.manifest)))
+  const at = [...texts.keys()].filter((row) => automatic.has(texts[row]!))
+  if (at.length === 0) return undefined
+  const found = await needs.recognition.rows(model, gatherRows(feeds, at), fromOf(wish, signal))
+  const byRow: Array<Recognised | undefined> = texts.map(() => undefined)
+  for (const [place, row] of at.entries()) byRow[row] = found[place]
+  return byRow
 }
 
 interface RowsOfVersion {
@@ -76,10 +103,9 @@ interface RowsOfVersion {
 }
 
 /** Throws REQUEST_TOO_MANY_VERSIONS. */
-function groupRows (texts: readonly string[], chosen: ReadonlyMap<string, LeasedVersion>): RowsOfVersion[] {
+function groupRows (chosen: readonly LeasedVersion[]): RowsOfVersion[] {
   const groups = new Map<string, RowsOfVersion>()
-  for (const [row, text] of texts.entries()) {
-    const resolved = chosen.get(text)!
+  for (const [row, resolved] of chosen.entries()) {
     const key = `${nameOfChosen(resolved)}:${resolved.version.version}`
     const group = groups.get(key)
     if (group !== undefined) {

@@ -7,23 +7,27 @@
  * fair queue lets other domains in between, and another request of the same domain waits for no more than the tiles in
  * flight.
  */
-import { decodeRaster, readPictureHeader } from '../../imaging/decode.js'
+import { decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
 import {
   canvasFor, carriesAlpha, encodeRaster, requireFits, type EncodedFormat
 } from '../../imaging/encode.js'
-import { tileCount } from '../../imaging/tiles.js'
-import { rulesOf } from '../../models/preprocessing.js'
+import { cutTile, isGrey as isGreyRaster, type Raster } from '../../imaging/raster.js'
+import { middleTile, tileCount } from '../../imaging/tiles.js'
+import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
 import { foldedBank } from '../banks-to-run.js'
 import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { chooseVersion } from './choose-version.js'
+import { fromOf, recognisedIn } from './inference.js'
 import { runTiles, type TileNeeds, type TileTimes } from './run-tiles.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
+import type { Tensors } from '../../ort/rows.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { HotDomains } from '../heating/hot-domains.js'
 import type { PictureNeeds, PictureRequest } from './classify.js'
+import type { Recognised } from '../recognising/recognition.js'
 import type { Progress, ProgressBoard } from './progress.js'
 import type { ReadyModel } from '../model-states.js'
 
@@ -54,6 +58,7 @@ export interface Transformed extends TileTimes {
   /** When the picture had been decoded, by performance.now(). */
   decodedAt: number
   encodeMs: number
+  recognised?: Recognised
 }
 
 /**
@@ -63,17 +68,39 @@ export interface Transformed extends TileTimes {
 export async function transform (
   needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest
 ): Promise<Transformed> {
-  const resolved = await chooseVersion(needs, manifest, request.wish, request)
+  const { image, wish, signal } = request
+  let source: Raster | undefined
+  const resolved = await chooseVersion(needs, manifest, wish, {
+    image,
+    recognise: async () => {
+      source = await sourceOf(needs, request, await readPictureHeader(image, needs.imagePixels), manifest.input)
+      const tile = middleTile(source.width, source.height, manifest.tiling)
+      const feeds: Tensors = { [manifest.input.name]: { type: 'float32', ...cutTile(source, tile, manifest.input) } }
+      return (await needs.recognition.rows(model, feeds, fromOf(wish, signal)))[0]!
+    }
+  })
   try {
-    return await transformUnder(needs, model, manifest, request, resolved)
+    const result = await transformUnder(needs, model, manifest, request, resolved, source)
+    return { ...result, ...recognisedIn(resolved) }
   } finally {
     resolved.release()
   }
 }
 
+/** The picture, decoded before it has a bank: in the room's own line, since what running it takes is not known yet. */
+async function sourceOf (
+  needs: TransformNeeds, { image, format, signal }: TransformRequest, header: PictureHeader, { colour }: ColourRules
+): Promise<Raster> {
+  const bytes = header.decodingBytes + RAW_CHANNELS * header.width * header.height
+  return await needs.room.decode(bytes, () => decodeRaster(image, {
+    pixelsMax: needs.imagePixels, isGrey: header.isGrey || colour === 'grey', isAlphaKept: carriesAlpha(format)
+  }), signal)
+}
+
+/** `decoded` is the picture where it had to be looked at before. */
 async function transformUnder (
   needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest,
-  resolved: ChosenVersion
+  resolved: ChosenVersion, decoded: Raster | undefined
 ): Promise<Transformed> {
   const { name, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
@@ -91,11 +118,11 @@ async function transformUnder (
   const work = async (): Promise<Transformed> => {
     const bank = { folded: await foldedBank(needs, model, resolved), digest: digestOfChosen(resolved) }
     const begin = performance.now()
-    const source = await decodeRaster(image, {
-      pixelsMax: needs.imagePixels, isGrey, isAlphaKept: carriesAlpha(format)
-    })
+    const source = decoded !== undefined && isGreyRaster(decoded) === isGrey
+      ? decoded
+      : await decodeRaster(image, { pixelsMax: needs.imagePixels, isGrey, isAlphaKept: carriesAlpha(format) })
     const canvas = canvasFor(source, scale)
-    const decoded = performance.now()
+    const decodedAt = performance.now()
     const { signal } = request
     needs.pool.requireRoom(turnOf(name, domain), 1)
     const times = await needs.pool.keepOpen(() => {
@@ -105,7 +132,7 @@ async function transformUnder (
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed
     const answer = { domain: nameOfChosen(resolved), version, picture, tiles: progress.tilesTotal }
-    return { ...answer, decodeMs: decoded - begin, decodedAt: decoded, ...times, encodeMs }
+    return { ...answer, decodeMs: decodedAt - begin, decodedAt, ...times, encodeMs }
   }
   const { metrics, traffic } = needs
   const key = leaseKey(name, domain, version)

@@ -12,6 +12,8 @@ import { calibrationErrors } from '../../calibration/errors.js'
 import { JobFiles } from '../../calibration/job-files.js'
 import { Jobs, type JobRecord } from '../../calibration/jobs.js'
 import { selectLayers, type CalibrationOptions } from '../../calibration/options.js'
+import { signatureParts } from '../../signature/file-parts.js'
+import { NO_PARTS, partsKept, signatureRequest, withSignature } from './signatures.js'
 import { sourceOf } from '../../models/compilation.js'
 import { modelErrors } from '../../models/errors.js'
 import { rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
@@ -23,20 +25,29 @@ import {
 import { contribute, type GivenContribution } from './contribute.js'
 import type { NamedFile } from '../../calibration/archives.js'
 import type { Settings } from '../../config/schema.js'
-import type { BankStore, ExpectedRevision } from '../../store/bank-store.js'
+import type { BankStore, ExpectedRevision, VersionSource } from '../../store/bank-store.js'
 import type { OpenedStore } from '../../store/open-store.js'
 import type { Logger } from '../../observability/logger.js'
 import type { ReadyModel, ModelStates } from '../model-states.js'
 
 export type Uploads = { kind: 'pictures', files: NamedFile[] } | { kind: 'tensors', file: NamedFile }
 
-export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'moments'> {
+export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'moments' | 'signature'> {
   model: string
   domain: string
   /** Absent when nothing was to be registered. */
   version?: number
   digest: string
   active: boolean
+  /** Whether the version has a signature, by which it can be chosen. */
+  hasSignature: boolean
+}
+
+/** Sources of versions that a job has registered. */
+const MADE_HERE: readonly VersionSource[] = ['calibration', 'signature']
+
+function sourceOfMode ({ mode }: Pick<CalibrationOptions, 'mode'>): VersionSource {
+  return mode === 'signature' ? 'signature' : 'calibration'
 }
 
 type Limits = Pick<Settings, 'imagePixels' | 'calibrationBytes'>
@@ -103,7 +114,7 @@ export class Calibrations {
   ): Promise<JobRecord> {
     const ready = this.#models.ready(model)
     checkRevision(domain, this.#needs.store.domain(model, domain), expected)
-    const base = await this.#checkedBase(ready, uploads, options)
+    const base = await this.#checkedBase(ready, domain, uploads, options)
     const subject = { kind: 'calibration', model, domain, mode: options.mode }
     return await this.#jobs.submit(subject, async ({ onProgress, signal, beginCommit }) => {
       const made = await this.#make(ready, domain, base, uploads, options, onProgress, signal)
@@ -112,13 +123,17 @@ export class Calibrations {
     })
   }
 
-  async #checkedBase (ready: ReadyModel, uploads: Uploads, options: CalibrationOptions): Promise<Bank> {
+  async #checkedBase (
+    ready: ReadyModel, domain: string, uploads: Uploads, options: CalibrationOptions
+  ): Promise<Base> {
     if (uploads.kind === 'pictures' && uploads.files.length === 0) {
       throw calibrationErrors.CALIBRATION_TOO_FEW_IMAGES('there are no images', {
         expected: `at least ${options.minimumImages}`, received: 0
       })
     }
-    if (uploads.kind === 'pictures' && ready.entry.manifest.task !== 'classification') {
+    const { task } = ready.entry.manifest
+    const isSignature = options.mode === 'signature'
+    if (uploads.kind === 'pictures' && task !== 'classification' && !(isSignature && task === 'image-to-image')) {
       throw modelErrors.TASK_MISMATCH('pictures of this model have no one size; calibrate it with tensors', {
         expected: 'tensors', received: 'pictures'
       })
@@ -129,7 +144,7 @@ export class Calibrations {
       })
     }
     selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
-    return await this.#bank(ready, options.base)
+    return await this.#base(ready, options.base ?? (isSignature ? domain : undefined))
   }
 
   /**
@@ -141,9 +156,9 @@ export class Calibrations {
     { isRegistered, onProgress }: { isRegistered: boolean, onProgress (share: number): void }
   ): Promise<{ file: Uint8Array, result: CalibrationResult }> {
     const ready = this.#models.ready(model)
-    const base = await this.#checkedBase(ready, uploads, options)
+    const base = await this.#checkedBase(ready, domain, uploads, options)
     const made = await this.#make(ready, domain, base, uploads, options, onProgress)
-    const file = versionFile(ready, made.bank, 'calibration', made.extras)
+    const file = versionFile(ready, made.bank, sourceOfMode(options), made.extras)
     const register = () => this.#register(ready, domain, made, options)
     return { file, result: isRegistered ? await register() : resultOf(ready, domain, made) }
   }
@@ -180,26 +195,39 @@ export class Calibrations {
     return await contribute(this.#needs, this.#models.ready(model), domain, given, options)
   }
 
-  async #bank (ready: ReadyModel, reference: string | undefined): Promise<Bank> {
+  async #base (ready: ReadyModel, reference: string | undefined): Promise<Base> {
     const { name, defaultDomain } = ready.entry.manifest
     // Over a store that is only read the model's own statistics may not have become a domain.
     if (reference === undefined && this.#needs.store.domain(name, defaultDomain) === undefined) {
-      return ready.artefact.ownBank
+      return { bank: ready.artefact.ownBank }
     }
     const wanted = reference === undefined ? { domain: defaultDomain } : parseDomainReference(reference)
     const { record, version } = resolveDomain(this.#needs.store, name, wanted)
-    return readOwnBank(await this.#needs.store.read(name, record.domain, version.version), ready.artefact.layers)
+    const file = await this.#needs.store.read(name, record.domain, version.version)
+    return { bank: readOwnBank(file, ready.artefact.layers), file }
   }
 
   async #make (
-    ready: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
+    ready: ReadyModel, domain: string, { bank: base, file }: Base, uploads: Uploads, options: CalibrationOptions,
     onProgress: (share: number) => void, signal?: AbortSignal
   ): Promise<Made> {
     const preprocessing = this.#registeredPreprocessing(ready, domain)
     const request = calibrationRequest(ready, domain, base, uploads, options, this.#limits, preprocessing)
-    const { bank, moments, ...outcome } = await this.#needs.calibrate(request, onProgress, signal)
+    const { bank, moments, signature, ...outcome } = await this.#needs.calibrate(request, onProgress, signal)
     const sums = contributionOf(options.mode, base, outcome.report.images, moments)
-    return { bank, extras: sums === undefined ? { tensors: [], metadata: [] } : contributionParts(sums), outcome }
+    const kept = options.mode === 'signature' && file !== undefined ? partsKept(file, ready.artefact.layers) : NO_PARTS
+    const parts = [
+      sums === undefined ? kept.others : contributionParts(sums),
+      signatureParts(signature === undefined ? [] : withSignature(kept.signatures, signature))
+    ]
+    return {
+      bank,
+      extras: {
+        tensors: parts.flatMap(({ tensors }) => tensors), metadata: parts.flatMap(({ metadata }) => metadata)
+      },
+      hasSignature: signature !== undefined,
+      outcome
+    }
   }
 
   /** A new version of a domain sees pictures as the active one does. */
@@ -209,7 +237,7 @@ export class Calibrations {
   }
 
   async #register (
-    ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description }: CalibrationOptions,
+    ready: ReadyModel, domain: string, made: Made, { activate: isActivated, description, mode }: CalibrationOptions,
     expected?: ExpectedRevision
   ): Promise<CalibrationResult> {
     const preprocessing = this.#registeredPreprocessing(ready, domain)
@@ -220,24 +248,32 @@ export class Calibrations {
       ...(preprocessing === undefined ? {} : { preprocessing })
     }
     const { record, version } = await this.#needs.registerMade(
-      ready, domain, made.bank, 'calibration', options, made.extras
+      ready, domain, made.bank, sourceOfMode({ mode }), options, made.extras
     )
     return resultOf(ready, domain, made, { version: version.version, active: record.active === version.version })
   }
+}
+
+/** What a calibration begins with. */
+interface Base {
+  bank: Bank
+  /** Absent for the statistics of the model itself. */
+  file?: Uint8Array
 }
 
 /** A bank that came out well, and what else came of the calibration. */
 interface Made {
   bank: Bank
   extras: FileExtras
-  outcome: Omit<CalibrationOutcome, 'bank' | 'moments'>
+  hasSignature: boolean
+  outcome: Omit<CalibrationOutcome, 'bank' | 'moments' | 'signature'>
 }
 
 function resultOf (
-  ready: ReadyModel, domain: string, { bank, outcome }: Made,
+  ready: ReadyModel, domain: string, { bank, hasSignature, outcome }: Made,
   version: { version?: number, active: boolean } = { active: false }
 ): CalibrationResult {
-  return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), ...outcome }
+  return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), hasSignature, ...outcome }
 }
 
 /** What the thread needs to know; gives the uploads away. */
@@ -249,6 +285,7 @@ function calibrationRequest (
   const input = artefact.inputs[0]!
   // A model with a fixed batch axis takes batches of that size only.
   const [batchSize = options.batchSize] = input.dims.slice(0, 1).flatMap((size) => size ?? [])
+  const rules = manifest.task === 'classification' ? rulesOf(manifest, domain, preprocessing) : undefined
   const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]
   return {
     source: sourceOf(entry),
@@ -257,9 +294,8 @@ function calibrationRequest (
     base,
     options: { ...options, batchSize },
     input,
-    ...(manifest.task === 'classification'
-      ? { rules: rulesOf(manifest, domain, preprocessing), classOutput: manifest.output.name }
-      : {}),
+    ...(manifest.task === 'classification' ? { rules: rules!, classOutput: manifest.output.name } : {}),
+    ...signatureRequest(entry, artefact, uploads.kind, rules, options),
     uploads: files,
     isTensors: uploads.kind === 'tensors',
     imagePixels,
@@ -274,7 +310,7 @@ function findCommit (
   const { model, domain } = subject
   const record = store.domains(String(model)).find((known) => known.domain === domain)
   const version = record?.versions.find((known) => {
-    return known.source === 'calibration' && known.digest === commit?.digest && known.createdAt >= createdAt
+    return MADE_HERE.includes(known.source) && known.digest === commit?.digest && known.createdAt >= createdAt
   })
   if (record === undefined || version === undefined) return undefined
   return {

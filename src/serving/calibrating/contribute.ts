@@ -10,11 +10,14 @@ import {
 } from '../../calibration/contributions.js'
 import { calibrationErrors } from '../../calibration/errors.js'
 import { IMAGES_MIN } from '../../calibration/options.js'
+import { signatureParts } from '../../signature/file-parts.js'
 import { checkRevision } from '../../store/changes.js'
 import { resolveDomain } from '../domain-reference.js'
+import { partsKept } from './signatures.js'
 import type { Bank } from '../../bank/bank.js'
 import type { BankStore } from '../../store/bank-store.js'
-import type { Administration, Registered, RegistrationOptions } from '../changing/administration.js'
+import type { Signature } from '../../signature/signature.js'
+import type { Administration, FileExtras, Registered, RegistrationOptions } from '../changing/administration.js'
 import type { ReadyModel } from '../model-states.js'
 
 /** Each time it was another change that came first. */
@@ -66,7 +69,8 @@ async function contributeOnce (
   const sums = whole === undefined ? atLeast(given, least) : combine(operation, whole.sums, given, least)
   const bank = bankOf(sums, layers, whole?.bank ?? readOwnBank(file, layers))
   const registered = await needs.registerMade(
-    ready, domain, bank, 'calibration', { ...options, expected: record?.revision ?? 0 }, contributionParts(sums)
+    ready, domain, bank, 'calibration', { ...options, expected: record?.revision ?? 0 },
+    withSignatures(sums, whole?.signatures ?? [])
   )
   return { ...registered, images: sums.images }
 }
@@ -74,11 +78,19 @@ async function contributeOnce (
 /** Of the active version as it is when this is called. */
 async function storedContribution (
   { store }: ContributionNeeds, ready: ReadyModel, domain: string
-): Promise<{ bank: Bank, sums: Contribution }> {
+): Promise<{ bank: Bank, sums: Contribution, signatures: readonly Signature[] }> {
   const { name } = ready.entry.manifest
   const { version } = resolveDomain(store, name, { domain })
   const file = await store.read(name, domain, version.version)
-  return { bank: readOwnBank(file, ready.artefact.layers), sums: parseContribution(file, ready.artefact.layers) }
+  const { layers } = ready.artefact
+  const { signatures } = partsKept(file, layers)
+  return { bank: readOwnBank(file, layers), sums: parseContribution(file, layers), signatures }
+}
+
+/** Images of another site are of the domain too: what told it until now still does. */
+function withSignatures (sums: Contribution, signatures: readonly Signature[]): FileExtras {
+  const [own, kept] = [contributionParts(sums), signatureParts(signatures)]
+  return { tensors: [...own.tensors, ...kept.tensors], metadata: [...own.metadata, ...kept.metadata] }
 }
 
 function atLeast (contribution: Contribution, minimumImages: number): Contribution {

@@ -9,8 +9,12 @@ import { bankDigest, completeBank, type Bank } from '../../bank/bank.js'
 import { compareConvolutions, type ComparedConvolutions } from '../../bank/convolution-weights.js'
 import { bankErrors } from '../../bank/errors.js'
 import { METADATA, serializeBankSafetensors } from '../../bank/formats/bank-safetensors.js'
+import { parseSafetensors, type TensorToWrite } from '../../bank/formats/safetensors.js'
 import { entryOf } from '../../models/preprocessing.js'
+import { hasSignatures, isSignatureTensor, parseSignatures, signatureParts } from '../../signature/file-parts.js'
 import { bankKey, foldShared } from '../banks-to-run.js'
+import { servingErrors } from '../errors.js'
+import { AUTO } from '../version-wish.js'
 import { gateFailed, tryCandidate, type TrialNeeds } from './gates.js'
 import { checkedPreprocessing } from './registered-preprocessing.js'
 import type { Metrics } from '../../observability/metrics.js'
@@ -19,7 +23,6 @@ import type {
   BankStore, DomainRecord, ExpectedRevision, VersionRecord, VersionSource
 } from '../../store/bank-store.js'
 import type { BankFormat } from '../../bank/formats/format.js'
-import type { TensorToWrite } from '../../bank/formats/safetensors.js'
 import type { ReadyModel } from '../model-states.js'
 
 export interface RegistrationOptions {
@@ -39,7 +42,7 @@ export interface Registered {
 }
 
 export interface RegistrationWarning {
-  code: 'CONVOLUTIONS_DIFFER'
+  code: 'CONVOLUTIONS_DIFFER' | 'SIGNATURE_STALE'
   message: string
 }
 
@@ -56,8 +59,8 @@ export interface RegistrationNeeds extends TrialNeeds {
 }
 
 /**
- * Registers a bank as it came. Throws what the format's `parse`, `completeBank`, `checkedPreprocessing`, `register` and
- * the store throw, and BANK_FINGERPRINT_MISMATCH when the bank names another network than this one.
+ * Registers a bank as it came. Throws what the format's `parse`, `completeBank`, `checkedPreprocessing`, `register`,
+ * `parseSignatures` and the store throw, and BANK_FINGERPRINT_MISMATCH when the bank names another network than this.
  */
 export async function registerFile (
   needs: RegistrationNeeds, model: ReadyModel, domain: string, format: BankFormat, body: Uint8Array,
@@ -77,12 +80,22 @@ export async function registerFile (
     ...options,
     ...(description === undefined ? {} : { description })
   }
-  const registered = await register(needs, model, domain, bank, format.name, own)
+  const signatures = hasSignatures(parsed.metadata) ? parseSignatures(parseSafetensors(body)) : []
+  const current = signatures.filter(({ origin: { stem } }) => stem === artefact.stem.digest)
+  const registered = await register(needs, model, domain, bank, format.name, own, signatureParts(current))
   return {
     ...registered,
-    ignored: ignored.slice(0, IGNORED_MAX),
-    warnings: warningsOf(compareConvolutions(artefact.convolutions, weights))
+    ignored: ignored.filter((name) => !isSignatureTensor(name)).slice(0, IGNORED_MAX),
+    warnings: [
+      ...warningsOf(compareConvolutions(artefact.convolutions, weights)),
+      ...current.length < signatures.length ? [STALE] : []
+    ]
   }
+}
+
+const STALE: RegistrationWarning = {
+  code: 'SIGNATURE_STALE',
+  message: 'the signature in the file is of another network and left out; make one with: bankswitch signature'
 }
 
 function warningsOf ({ compared, foreign }: ComparedConvolutions): RegistrationWarning[] {
@@ -93,6 +106,14 @@ function warningsOf ({ compared, foreign }: ComparedConvolutions): RegistrationW
     message: `${foreign.length} of ${compared} convolutions in the file have other weights than the model's (${named}` +
       `${foreign.length > FOREIGN_NAMED ? ', …' : ''}): the model's are used, for which these statistics were not made`
   }]
+}
+
+/** Throws DOMAIN_NAME_RESERVED: requests mean something else by this name. */
+function requireName (domain: string): void {
+  if (domain !== AUTO) return
+  throw servingErrors.DOMAIN_NAME_RESERVED(`"${AUTO}" stands for the domain that a picture looks like`, {
+    expected: 'another name', received: domain
+  })
 }
 
 /** What a version's file holds besides the bank. */
@@ -121,6 +142,7 @@ export async function register (
   const { store, banks, metrics } = needs
   const { isActivated, description, expected } = options
   const { artefact, entry } = model
+  requireName(domain)
   const folded = foldShared(model, bank)
   const digest = bankDigest(bank)
   const preprocessing = options.preprocessing === undefined

@@ -56,10 +56,19 @@ export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry
       bankInputs: artefact.bankInputs,
       layout: artefact.layout,
       takesAnySize: isOfAnySize
+    },
+    stem: {
+      id: `${key}.stem`,
+      name,
+      graphPath: artefact.stemPath,
+      bankInputs: [],
+      layout: { layers: [], ports: [], length: 0 },
+      takesAnySize: isOfAnySize
     }
   }
   checkManifest(model)
   await needs.pool.load(model.served)
+  await needs.pool.load(model.stem)
   await ensureDefaultDomain(needs, model, logger)
   await warmUp(needs, model)
   await proveTiling(needs.pool, model)

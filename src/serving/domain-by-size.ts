@@ -1,8 +1,8 @@
 /** `domainFrom: "inputSize"`: which domain a picture belongs to that names none. */
-import { entryOf, rulesOf } from '../../models/preprocessing.js'
-import type { ClassificationManifest } from '../../models/manifest.js'
-import type { Tensors } from '../../ort/rows.js'
-import type { BankStore } from '../../store/bank-store.js'
+import { entryOf, rulesOf } from '../models/preprocessing.js'
+import type { ClassificationManifest } from '../models/manifest.js'
+import type { Tensors } from '../ort/rows.js'
+import type { BankStore } from '../store/bank-store.js'
 
 export interface PictureSize { width: number, height: number }
 
@@ -16,20 +16,27 @@ export function domainBySize (
   store: Pick<BankStore, 'domains'>, manifest: ClassificationManifest, picture: PictureSize
 ): string {
   const { name, defaultDomain } = manifest
-  const area = picture.width * picture.height
   const candidates = store.domains(name).flatMap(({ domain, active, versions }) => {
     const version = versions.find((candidate) => candidate.version === active)
     const ownSize = version?.preprocessing?.size ?? entryOf(manifest, domain)?.input?.size
     if (version === undefined || (ownSize === undefined && domain !== defaultDomain)) return []
     const { size } = rulesOf(manifest, domain, version.preprocessing)
-    const sizeArea = size.width * size.height
-    return [{ domain, area: sizeArea, distance: Math.max(area / sizeArea, sizeArea / area) }]
+    return [{ domain, size }]
   })
-  candidates.sort((a, b) => {
-    const isDefaultFirst = Number(b.domain === defaultDomain) - Number(a.domain === defaultDomain)
-    return a.distance - b.distance || b.area - a.area || isDefaultFirst
+  candidates.sort((a, b) => Number(b.domain === defaultDomain) - Number(a.domain === defaultDomain))
+  return nearestSize(candidates, picture)?.domain ?? defaultDomain
+}
+
+/** What is nearest in size, by the ratio of the areas; of several as near, the largest, and then the first. */
+export function nearestSize<Sized extends { size: PictureSize }> (
+  all: readonly Sized[], picture: PictureSize
+): Sized | undefined {
+  const area = picture.width * picture.height
+  const ranked = all.map((one) => {
+    const own = one.size.width * one.size.height
+    return { one, area: own, distance: Math.max(area / own, own / area) }
   })
-  return candidates[0]?.domain ?? defaultDomain
+  return ranked.sort((a, b) => a.distance - b.distance || b.area - a.area)[0]?.one
 }
 
 /** Height and width of tensors; undefined for what is no picture, which is refused when the shapes are checked. */

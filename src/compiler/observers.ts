@@ -1,10 +1,13 @@
-/** Nodes that give, per image and channel, the moments of a batch norm's input; statistics-graph.ts, cases 2 and 3. */
+/**
+ * Nodes that give, per image and channel, the moments of a batch norm's input: for calibration (statistics-graph.ts,
+ * cases 2 and 3) and for the stem (stem.ts).
+ */
 import { createNamer, indexGraph, removeUnused, topologicalOrder } from '../onnx/graph.js'
 import { opsetOf, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo, type AttributeValue } from '../onnx/node.js'
 import { DataType, float32Tensor, int64Tensor } from '../onnx/tensor.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
-import type { BatchNormSite } from '../compiler/read-batch-norms.js'
+import type { BatchNormSite } from './read-batch-norms.js'
 
 /** From this operator set on ReduceMean takes its axes as an input. */
 const REDUCE_AXES_AS_INPUT_OPSET = 18
@@ -66,11 +69,36 @@ export class Observers {
     node.input[4] = this.#node('Max', [variance, this.#zero()])
   }
 
-  /** The model with nothing but what the outputs need, as bytes. */
+  /**
+   * One value for all sites, float32 [images, 2 C]: the means of the C channels that `picked` names by their place,
+   * then their variances.
+   */
+  joinMoments (sites: readonly ObservedSite[], picked: readonly number[]): string {
+    const means = sites.map(({ mean, residual }) => this.#node('Add', [mean, residual]))
+    const variances = sites.map(({ squares, residual }) => {
+      return this.#node('Max', [this.#node('Sub', [squares, this.#node('Mul', [residual, residual])]), this.#zero()])
+    })
+    const places = this.#ints('picked', [...picked])
+    const [mean, variance] = [means, variances].map((values) => {
+      return this.#node('Gather', [this.#joined(values), places], { axis: { int: 1 } })
+    })
+    return this.#joined([mean!, variance!])
+  }
+
+  #joined (values: readonly string[]): string {
+    return this.#node('Concat', [...values], { axis: { int: 1 } })
+  }
+
+  /** The model with nothing but what the observing outputs and the frontier need, as bytes. */
   finish (frontier: readonly string[]): Uint8Array {
+    return this.finishWith([...this.#outputs, ...frontier])
+  }
+
+  /** The model with nothing but what the outputs need, as bytes. */
+  finishWith (outputs: readonly string[]): Uint8Array {
     const { graph } = this.#model
     graph.node.push(...this.#nodes)
-    graph.output = [...this.#outputs, ...frontier].map((name) => makeValueInfo(name, DataType.FLOAT, []))
+    graph.output = outputs.map((name) => makeValueInfo(name, DataType.FLOAT, []))
     for (const output of graph.output) delete output.type
     removeUnused(graph)
     const order = topologicalOrder(indexGraph(graph))

@@ -1,0 +1,144 @@
+/**
+ * Pass: the stem, a small graph beside the compiled one. It gives, per image, mean and variance over positions of what
+ * enters the batch norms that no other batch norm comes before: what it gives depends on no bank, so that it can tell
+ * which bank an image needs. Domains' signatures are made of it.
+ *
+ * It must cost a hundredth of the network, while the first convolution of ResNet-50 alone is a thirtieth. So a
+ * convolution right before such a batch norm is evaluated at every s-th position in each direction: its strides are
+ * multiplied, as long as its windows still touch and every pixel is seen. That is a subset of the very same values, in
+ * reference and request alike. Cases:
+ *
+ *  1. sites are taken by how many nodes stand before them, as long as their channels fit; the first one always
+ *  2. of more channels than fit, evenly spaced ones are taken
+ *  3. a convolution whose output something else in the stem reads too, or whose padding depends on its strides
+ *     (auto_pad), is evaluated whole; so is what another operator makes
+ */
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { sha256 } from '../base/digest.js'
+import { elementCount } from '../base/dims.js'
+import { indexGraph, topologicalOrder, valuesReadBy, type GraphIndex } from '../onnx/graph.js'
+import { isOnnxDomain, parseModel, serializeModel } from '../onnx/model.js'
+import { attributeOf, intsAttribute, makeAttribute } from '../onnx/node.js'
+import { CHANNELS_MAX } from '../signature/features.js'
+import { STEM_FILE, type ArtefactDescription } from './artefact.js'
+import { Observers } from './observers.js'
+import { optimise } from './optimise.js'
+import { readBatchNorms, type BatchNormSite } from './read-batch-norms.js'
+import type { NodeProto } from '../onnx/generated/onnx_pb.js'
+
+export type Stem = ArtefactDescription['stem']
+
+/** A variance of so many values is off by a tenth, which is far less than images of one domain differ. */
+const POSITIONS_MIN = 256
+
+/**
+ * Writes the stem of a prepared model into `folder`. `activations` are the dimensions of each site's input, for one
+ * row. Throws ORT_LOAD_FAILED.
+ */
+export async function writeStem (
+  bytes: Uint8Array, activations: ReadonlyArray<readonly number[]>, folder: string
+): Promise<Stem> {
+  const { bytes: plain, ...stem } = stemOf(bytes, activations)
+  await writeFile(join(folder, STEM_FILE), serializeModel(await optimise(parseModel(plain), folder)))
+  return stem
+}
+
+/** The stem as a graph, and what it gives. */
+export function stemOf (
+  bytes: Uint8Array, activations: ReadonlyArray<readonly number[]>
+): Stem & { bytes: Uint8Array } {
+  const model = parseModel(bytes)
+  const { graph } = model
+  // Overridable defaults become constants, as in the compiled graph.
+  const defaults = new Set(graph.initializer.map(({ name }) => name))
+  graph.input = graph.input.filter(({ name }) => !defaults.has(name))
+  const index = indexGraph(graph)
+  const { sites } = readBatchNorms(index, model.functions)
+  const { taken, before } = firstSites(index, sites)
+  for (const site of taken) {
+    const { channels } = site.layer
+    sample(index, site, before, elementCount(activations[sites.indexOf(site)]!) / channels)
+  }
+  const observers = new Observers(model)
+  const observed = taken.map((site) => observers.observe(site))
+  const all = taken.flatMap(({ layer }) => {
+    return Array.from({ length: layer.channels }, (_, channel) => ({ layerKey: layer.key, channel }))
+  })
+  const count = Math.min(all.length, CHANNELS_MAX)
+  const picked = Array.from({ length: count }, (_, at) => Math.floor(at * all.length / count))
+  const output = observers.joinMoments(observed, picked)
+  const read = new Set([...taken.map(({ input }) => input), ...[...before].flatMap((node) => [...valuesReadBy(node)])])
+  graph.input = graph.input.filter(({ name }) => read.has(name))
+  const stem = observers.finishWith([output])
+  return {
+    bytes: stem,
+    digest: sha256(stem),
+    inputs: graph.input.map(({ name }) => name),
+    output,
+    channels: picked.map((at) => all[at]!)
+  }
+}
+
+/** Case 1, and the nodes that stand before any of them. */
+function firstSites (
+  index: GraphIndex, sites: readonly BatchNormSite[]
+): { taken: BatchNormSite[], before: ReadonlySet<NodeProto> } {
+  const siteNodes = new Set(sites.map(({ node }) => node))
+  const banked = new Set<string>()
+  for (const node of topologicalOrder(index)) {
+    if (!siteNodes.has(node) && ![...valuesReadBy(node)].some((value) => banked.has(value))) continue
+    for (const output of node.output) banked.add(output)
+  }
+  const first = sites.filter(({ input }) => !banked.has(input))
+    .map((site) => ({ site, nodes: nodesBefore(index, site) }))
+  first.sort((a, b) => a.nodes.size - b.nodes.size)
+  const taken: typeof first = []
+  let channels = 0
+  for (const one of first) {
+    if (taken.some(({ site }) => site.input === one.site.input)) continue
+    channels += one.site.layer.channels
+    if (taken.length > 0 && channels > CHANNELS_MAX) break
+    taken.push(one)
+  }
+  return { taken: taken.map(({ site }) => site), before: new Set(taken.flatMap(({ nodes }) => [...nodes])) }
+}
+
+function nodesBefore ({ producerOf }: GraphIndex, { input }: BatchNormSite): Set<NodeProto> {
+  const nodes = new Set<NodeProto>()
+  const values = [input]
+  for (let value = values.pop(); value !== undefined; value = values.pop()) {
+    const node = producerOf.get(value)
+    if (node === undefined || nodes.has(node)) continue
+    nodes.add(node)
+    values.push(...valuesReadBy(node))
+  }
+  return nodes
+}
+
+/** Multiplies the strides of the convolution that makes what the site normalises; case 3. */
+function sample (
+  index: GraphIndex, { input }: BatchNormSite, before: ReadonlySet<NodeProto>, positions: number
+): void {
+  const node = index.producerOf.get(input)
+  if (node?.opType !== 'Conv' || !isOnnxDomain(node.domain)) return
+  const padding = attributeOf(node, 'auto_pad')
+  const isPaddedByStride = padding !== undefined && Buffer.from(padding.s).toString() !== 'NOTSET'
+  if (isPaddedByStride || [...before].some((other) => [...valuesReadBy(other)].includes(input))) return
+  const kernel = index.initializerOf.get(node.input[1] ?? '')
+  const extents = kernel?.dims.slice(2).map(Number) ?? []
+  const strides = intsAttribute(node, 'strides') ?? extents.map(() => 1)
+  const step = stepOf(positions, extents, strides)
+  if (step === 1) return
+  node.attribute = node.attribute.filter(({ name }) => name !== 'strides')
+  node.attribute.push(makeAttribute('strides', { ints: strides.map((stride) => stride * step) }))
+}
+
+/** The largest power of two that leaves enough positions, and no gap between the windows. */
+function stepOf (positions: number, extents: readonly number[], strides: readonly number[]): number {
+  const touches = (step: number) => extents.every((extent, axis) => step * strides[axis]! <= extent)
+  const leaves = (step: number) => positions / step ** extents.length >= POSITIONS_MIN
+  let step = 1
+  while (extents.length > 0 && touches(2 * step) && leaves(2 * step)) step *= 2
+  return step
+}

@@ -1,0 +1,165 @@
+/**
+ * Which domain a picture belongs to that names none: the door of recognising.
+ *
+ * The stem reads the picture's features on an inference thread, in a turn of its own; the discriminant of the
+ * signatures chooses. Domains that differ in their pictures' size are told apart by the size first: only signatures of
+ * the size that is nearest compete. A picture that no domain fits is answered by the default domain.
+ */
+import { rulesAt, type PictureSize } from '../../models/signature-preparation.js'
+import { shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
+import { featuresOfRows } from '../../signature/features.js'
+import { domainBySize, nearestSize, sizeOfTensors } from '../domain-by-size.js'
+import { checkFeeds } from '../feeds.js'
+import { turnOf } from '../lone-row.js'
+import { AUTO, type Sender } from '../version-wish.js'
+import { SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.js'
+import { Streams, type StreamOptions } from './streams.js'
+import type { ImageTensor } from '../../imaging/raster.js'
+import type { ClassificationManifest } from '../../models/manifest.js'
+import type { Preprocessing } from '../../models/preprocessing.js'
+import type { Metrics } from '../../observability/metrics.js'
+import type { Job } from '../../runtime/job.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { DomainChoice } from '../../signature/discriminant.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { ReadyModel } from '../model-states.js'
+
+/** How well a picture fits: a domain, none, or a domain that its size alone chose. */
+export type Fit = 'good' | 'none' | 'size'
+
+export interface Recognised {
+  /** That is to answer: the nearest, the stream's, or the default domain. */
+  readonly domain: string
+  readonly fit: Fit
+  /** What this picture alone looks like. */
+  readonly nearest: string
+  readonly runnerUp?: string
+  /** By how much the nearest is likelier than the runner-up, in nats. */
+  readonly margin?: number
+  /** Conformal p-value under the nearest; absent where the size alone chose. */
+  readonly p?: number
+}
+
+export interface RecognitionNeeds extends BookNeeds {
+  store: BookNeeds['store'] & Pick<BankStore, 'domains'>
+  pool: Pick<InferencePool, 'submit'>
+  metrics: Pick<Metrics, 'countRecognised'>
+  runRows: number
+  runBytes: number
+}
+
+export interface RecognitionOptions extends StreamOptions {
+  /** A picture with a smaller p-value fits no domain. */
+  fitMin: number
+}
+
+/** A picture that can be prepared by any rules. */
+export interface Preparable {
+  size: PictureSize
+  prepare (rules: Preprocessing): Promise<ImageTensor>
+}
+
+export interface From {
+  sender?: Sender | undefined
+  signal?: AbortSignal | undefined
+}
+
+export class Recognition {
+  readonly #needs: RecognitionNeeds
+  readonly #options: RecognitionOptions
+  readonly #book: SignatureBook
+  readonly #streams: Streams
+
+  constructor (needs: RecognitionNeeds, options: RecognitionOptions) {
+    this.#needs = needs
+    this.#options = options
+    this.#book = new SignatureBook(needs)
+    this.#streams = new Streams(options)
+  }
+
+  /**
+   * One choice for each row of tensors. Rejects with what SignatureBook.groups rejects with, with what checking the
+   * tensors throws, and with what the pool throws.
+   */
+  async rows (model: ReadyModel, feeds: Tensors, from: From = {}): Promise<Recognised[]> {
+    const groups = await this.#book.groups(model)
+    const rows = checkFeeds(model.artefact.inputs, feeds)
+    const { manifest } = model.entry
+    const size = manifest.task === 'classification' ? sizeOfTensors(manifest, feeds) : undefined
+    const group = groupFor(groups, size)
+    if (group.discriminant === undefined) {
+      return Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
+    }
+    const features = await this.features(model, feeds, rows, from.signal)
+    return features.map((row) => this.#settled(model, group.discriminant!.choose(row), from.sender))
+  }
+
+  /** The choice for one picture of a model for classification. Rejects like `rows`, and with what preparing throws. */
+  async picture (
+    model: ReadyModel, manifest: ClassificationManifest, { size, prepare }: Preparable, from: From = {}
+  ): Promise<Recognised> {
+    const group = groupFor(await this.#book.groups(model), size)
+    if (group.discriminant === undefined) return this.#bySize(manifest, size)
+    const { dims, data } = await prepare(rulesAt(manifest, group.size!))
+    const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
+    checkFeeds(model.artefact.inputs, feeds)
+    const [features] = await this.features(model, feeds, 1, from.signal)
+    return this.#settled(model, group.discriminant.choose(features!), from.sender)
+  }
+
+  /** What the stem sees in each of the rows, which have been checked. Rejects with what the pool throws. */
+  async features (model: ReadyModel, feeds: Tensors, rows: number, signal?: AbortSignal): Promise<Float64Array[]> {
+    const { stem, artefact: { proof, stem: { inputs, output, channels } }, memory, entry: { manifest } } = model
+    const { pool, runRows, runBytes } = this.#needs
+    memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, runBytes)
+    const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))
+    const partRows = proof.isRowInvariant ? runRows : rows
+    const jobs: Job[] = []
+    for (let first = 0; first < rows; first += partRows) {
+      const count = Math.min(partRows, rows - first)
+      jobs.push({
+        turnOf: turnOf(manifest.name, AUTO),
+        model: stem,
+        bankKey: stem.id,
+        bank: undefined,
+        rows: count,
+        feeds: count === rows ? read : sliceRows(read, first, count),
+        wanted: [output],
+        isAside: true,
+        runKey: proof.isRowInvariant ? `${stem.id}|${shapeKey(read)}` : undefined,
+        keeps: memory.keepsOf(feeds)
+      })
+    }
+    const results = await pool.submit(jobs, signal)
+    return results.flatMap(({ outputs }) => featuresOfRows(outputs[output]!.data as Float32Array, channels.length))
+  }
+
+  #bySize (manifest: ClassificationManifest, size: PictureSize): Recognised {
+    const domain = domainBySize(this.#needs.store, manifest, size)
+    this.#needs.metrics.countRecognised(manifest.name, domain, 'size')
+    return { domain, fit: 'size', nearest: domain }
+  }
+
+  /** Whether it fits, and what the stream makes of it. What fits nothing has no vote. */
+  #settled (model: ReadyModel, choice: DomainChoice, sender: Sender | undefined): Recognised {
+    const { name, defaultDomain } = model.entry.manifest
+    const { domain: nearest, runnerUp, margin, p } = choice
+    const fit: Fit = p < this.#options.fitMin ? 'none' : 'good'
+    this.#needs.metrics.countRecognised(name, nearest, fit)
+    let domain = fit === 'none' ? defaultDomain : nearest
+    if (fit === 'good' && sender !== undefined) domain = this.#streams.settle(name, sender, nearest)
+    return {
+      domain,
+      fit,
+      nearest,
+      p,
+      ...(runnerUp === undefined ? {} : { runnerUp }),
+      ...(margin === undefined ? {} : { margin })
+    }
+  }
+}
+
+function groupFor (groups: readonly SizeGroup[], size: PictureSize | undefined): SizeGroup {
+  if (size === undefined) return groups.find(({ discriminant }) => discriminant !== undefined)!
+  return nearestSize(groups.map((group) => ({ group, size: group.size! })), size)!.group
+}

@@ -1,0 +1,158 @@
+/**
+ * The signatures of a model's active versions, read once and put together for choosing. What changes a domain changes
+ * its key, so that the next question reads what is new.
+ */
+import { LRUCache } from 'lru-cache'
+import { BankswitchError } from '../../base/errors.js'
+import { parseSafetensors } from '../../bank/formats/safetensors.js'
+import { preparationOf, sizePrepared, type PictureSize } from '../../models/signature-preparation.js'
+import { entryOf, rulesOf } from '../../models/preprocessing.js'
+import { takesPictures, type Manifest } from '../../models/manifest.js'
+import { Discriminant } from '../../signature/discriminant.js'
+import { parseSignatures } from '../../signature/file-parts.js'
+import { servingErrors } from '../errors.js'
+import type { Logger } from '../../observability/logger.js'
+import type { Signature } from '../../signature/signature.js'
+import type { BankStore, DomainRecord, VersionRecord } from '../../store/bank-store.js'
+import type { ReadyModel } from '../model-states.js'
+
+/** Domains among which pictures of one size are told apart. */
+export interface SizeGroup {
+  /** Absent for models whose pictures have no one size. */
+  readonly size?: PictureSize
+  /** Absent where no domain of this size has a signature, so that the size alone decides. */
+  readonly discriminant?: Discriminant
+}
+
+export interface BookNeeds {
+  store: Pick<BankStore, 'domains' | 'read'>
+  logger: Pick<Logger, 'warn'>
+}
+
+/** Of signatures that are kept in memory. */
+const BYTES_MAX = 64 * 2 ** 20
+
+/** A choice among more would take longer than small networks do. */
+const DOMAINS_MAX = 256
+
+export class SignatureBook {
+  readonly #needs: BookNeeds
+  readonly #read: LRUCache<string, Signature[]>
+  readonly #groups = new Map<string, { key: string, groups: Promise<SizeGroup[]> }>()
+
+  constructor (needs: BookNeeds) {
+    this.#needs = needs
+    this.#read = new LRUCache({
+      maxSize: BYTES_MAX,
+      sizeCalculation: (signatures) => 1 + signatures.reduce((sum, { mean, covariance, factor, scores }) => {
+        return sum + mean.byteLength + covariance.byteLength + factor.byteLength + scores.byteLength
+      }, 0)
+    })
+  }
+
+  /**
+   * By size, at least one of them with a discriminant. Rejects with SIGNATURE_MISSING or SIGNATURE_STALE, telling what
+   * to type, AUTO_TOO_MANY_DOMAINS, and what the store throws.
+   */
+  async groups (model: ReadyModel): Promise<SizeGroup[]> {
+    const { name } = model.entry.manifest
+    const active = this.#needs.store.domains(name).flatMap((record) => {
+      const version = record.versions.find((one) => one.version === record.active)
+      return version === undefined ? [] : [{ record, version }]
+    })
+    const key = active.map(({ record, version }) => `${record.domain}:${version.sha256}`).join()
+    let known = this.#groups.get(name)
+    if (known?.key !== key) {
+      known = { key, groups: this.#together(model, active) }
+      this.#groups.set(name, known)
+      // What could not be read may be there the next time.
+      known.groups.catch(() => this.#groups.delete(name))
+    }
+    return await known.groups
+  }
+
+  async #together (model: ReadyModel, active: readonly ActiveVersion[]): Promise<SizeGroup[]> {
+    const { artefact: { stem }, entry: { manifest } } = model
+    if (active.length > DOMAINS_MAX) {
+      throw servingErrors.AUTO_TOO_MANY_DOMAINS(`"${manifest.name}" has too many domains to choose among`, {
+        expected: `at most ${DOMAINS_MAX}`, received: active.length
+      })
+    }
+    const bySize = new Map<string, { size: PictureSize | undefined, signatures: Map<string, Signature> }>()
+    const groupOf = (size: PictureSize | undefined) => {
+      const key = size === undefined ? '' : `${size.width}x${size.height}`
+      let group = bySize.get(key)
+      if (group === undefined) bySize.set(key, group = { size, signatures: new Map() })
+      return group
+    }
+    const stale: string[] = []
+    for (const { record, version } of active) {
+      groupOf(ownSize(manifest, record, version))
+      for (const signature of await this.#signatures(manifest, record, version)) {
+        const size = sizeOf(manifest, signature)
+        if (signature.origin.stem !== stem.digest || size === undefined) stale.push(record.domain)
+        else groupOf(size === ANY_SIZE ? undefined : size).signatures.set(record.domain, signature)
+      }
+    }
+    if (stale.length > 0) {
+      this.#needs.logger.warn({ model: manifest.name, domains: stale }, 'signatures made otherwise do not count')
+    }
+    const groups = [...bySize.values()].map(({ size, signatures }): SizeGroup => ({
+      ...(size === undefined ? {} : { size }),
+      ...(signatures.size === 0 ? {} : { discriminant: new Discriminant(signatures) })
+    }))
+    if (groups.some(({ discriminant }) => discriminant !== undefined)) return groups
+    throw nothingToChooseBy(manifest.name, active, stale)
+  }
+
+  /** None for a file whose signatures are malformed: the bank in it is served all the same. */
+  async #signatures (manifest: Manifest, { domain }: DomainRecord, version: VersionRecord): Promise<Signature[]> {
+    const known = this.#read.get(version.sha256)
+    if (known !== undefined) return known
+    const file = await this.#needs.store.read(manifest.name, domain, version.version)
+    let signatures: Signature[] = []
+    try {
+      signatures = parseSignatures(parseSafetensors(file))
+    } catch (error) {
+      if (!(error instanceof BankswitchError)) throw error
+      this.#needs.logger.warn({ err: error, model: manifest.name, domain }, 'a signature is unusable')
+    }
+    this.#read.set(version.sha256, signatures)
+    return signatures
+  }
+}
+
+interface ActiveVersion {
+  record: DomainRecord
+  version: VersionRecord
+}
+
+const ANY_SIZE = Symbol('any size')
+
+/** Undefined for a signature of another preparation than the model's. */
+function sizeOf (
+  manifest: Manifest, { origin: { preparation } }: Signature
+): PictureSize | typeof ANY_SIZE | undefined {
+  if (takesPictures(manifest) && manifest.task === 'classification') return sizePrepared(manifest, preparation)
+  return preparation === preparationOf(manifest, undefined) ? ANY_SIZE : undefined
+}
+
+/** The size that a domain's pictures are run in. */
+function ownSize (manifest: Manifest, { domain }: DomainRecord, version: VersionRecord): PictureSize | undefined {
+  if (!takesPictures(manifest) || manifest.task !== 'classification') return undefined
+  return version.preprocessing?.size ?? entryOf(manifest, domain)?.input?.size ?? rulesOf(manifest, domain).size
+}
+
+function nothingToChooseBy (model: string, active: readonly ActiveVersion[], stale: readonly string[]): Error {
+  const [domain] = [...stale, ...active.map(({ record }) => record.domain), 'DOMAIN']
+  const advice = `make it with: bankswitch signature --model ${model} --domain ${domain} PICTURES`
+  if (stale.length > 0) {
+    return servingErrors.SIGNATURE_STALE(
+      `the signature of domain "${domain}" was made for another network or preparation of pictures; ${advice}`,
+      { domains: stale.slice(0, DOMAINS_MAX) }
+    )
+  }
+  return servingErrors.SIGNATURE_MISSING(
+    `no domain of "${model}" has a signature to be chosen by; ${advice}`, { expected: 'a signature', received: 'none' }
+  )
+}

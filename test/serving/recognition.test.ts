@@ -1,0 +1,131 @@
+/** `auto`, with a stem that sees the first value of each row. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { preparationOf } from '#src/models/signature-preparation.js'
+import { makeSignature, type Signature } from '#src/signature/signature.js'
+import { MANIFEST } from '../models/fixtures/manifests.js'
+import { hasCode } from '../support/errors.js'
+import { seededNormal } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
+import { openHouse, readyModel, scoresOf, STEM } from '../support/served.js'
+import type { Tensors } from '#src/ort/rows.js'
+import type { VersionWish } from '#src/serving/version-wish.js'
+
+const SIZE = MANIFEST.task === 'classification' ? MANIFEST.input.size : { width: 0, height: 0 }
+
+/** Of images whose first value is about `centre`. */
+function signature (centre: number, size = SIZE, stem = STEM): Signature {
+  const normal = seededNormal(runSeed + centre)
+  const rows = Array.from({ length: 200 }, () => Float64Array.of(centre + 0.2 * normal(), 0))
+  return makeSignature(rows, { stem, preparation: preparationOf(MANIFEST, size) })
+}
+
+/** Rows of pictures of `SIZE`, each with a first value. */
+function feeds (...values: number[]): Tensors {
+  const perRow = 3 * SIZE.width * SIZE.height
+  const data = new Float32Array(values.length * perRow)
+  for (const [row, value] of values.entries()) data[row * perRow] = value
+  return { x: { type: 'float32', dims: [values.length, 3, SIZE.height, SIZE.width], data } }
+}
+
+/** day around 0 shifts by 0, night around 5 by 10. */
+async function openTwo () {
+  const house = await openHouse()
+  await house.publish('day', 0, { signatures: [signature(0)] })
+  await house.publish('night', 10, { signatures: [signature(5)] })
+  const infer = (values: number[], wish: VersionWish = { header: 'auto' }) => {
+    return house.answering.inferRows('signs', { wish, feeds: feeds(...values) })
+  }
+  return { house, infer }
+}
+
+test('each row gets the domain that it looks like, wherever auto is named', async () => {
+  const { house, infer } = await openTwo()
+  for (const wish of [{ header: 'auto' }, { parameter: 'auto' }, { path: 'auto' }]) {
+    const { recognised, ...answer } = await infer([5, 0, 4.9], wish)
+    assert.deepEqual(recognised!.map((row) => [row!.domain, row!.fit, row!.runnerUp]), [
+      ['night', 'good', 'day'], ['day', 'good', 'night'], ['night', 'good', 'day']
+    ])
+    assert.deepEqual(answer.answeredBy.map(({ domain }) => domain), ['night', 'day'])
+    assert.deepEqual(scoresOf(answer).filter((_, at) => at % 2 === 0).map(Math.round), [15, 0, 15])
+  }
+  assert.equal(house.held(), 0)
+  assert.deepEqual(house.pool.jobs.filter(({ bank }) => bank === undefined).map(({ turnOf, isAside }) => [turnOf, isAside]).at(0), ['signs@auto', true])
+})
+
+test('rows may be of both kinds', async () => {
+  const { house } = await openTwo()
+  const { recognised, ...answer } = await house.answering.inferMixed('signs', {
+    wish: {}, rows: ['auto', 'night', ''], feeds: feeds(5, 0, 5)
+  })
+  assert.deepEqual(recognised!.map((row) => row?.domain), ['night', undefined, undefined])
+  assert.deepEqual(scoresOf(answer).filter((_, at) => at % 2 === 0).map(Math.round), [15, 10, 5])
+})
+
+test('what fits no domain is answered by the default one, numbers or not', async () => {
+  const { house, infer } = await openTwo()
+  for (const odd of [1000, -1e30, Infinity, NaN]) {
+    const { recognised, answeredBy } = await infer([odd])
+    assert.deepEqual([recognised![0]!.fit, recognised![0]!.domain, answeredBy[0]!.domain], ['none', 'day', 'day'])
+    assert.ok(recognised![0]!.p! > 0)
+  }
+  assert.deepEqual(house.countedAs('countRecognised').at(0), ['signs', 'night', 'none'])
+})
+
+test('a manifest may ask for it; a named domain goes before', async () => {
+  const model = readyModel({ ...MANIFEST, domainFrom: 'auto' } as typeof MANIFEST)
+  const house = await openHouse({ models: [model] })
+  await house.publish('day', 0, { signatures: [signature(0)] })
+  await house.publish('night', 10, { signatures: [signature(5)] })
+  const ask = async (wish: VersionWish) => (await house.answering.inferRows('signs', { wish, feeds: feeds(5) })).answeredBy[0]!.domain
+  assert.equal(await ask({}), 'night')
+  assert.equal(await ask({ header: 'day' }), 'day')
+})
+
+test('pictures of a stream are answered alike; what fits nothing has no vote', async () => {
+  const { infer } = await openTwo()
+  const wish = { header: 'auto', sender: { caller: 'me', stream: 'camera' } }
+  const domains: string[] = []
+  for (const value of [5, 5, 0, 1000, 0, 0]) domains.push((await infer([value], wish)).answeredBy[0]!.domain)
+  assert.deepEqual(domains, ['night', 'night', 'night', 'day', 'day', 'day'])
+})
+
+test('a new version\'s signature counts as soon as it is active', async () => {
+  const { house, infer } = await openTwo()
+  assert.equal((await infer([5])).answeredBy[0]!.domain, 'night')
+  await house.publish('night', 10, { signatures: [signature(50)] })
+  assert.equal((await infer([5])).recognised![0]!.fit, 'none')
+  await house.store.rollBack('signs', 'night')
+  assert.equal((await infer([5])).answeredBy[0]!.domain, 'night')
+})
+
+test('of domains in several sizes the size decides first, and alone where nobody has a signature of it', async () => {
+  const { house, infer } = await openTwo()
+  const small = { width: SIZE.width / 2, height: SIZE.height / 2 }
+  await house.publish('small', 20, { preprocessing: { size: small } })
+  const data = new Float32Array(3 * small.width * small.height)
+  const ask = () => house.answering.inferRows('signs', {
+    wish: { header: 'auto' }, feeds: { x: { type: 'float32', dims: [1, 3, small.height, small.width], data } }
+  })
+  assert.deepEqual((await ask()).recognised, [{ domain: 'small', fit: 'size', nearest: 'small' }])
+  await house.publish('small', 20, { preprocessing: { size: small }, signatures: [signature(0, small)] })
+  const [found] = (await ask()).recognised!
+  assert.deepEqual([found!.domain, found!.fit, found!.runnerUp], ['small', 'good', undefined])
+  assert.equal((await infer([5])).answeredBy[0]!.domain, 'night')
+})
+
+test('without signatures, or with those of another network, it is told what to type', async () => {
+  const house = await openHouse()
+  const ask = () => house.answering.infer('signs', { wish: { header: 'auto' }, feeds: feeds(0) })
+  await assert.rejects(ask, hasCode('SIGNATURE_MISSING'))
+  await assert.rejects(ask, /bankswitch signature --model signs --domain day/)
+  await house.publish('day', 0, { signatures: [signature(0, SIZE, 'another')] })
+  await assert.rejects(ask, hasCode('SIGNATURE_STALE'))
+  assert.equal(house.held(), 0)
+})
+
+test('no domain is called auto', async () => {
+  const house = await openHouse()
+  const ready = readyModel(MANIFEST)
+  await assert.rejects(house.admin.registerMade(ready, 'auto', ready.artefact.ownBank, 'json', { isActivated: true }), hasCode('DOMAIN_NAME_RESERVED'))
+})
