@@ -23,6 +23,7 @@ export const BENCHES: readonly Listed[] = [
   { name: 'soak', shows: 'many requests, one in twenty hostile: no wrong answer, no growth', minutes: 3 },
   { name: 'abuse', shows: 'requests that were made to hurt, all kinds at once: no failure, no leak, bounded memory', minutes: 6 },
   { name: 'cycles', shows: 'domains that come and go: no growth, nothing left behind', minutes: 10 },
+  { name: 'drift', shows: 'whether alarms of drift keep to their dial, how soon they come, and what watching costs; takes --data', minutes: 40 },
   { name: 'calibration', shows: 'what a calibration costs, and what inference notices of it', minutes: 10 },
   { name: 'auto', shows: 'what X-Domain: auto costs over a domain that is named', minutes: 3 },
   { name: 'auto-accuracy', shows: 'whether auto chooses the right bank, and what that is worth; takes --data FOLDER', minutes: 10 },

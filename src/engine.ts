@@ -15,10 +15,12 @@ import { PictureRoom } from './serving/answering/picture-room.js'
 import { ProgressBoard } from './serving/answering/progress.js'
 import { Shadows } from './serving/answering/shadows.js'
 import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibrations.js'
+import { Candidates, type CandidateReport } from './serving/collecting/candidates.js'
 import { Administration } from './serving/changing/administration.js'
 import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain } from './serving/domain-reference.js'
 import { Recognition } from './serving/recognising/recognition.js'
+import { Drift, driftOff, type DriftReport } from './serving/watching/drift.js'
 import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
 import { ModelStates, type ModelState, type ReadyModel } from './serving/model-states.js'
@@ -68,6 +70,8 @@ export class Engine {
   readonly #store: BankStore
   readonly #pool: InferencePool
   readonly #hot: HotDomains
+  readonly #drift: Drift | undefined
+  readonly #candidates: Candidates | undefined
   readonly #settings: Settings
   readonly #banks: BankCache
   readonly #metrics: Metrics
@@ -99,9 +103,21 @@ export class Engine {
     const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
     const room = new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes })
     metrics.showHeld('picture', room)
+    const drift = this.#drift = settings.driftErt === 0
+      ? undefined
+      : new Drift({
+        store,
+        recognition,
+        metrics,
+        logger,
+        now: Date.now,
+        random: Math.random,
+        onLook: (row) => this.#candidates?.take(row)
+      }, { dial: settings.driftErt, share: settings.driftShare })
     this.answering = new Answering({
       ...shared,
       recognition,
+      drift,
       room,
       progress: new ProgressBoard(),
       imagePixels: settings.imagePixels,
@@ -110,6 +126,14 @@ export class Engine {
     this.admin = new Administration(shared, models)
     const registerMade = this.admin.registerMade.bind(this.admin)
     this.calibrations = new Calibrations({ store, registerMade, calibrate: calibrateInThread }, models, settings, jobs)
+    this.#candidates = drift === undefined || !settings.driftCollect
+      ? undefined
+      : new Candidates({ store, registerMade, calibrate: calibrateInThread, pool, logger }, {
+        images: settings.driftCollectImages,
+        dial: Math.max(1, settings.driftErt * settings.driftShare),
+        calibrationBytes: settings.calibrationBytes,
+        imagePixels: settings.imagePixels
+      })
     this.#preparation = {
       obtain: obtainFromCache(settings, this.#closing.signal),
       pool,
@@ -230,6 +254,30 @@ export class Engine {
     return state.state === 'ready' ? this.#banks.bytesOf(bankKey(state, digest)) : undefined
   }
 
+  /**
+   * Whether pictures are still those of the domain. Rejects with what `readyModel` throws, DOMAIN_NOT_FOUND,
+   * DOMAIN_INACTIVE and DRIFT_OFF.
+   */
+  async drift (model: string, domain: string): Promise<DriftReport> {
+    const ready = this.#models.ready(model)
+    const { version: { version } } = resolveDomain(this.#store, model, { domain })
+    if (this.#drift === undefined) throw driftOff()
+    return await this.#drift.report(ready, domain, version)
+  }
+
+  /** Resolves once what is to be looked at for drift has been, and gathered where it fits no domain. */
+  async driftSettled (): Promise<void> {
+    await this.#drift?.settled()
+    await this.#candidates?.settled()
+  }
+
+  /** Candidates that this process made of pictures that fit no domain. Throws MODEL_NOT_FOUND and DRIFT_OFF. */
+  candidates (model: string): CandidateReport[] {
+    this.#models.get(model)
+    if (this.#candidates === undefined) throw driftOff()
+    return this.#candidates.report(model)
+  }
+
   /** Milliseconds until what waits now will have run, at the pace of the last runs. */
   get drainMs (): number {
     return this.#pool.backlog.drainMs
@@ -249,6 +297,7 @@ export class Engine {
     this.#closing.abort(new Error('the server is shutting down'))
     this.#metrics.history.stop()
     await this.calibrations.close()
+    await this.#candidates?.close()
     await this.prepared
     await Promise.all([this.#hot.close(), this.#pool.close()])
   }

@@ -130,6 +130,28 @@ export const settingsShape = {
     default: 256,
     description: 'Streams that are remembered of one key, or of one address without a key'
   }),
+  driftErt: Type.Integer({
+    minimum: 0,
+    maximum: 1_000_000_000_000,
+    default: 0,
+    description: 'Requests of a domain for each false alarm of drift, on average at least; 0 does not look for drift'
+  }),
+  driftShare: Type.Number({
+    minimum: 0,
+    maximum: 1,
+    default: 0.05,
+    description: 'Share of the pictures that is looked at for drift'
+  }),
+  driftCollect: Type.Boolean({
+    default: false,
+    description: 'Whether sums of pictures that fit no domain are gathered, by stream, for a candidate of a new domain'
+  }),
+  driftCollectImages: Type.Integer({
+    minimum: 32,
+    maximum: 100_000,
+    default: 256,
+    description: 'Pictures of a stream that make a candidate'
+  }),
   queueRows: Type.Integer({
     minimum: 1, maximum: 1_000_000, default: 1024, description: 'Rows that may wait; beyond, requests get 429'
   }),

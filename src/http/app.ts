@@ -30,6 +30,7 @@ import { registerCalibrationRoutes } from './routes/calibrations.js'
 import { registerCallerRoute } from './routes/caller.js'
 import { registerLifecycleRoutes } from './routes/lifecycle.js'
 import { registerCompareRoutes } from './routes/compare.js'
+import { registerDriftRoutes } from './routes/drift.js'
 import { registerFrontPage } from './routes/front-page.js'
 import { registerInferRoutes } from './routes/infer.js'
 import { registerModelRoutes } from './routes/models.js'
@@ -168,6 +169,7 @@ async function addRoutes (app: App, options: AppOptions, { bodies, answers, call
   const readiness = { isOpen: !settings.inferenceKeyed, storeAgeMs: settings.storeAgeMs }
   registerOpenInferenceRoutes(app, engine, bodies, readiness, options.version)
   registerModelRoutes(app, engine)
+  registerDriftRoutes(app, engine)
   registerRecentRoutes(app, { engine, metrics, limits: limitsOf(settings), calls })
   await registerPages(app, options, audience)
   registerOperationRoutes(app, engine, bodies, readiness, metrics)

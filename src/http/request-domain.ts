@@ -55,6 +55,7 @@ export function requestedModel (
     header: typeof header === 'string' ? header : undefined,
     parameter: parameter === undefined ? undefined : String(parameter),
     sender: senderIn(request),
+    caller: senderOf(request),
     canaryKey: request.id
   }
   // For the log, should the request fail before anyone answers.

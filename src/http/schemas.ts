@@ -115,6 +115,55 @@ export const ShadowSchema = Type.Object({
   since: Type.String()
 }, { title: 'Shadow' })
 
+const count = (description: string) => Type.Optional(Type.Integer({ description }))
+const time = (description: string) => Type.Optional(Type.String({ description }))
+
+export const DriftSchema = Type.Object({
+  model: Type.String(),
+  domain: Type.String(),
+  version: Type.Integer({ description: 'The active one' }),
+  state: Type.Union([
+    Type.Literal('noSignature'), Type.Literal('notEnoughSeen'), Type.Literal('steady'), Type.Literal('drifting')
+  ]),
+  requestsPerFalseAlarm: Type.Integer({ description: 'The dial' }),
+  share: Type.Number({ description: 'Of pictures that are looked at' }),
+  pictures: count('Looked at'),
+  counted: count('Of those, the ones that are not the picture before them again, or too soon after it'),
+  passedOver: count('To be looked at, but there was no room'),
+  notFinite: count('With features that are no numbers'),
+  unwatched: count('Of streams for which there was no room'),
+  since: time('When watching began'),
+  alarms: count('Of drift, since then'),
+  lastAlarmAt: time('When the last alarm was'),
+  driftingSince: time('When the pictures began that speak for drift'),
+  streams: Type.Optional(Type.Object({ watched: Type.Integer(), drifting: Type.Integer() })),
+  eValue: Type.Optional(Type.Number({
+    description: 'Evidence of drift in all streams together: 1 or less on average while there is none'
+  })),
+  moved: Type.Optional(Type.Array(Type.Object({
+    layer: Type.String(),
+    channel: Type.Integer(),
+    of: Type.Union([Type.Literal('mean'), Type.Literal('spread')]),
+    shift: Type.Number({ description: 'Of the last pictures, in standard deviations of one picture' })
+  }), { description: 'What the first layers see that moved most, farthest first' })),
+  nearest: Type.Optional(Type.String({ description: 'The other domain that the last pictures look most like' }))
+}, { title: 'Drift' })
+
+export const DriftCandidateSchema = Type.Object({
+  domain: Type.String({ description: 'The new domain' }),
+  version: Type.Integer({ description: 'Stored, and not activated by itself' }),
+  stream: Type.String({ description: 'Whose pictures fitted no domain; empty where none was named' }),
+  images: Type.Integer({ description: 'Pictures that it was made of' }),
+  base: Type.Object({ domain: Type.String(), version: Type.Integer() }, {
+    description: 'What answers the stream, gave gamma and beta, and is compared with'
+  }),
+  comparedRows: Type.Integer({ description: 'Pictures of the stream that both have run since' }),
+  disagreeingRows: Type.Integer({ description: 'Pictures with another best class' }),
+  notFiniteRows: Type.Integer(),
+  largestRelativeDifference: Type.Number({ description: 'Relative to the largest magnitude of the row' }),
+  since: Type.String()
+}, { title: 'DriftCandidate' })
+
 export const ModelSchema = Type.Object({
   name: Type.String(),
   title: Type.String(),

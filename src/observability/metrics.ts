@@ -6,9 +6,11 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { History } from './history.js'
+import { createWatchedMetrics, type DomainLabels, type LabelsOf, type WatchedMetrics } from './watched-metrics.js'
 import type { Stage } from './stages.js'
 
 export type { Stage } from './stages.js'
+export type { ShadowCounts } from './watched-metrics.js'
 
 const DOMAIN_LABELS_MAX = 200
 export const OVERFLOW_LABEL = '(other)'
@@ -40,15 +42,6 @@ export interface Gauges {
   models (): ReadonlyArray<{ state: typeof MODEL_STATES[number] }>
 }
 
-/** Of one run of a shadow, or of rows that did not get that far. */
-export interface ShadowCounts {
-  comparedRows: number
-  disagreeingRows: number
-  droppedRows: number
-  failedRows: number
-  largestRelativeDifference: number
-}
-
 /** What has a budget of bytes while it is in memory. */
 const HELD = {
   body: 'Bytes of request bodies in memory',
@@ -63,7 +56,7 @@ export interface HeldBytes {
   readonly bytesMax: number
 }
 
-export interface Metrics {
+export interface Metrics extends WatchedMetrics {
   readonly registry: Registry
   /** The last hour. */
   readonly history: History
@@ -76,7 +69,6 @@ export interface Metrics {
   countWorkerRestart (): void
   countDropped (): void
   countRegistration (model: string): void
-  countShadow (model: string, domain: string, counts: ShadowCounts): void
   /** What was counted of a domain goes with it, and its place among the domains that have labels of their own. */
   forgetDomain (model: string, domain: string): void
   countHotBuild (model: string, outcome: 'ok' | 'error'): void
@@ -123,11 +115,12 @@ export function createMetrics (version = 'unknown'): Metrics {
   const domainLabel = createBoundedLabels(DOMAIN_LABELS_MAX)
   const labelsOf = (model: string, domain: string) => ({ model, domain: domainLabel.of(`${model}@${domain}`, domain) })
   const inferences = createInferenceCounter(counter, labelsOf)
-  const shadows = createShadowCounter(registry, labelsOf)
+  const { forget: forgetWatched, ...watched } = createWatchedMetrics(registry, labelsOf)
   const recognised = createRecognisedCounter(counter, labelsOf)
   return {
     registry,
     history,
+    ...watched,
     countRequest (route, method, status, seconds) {
       requests.inc({ route, method, status })
       requestSeconds.observe({ route }, seconds)
@@ -143,11 +136,10 @@ export function createMetrics (version = 'unknown'): Metrics {
     countWorkerRestart: () => restarts.inc(),
     countDropped: () => dropped.inc(),
     countRegistration: (model) => registrations.inc({ model }),
-    countShadow: shadows.count,
     forgetDomain (model, domain) {
       if (!domainLabel.forget(`${model}@${domain}`)) return
       inferences.forget({ model, domain })
-      shadows.forget({ model, domain })
+      forgetWatched({ model, domain })
       recognised.forget({ model, domain })
     },
     ...createHotCounters(counter),
@@ -169,13 +161,6 @@ function createHotCounters (counter: MakeCounter): Pick<Metrics, 'countHotBuild'
     countHotRows: (model, count) => rows.inc({ model }, count)
   }
 }
-
-interface DomainLabels {
-  model: string
-  domain: string
-}
-
-type LabelsOf = (model: string, domain: string) => DomainLabels
 
 function createInferenceCounter (
   counter: MakeCounter, labelsOf: LabelsOf
@@ -215,46 +200,6 @@ function createRecognisedCounter (
     count: (model, domain, fit) => rows.inc({ ...labelsOf(model, domain), fit }),
     forget (labels) {
       for (const fit of FITS) rows.remove({ ...labels, fit })
-    }
-  }
-}
-
-function createShadowCounter (
-  registry: Registry, labelsOf: LabelsOf
-): { count: Metrics['countShadow'], forget (labels: DomainLabels): void } {
-  const registers = [registry]
-  const labelNames = ['model', 'domain'] as const
-  const rows = new Counter({
-    name: 'bankswitch_shadow_rows_total',
-    help: 'Rows that a shadow was to run once more',
-    labelNames: [...labelNames, 'outcome'],
-    registers
-  })
-  const disagreeing = new Counter({
-    name: 'bankswitch_shadow_disagreeing_rows_total',
-    help: 'Rows for which a shadow has another best class than the active version',
-    labelNames,
-    registers
-  })
-  const difference = new Gauge({
-    name: 'bankswitch_shadow_relative_difference_last',
-    help: 'Largest difference between shadow and active version in the last run, relative to the row',
-    labelNames,
-    registers
-  })
-  return {
-    count (model, domain, { comparedRows, disagreeingRows, droppedRows, failedRows, largestRelativeDifference }) {
-      const labels = labelsOf(model, domain)
-      const outcomes = { compared: comparedRows, dropped: droppedRows, failed: failedRows }
-      for (const [outcome, count] of Object.entries(outcomes)) if (count > 0) rows.inc({ ...labels, outcome }, count)
-      if (comparedRows === 0) return
-      disagreeing.inc(labels, disagreeingRows)
-      difference.set(labels, largestRelativeDifference)
-    },
-    forget (labels) {
-      for (const outcome of ['compared', 'dropped', 'failed']) rows.remove({ ...labels, outcome })
-      disagreeing.remove(labels)
-      difference.remove(labels)
     }
   }
 }

@@ -45,6 +45,11 @@ export function gatherRows (tensors: Tensors, rows: readonly number[]): Record<s
   return concatenateRows(rows.map((row) => sliceRows(tensors, row, 1)))
 }
 
+/** NaN for texts. */
+export function byteLength (tensors: Tensors): number {
+  return Object.values(tensors).reduce((sum, { data }) => sum + ('byteLength' in data ? data.byteLength : NaN), 0)
+}
+
 /** What must agree for two requests to share a run: names, types and all sizes but the row count. */
 export function shapeKey (tensors: Tensors): string {
   return Object.keys(tensors).sort().map((name) => {

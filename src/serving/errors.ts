@@ -9,6 +9,7 @@ export const servingErrors = defineErrors({
   AUTO_TOO_MANY_DOMAINS: 'conflict',
   SIGNATURE_MISSING: 'conflict',
   SIGNATURE_STALE: 'conflict',
+  DRIFT_OFF: 'conflict',
   SHADOW_NOT_FOUND: 'not-found',
   GATE_FAILED: 'conflict',
   GATE_INVALID: 'invalid',

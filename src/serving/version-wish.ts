@@ -26,6 +26,8 @@ export interface VersionWish {
   readonly pathVersion?: string | undefined
   /** Where the pictures of a stream are to be answered alike. */
   readonly sender?: Sender | undefined
+  /** Whose request it is, whether or not a stream is named. */
+  readonly caller?: string | undefined
   /** Decides whether a canary answers; without one it does not. */
   readonly canaryKey?: string | undefined
 }

@@ -46,6 +46,11 @@ export class Discriminant {
     })
   }
 
+  /** Undefined for a domain that is not among those to choose. */
+  signatureOf (domain: string): Signature | undefined {
+    return this.#candidates.find((candidate) => candidate.domain === domain)?.signature
+  }
+
   /** One hard choice; the same for the same features. */
   choose (features: Float64Array): DomainChoice {
     const place = whitened(this.#shared.factor, difference(features, this.#shared.mean))

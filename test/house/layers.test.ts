@@ -8,7 +8,7 @@ import { ROOT } from '../support/folders.js'
 /** Rooms from the ground up: a file may import its own room and rooms above it in this list. */
 const ROOMS = [
   'base', 'config', 'observability', 'access', 'onnx', 'bank', 'signature', 'imaging', 'ort', 'compiler', 'store', 'models', 'runtime',
-  'calibration', 'serving',
+  'calibration', 'drift', 'serving',
   'engine.ts', 'http', 'cli', 'main.ts'
 ]
 
@@ -18,8 +18,8 @@ const WEB_MAY_IMPORT = ['web', 'base', 'bank']
 
 /** Rooms of serving/ from the ground up, each with its door; what all of them share lies beside them. */
 const SERVING: ReadonlyArray<readonly [room: string, door: string]> = [
-  ['', ''], ['heating', 'hot-domains.ts'], ['recognising', 'recognition.ts'], ['answering', 'answering.ts'], ['changing', 'administration.ts'],
-  ['preparing', 'preparation.ts'], ['calibrating', 'calibrations.ts']
+  ['', ''], ['heating', 'hot-domains.ts'], ['recognising', 'recognition.ts'], ['watching', 'drift.ts'], ['answering', 'answering.ts'], ['changing', 'administration.ts'],
+  ['preparing', 'preparation.ts'], ['calibrating', 'calibrations.ts'], ['collecting', 'candidates.ts']
 ]
 
 /** Packages with one door. */

@@ -65,7 +65,7 @@ export async function classify (
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
     const rows = checkFeeds(model.artefact.inputs, feeds)
     const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], {
-      inputMs: decodeMs, ...(signal === undefined ? {} : { signal })
+      wish, inputMs: decodeMs, ...(signal === undefined ? {} : { signal })
     })
     const { outputs, ...rest } = result!
     const logits = outputs[manifest.output.name]!.data as ArrayLike<number>

@@ -5,8 +5,10 @@ import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { checkFeeds } from '../feeds.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
+import { isAuto, type VersionWish } from '../version-wish.js'
 import { chooseVersion, type ChoiceNeeds, type LeasedVersion } from './choose-version.js'
 import type { FoldedBank } from '../../bank/fold.js'
+import type { Manifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { Metrics } from '../../observability/metrics.js'
 import type { Job, JobResult } from '../../runtime/job.js'
@@ -16,7 +18,7 @@ import type { HotDomains } from '../heating/hot-domains.js'
 import type { ResolvedDomain } from '../domain-reference.js'
 import type { ReadyModel } from '../model-states.js'
 import type { From, Recognised, Recognition } from '../recognising/recognition.js'
-import type { VersionWish } from '../version-wish.js'
+import type { Answered, Drift } from '../watching/drift.js'
 
 export interface InferenceRequest {
   wish: VersionWish
@@ -68,6 +70,8 @@ export interface InferenceNeeds extends BankSources, ChoiceNeeds {
   runBytes: number
   /** Runs once more, unseen, what the active version has answered. */
   shadows: { offer (model: ReadyModel, group: Group, outputs: Tensors): void }
+  /** Watches whether pictures are still the domain's; undefined where nobody does. */
+  drift?: Pick<Drift, 'offer'> | undefined
 }
 
 /** Rows of a request that one version answers. */
@@ -80,6 +84,12 @@ export interface Group {
 /** Whose picture it is that is to be recognised, and what gives it up. */
 export function fromOf ({ sender }: VersionWish, signal: AbortSignal | undefined): From {
   return { sender, signal }
+}
+
+/** Whose pictures are watched together, and how their domain was found. */
+export function watchedAs (wish: VersionWish, manifest: Manifest): Pick<Answered, 'sender' | 'isChosen'> {
+  const { sender, caller = '' } = wish
+  return { sender: sender ?? { caller, stream: '' }, isChosen: isAuto(wish, manifest) }
 }
 
 export function recognisedIn ({ recognised }: LeasedVersion): { recognised?: Recognised } {
@@ -102,7 +112,7 @@ export async function infer (
   try {
     const feeds = typeof given === 'function' ? given(resolved) : given
     const rows = checkFeeds(model.artefact.inputs, feeds)
-    const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], options)
+    const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], { ...options, wish })
     return { ...result!, ...recognisedIn(resolved) }
   } finally {
     resolved.release()
@@ -115,7 +125,7 @@ export async function infer (
  */
 export async function inferGroups (
   needs: InferenceNeeds, model: ReadyModel, groups: readonly Group[],
-  { signal, inputMs = 0 }: Pick<InferenceRequest, 'signal' | 'inputMs'> = {}
+  { signal, inputMs = 0, wish = {} }: Pick<InferenceRequest, 'signal' | 'inputMs'> & { wish?: VersionWish } = {}
 ): Promise<InferenceResult[]> {
   const { name } = model.entry.manifest
   const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
@@ -135,6 +145,7 @@ export async function inferGroups (
       if (blend !== undefined) continue
       needs.hot.count(model, group.resolved, rows)
       needs.shadows.offer(model, group, results[at]!.outputs)
+      needs.drift?.offer(model, { ...group, outputs: results[at]!.outputs, ...watchedAs(wish, model.entry.manifest) })
     }
     return results
   } catch (error) {

@@ -63,7 +63,7 @@ export async function inferMixed (
     const groups = groupRows(chosen)
     const results = await inferGroups(needs, model, groups.map(({ resolved, at }) => ({
       resolved, rows: at.length, feeds: gatherRows(feeds, at)
-    })), options)
+    })), { ...options, wish })
     return {
       answeredBy: results.map(({ domain, version, digest, countedAs }) => ({ domain, version, digest, countedAs })),
       ...(recognised === undefined ? {} : { recognised }),

@@ -7,7 +7,7 @@
  *  - nothing that goes wrong here reaches the request
  */
 import { LRUCache } from 'lru-cache'
-import { concatenateRows, sliceRows, type Tensors } from '../../ort/rows.js'
+import { byteLength, concatenateRows, sliceRows, type Tensors } from '../../ort/rows.js'
 import { resolveIn } from '../domain-reference.js'
 import { foldedBank, type BankSources } from '../banks-to-run.js'
 import { leaseKey } from '../leases.js'
@@ -193,9 +193,4 @@ const NOTHING: Readonly<Comparison> = {
 /** A report of nothing yet. */
 export function noReport (version: number, active: number): ShadowReport {
   return { version, active, ...NOTHING, droppedRows: 0, failedRows: 0, since: new Date().toISOString() }
-}
-
-/** NaN for texts, which are not compared. */
-function byteLength (tensors: Tensors): number {
-  return Object.values(tensors).reduce((sum, { data }) => sum + ('byteLength' in data ? data.byteLength : NaN), 0)
 }

@@ -19,7 +19,7 @@ import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { chooseVersion } from './choose-version.js'
-import { fromOf, recognisedIn } from './inference.js'
+import { fromOf, recognisedIn, watchedAs } from './inference.js'
 import { runTiles, type TileNeeds, type TileTimes } from './run-tiles.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
@@ -74,9 +74,7 @@ export async function transform (
     image,
     recognise: async () => {
       source = await sourceOf(needs, request, await readPictureHeader(image, needs.imagePixels), manifest.input)
-      const tile = middleTile(source.width, source.height, manifest.tiling)
-      const feeds: Tensors = { [manifest.input.name]: { type: 'float32', ...cutTile(source, tile, manifest.input) } }
-      return (await needs.recognition.rows(model, feeds, fromOf(wish, signal)))[0]!
+      return (await needs.recognition.rows(model, middleOf(source, manifest), fromOf(wish, signal)))[0]!
     }
   })
   try {
@@ -85,6 +83,12 @@ export async function transform (
   } finally {
     resolved.release()
   }
+}
+
+/** What a picture is recognised and watched by. */
+function middleOf (source: Raster, { input, tiling }: ImageToImageManifest): Tensors {
+  const tile = middleTile(source.width, source.height, tiling)
+  return { [input.name]: { type: 'float32', ...cutTile(source, tile, input) } }
 }
 
 /** The picture, decoded before it has a bank: in the room's own line, since what running it takes is not known yet. */
@@ -127,6 +131,9 @@ async function transformUnder (
     needs.pool.requireRoom(turnOf(name, domain), 1)
     const times = await needs.pool.keepOpen(() => {
       return runTiles({ needs, model, manifest, colour, source, canvas, progress, signal, domain, bank })
+    })
+    needs.drift?.offer(model, {
+      resolved, rows: 1, outputs: undefined, feeds: () => middleOf(source, manifest), ...watchedAs(request.wish, manifest)
     })
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)

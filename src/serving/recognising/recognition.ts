@@ -5,6 +5,7 @@
  * signatures chooses. Domains that differ in their pictures' size are told apart by the size first: only signatures of
  * the size that is nearest compete. A picture that no domain fits is answered by the default domain.
  */
+import { BankswitchError } from '../../base/errors.js'
 import { rulesAt, type PictureSize } from '../../models/signature-preparation.js'
 import { shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
 import { featuresOfRows } from '../../signature/features.js'
@@ -20,7 +21,7 @@ import type { Preprocessing } from '../../models/preprocessing.js'
 import type { Metrics } from '../../observability/metrics.js'
 import type { Job } from '../../runtime/job.js'
 import type { InferencePool } from '../../runtime/pool.js'
-import type { DomainChoice } from '../../signature/discriminant.js'
+import type { Discriminant, DomainChoice } from '../../signature/discriminant.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { ReadyModel } from '../model-states.js'
 
@@ -105,6 +106,26 @@ export class Recognition {
     checkFeeds(model.artefact.inputs, feeds)
     const [features] = await this.features(model, feeds, 1, from.signal)
     return this.#settled(model, group.discriminant.choose(features!), from.sender)
+  }
+
+  /**
+   * What tells domains apart by tensors of this size; undefined where nothing does. Rejects with what the store throws.
+   */
+  async discriminantFor (model: ReadyModel, feeds: Tensors): Promise<Discriminant | undefined> {
+    const { manifest } = model.entry
+    const size = manifest.task === 'classification' ? sizeOfTensors(manifest, feeds) : undefined
+    return groupFor(await this.#book.groups(model), size).discriminant
+  }
+
+  /** Whether the active version of a domain has a signature that counts. Rejects with what the store throws. */
+  async hasSignature (model: ReadyModel, domain: string): Promise<boolean> {
+    try {
+      const groups = await this.#book.groups(model)
+      return groups.some(({ discriminant }) => discriminant?.signatureOf(domain) !== undefined)
+    } catch (error) {
+      if (error instanceof BankswitchError && error.code.startsWith('SIGNATURE_')) return false
+      throw error
+    }
   }
 
   /** What the stem sees in each of the rows, which have been checked. Rejects with what the pool throws. */

@@ -1,0 +1,177 @@
+/**
+ * One version of a domain under watch: a detector for each stream, and one for all streams together, so that neither
+ * one camera of many nor a little of every caller goes unseen.
+ *
+ * What one stream sends moves no other stream's detector. The detector for all takes pictures in turns: a caller's next
+ * one only after one from every second of the other callers, so that of many none has more than about two shares. Half
+ * of the false alarms that the dial allows are for the streams, half for all together. Whatever is sent, the state is
+ * bounded by streams.ts, and numbers that are not finite go nowhere.
+ */
+import { betsAgainst } from './bets.js'
+import { ChangeDetector, logThreshold } from './change-detector.js'
+import { MovedFeatures, NearestDomains, type MovedFeature } from './moved-features.js'
+import { cellOf, referenceBand, type ReferenceBand } from './reference-band.js'
+import { Streams, STREAMS_MAX, type Stream } from './streams.js'
+import { counts } from './thinning.js'
+
+/** Counted pictures before there is something to tell. */
+export const ENOUGH = 32
+
+/** Counted pictures without an alarm after which a drifting stream is calm again. */
+const CALM = 1000
+
+const FEATURES_TOLD = 5
+
+export interface SeenPicture {
+  /** Who sends it. */
+  readonly caller: string
+  /** Which of the caller's streams; '' where none is named. */
+  readonly stream: string
+  /** Its features, in standard deviations from the domain's mean: always as many. */
+  readonly z: Float64Array
+  /** Some of its values, always from the same places. */
+  readonly values: Float32Array
+  /** How strange it is, on the scale of the held-back scores. */
+  readonly score: number
+  /** The other domain that it fits best, where there is one. */
+  readonly nearest: string | undefined
+  /** Milliseconds, as of Date.now(). */
+  readonly at: number
+}
+
+export interface Alarm {
+  /** Undefined for all streams together. */
+  readonly stream: string | undefined
+  /** When the pictures began that speak for a change. */
+  readonly since: number
+  readonly eValue: number
+}
+
+export interface DriftState {
+  state: 'notEnoughSeen' | 'steady' | 'drifting'
+  /** Pictures looked at; those among them that counted; those not finite; those of streams that found no room. */
+  pictures: number
+  counted: number
+  notFinite: number
+  unwatched: number
+  since: number
+  alarms: number
+  lastAlarmAt?: number
+  driftingSince?: number
+  streams: { watched: number, drifting: number }
+  eValue?: number
+  moved?: MovedFeature[]
+  nearest?: string
+}
+
+export class DomainWatch {
+  readonly #band: ReferenceBand
+  readonly #logThreshold: number
+  readonly #streams: Streams
+  /** All streams together: under the rules of a stream, but for thinning. */
+  readonly #all: Pick<Stream, 'detector' | 'unrest' | 'driftsSince'>
+
+  /** By caller, the number of the picture that was its last in the detector for all. */
+  readonly #turns = new Map<string, number>()
+  #turn = 0
+  readonly #moved = new MovedFeatures()
+  readonly #nearest = new NearestDomains()
+  readonly #since: number
+  readonly #counts = { pictures: 0, counted: 0, notFinite: 0, unwatched: 0, alarms: 0 }
+  #lastAlarm: { at: number, eValue: number } | undefined
+
+  /** Held-back scores as `referenceBand` takes them; the dial, at least 1; and the time. */
+  constructor (scores: ArrayLike<number>, picturesPerFalseAlarm: number, at: number) {
+    this.#band = referenceBand(scores)
+    const bets = betsAgainst(this.#band)
+    this.#streams = new Streams(bets)
+    this.#all = { detector: new ChangeDetector(bets), unrest: 0, driftsSince: undefined }
+    this.#logThreshold = logThreshold(2 * picturesPerFalseAlarm)
+    this.#since = at
+  }
+
+  /** Looks at a picture; what comes back are alarms that it set off. */
+  see (picture: SeenPicture): Alarm[] {
+    this.#counts.pictures++
+    if (!Number.isFinite(picture.score) || !picture.z.every(Number.isFinite)) {
+      this.#counts.notFinite++
+      return []
+    }
+    const stream = this.#streams.of(picture.caller, picture.stream, picture.at)
+    if (stream === undefined) {
+      this.#counts.unwatched++
+      return []
+    }
+    if (!counts(stream.thinning, picture.z, picture.values)) return []
+    this.#counts.counted++
+    const cell = cellOf(this.#band, picture.score)
+    const alarm = this.#add(stream, cell, picture.at)
+    const alarms: Alarm[] = alarm === undefined ? [] : [{ ...alarm, stream: picture.stream }]
+    if (!this.#isTurnOf(picture)) return alarms
+    this.#moved.add(picture.z)
+    if (picture.nearest !== undefined) this.#nearest.add(picture.nearest)
+    const together = this.#add(this.#all, cell, picture.at)
+    return together === undefined ? alarms : [...alarms, { ...together, stream: undefined }]
+  }
+
+  get isDrifting (): boolean {
+    if (this.#all.unrest > 0) return true
+    for (const { unrest } of this.#streams.all()) if (unrest > 0) return true
+    return false
+  }
+
+  /** Of all streams together, or of the last alarm while it lasts: at most 1 on average while nothing has changed. */
+  get eValue (): number {
+    return Math.max(this.#all.detector.eValue, this.isDrifting ? this.#lastAlarm!.eValue : 0)
+  }
+
+  /** What there is to tell; figures only once enough has been seen. */
+  get report (): DriftState {
+    const { alarms, ...counted } = this.#counts
+    const drifting = [...this.#streams.all()].filter(({ unrest }) => unrest > 0)
+    const beginnings = [...drifting, this.#all].flatMap(({ driftsSince }) => driftsSince ?? [])
+    const { isDrifting, eValue } = this
+    const isEnough = isDrifting || this.#counts.counted >= ENOUGH
+    const nearest = this.#nearest.most
+    return {
+      state: isDrifting ? 'drifting' : isEnough ? 'steady' : 'notEnoughSeen',
+      ...counted,
+      since: this.#since,
+      alarms,
+      ...(this.#lastAlarm === undefined ? {} : { lastAlarmAt: this.#lastAlarm.at }),
+      ...(isDrifting ? { driftingSince: Math.min(...beginnings) } : {}),
+      streams: { watched: this.#streams.size, drifting: drifting.length },
+      ...(isEnough ? { eValue, moved: this.#moved.most(FEATURES_TOLD) } : {}),
+      ...(isEnough && nearest !== undefined ? { nearest } : {})
+    }
+  }
+
+  #add (
+    watched: Pick<Stream, 'detector' | 'unrest' | 'driftsSince'>, cell: number, at: number
+  ): Pick<Alarm, 'since' | 'eValue'> | undefined {
+    const { detector } = watched
+    detector.add(cell, at)
+    if (detector.logStatistic < this.#logThreshold) {
+      if (watched.unrest > 0 && --watched.unrest === 0) watched.driftsSince = undefined
+      return undefined
+    }
+    const alarm = { since: detector.since ?? at, eValue: detector.eValue }
+    detector.reset()
+    watched.unrest = CALM
+    watched.driftsSince ??= alarm.since
+    this.#counts.alarms++
+    this.#lastAlarm = { at, eValue: alarm.eValue }
+    return alarm
+  }
+
+  #isTurnOf ({ caller, at }: SeenPicture): boolean {
+    const last = this.#turns.get(caller)
+    const others = this.#streams.callers(at) - 1
+    if (last !== undefined && this.#turn - last < Math.floor(others / 2)) return false
+    this.#turn++
+    this.#turns.delete(caller)
+    this.#turns.set(caller, this.#turn)
+    if (this.#turns.size > STREAMS_MAX) this.#turns.delete(this.#turns.keys().next().value!)
+    return true
+  }
+}

@@ -1,0 +1,45 @@
+/** Whether pictures are still those of a domain, and what became of pictures that fit none. */
+import { Type } from '#typebox'
+import { DriftCandidateSchema, DriftSchema, errorsOf, NameParameter } from '../schemas.js'
+import type { App } from '../app-type.js'
+import type { Engine } from '../../engine.js'
+
+export function registerDriftRoutes (app: App, engine: Engine): void {
+  app.get('/v1/models/:model/domains/:domain/drift', {
+    config: { access: 'listing' },
+    schema: {
+      tags: ['domains'],
+      summary: 'Whether pictures are still those of the domain',
+      params: Type.Object({ model: NameParameter, domain: NameParameter }),
+      response: { 200: DriftSchema, ...errorsOf(400, 404, 409, 503) }
+    }
+  }, async ({ params: { model, domain } }) => {
+    const { since, lastAlarmAt, driftingSince, ...report } = await engine.drift(model, domain)
+    return {
+      model,
+      domain,
+      ...report,
+      ...timed('since', since),
+      ...timed('lastAlarmAt', lastAlarmAt),
+      ...timed('driftingSince', driftingSince)
+    }
+  })
+
+  app.get('/admin/models/:model/candidates', {
+    config: { access: 'administration' },
+    schema: {
+      tags: ['admin'],
+      summary: 'New domains made of pictures that fitted none, and what they would change',
+      params: Type.Object({ model: NameParameter }),
+      response: {
+        200: Type.Object({ candidates: Type.Array(DriftCandidateSchema) }), ...errorsOf(400, 401, 404, 409)
+      }
+    }
+  }, async ({ params: { model } }) => ({
+    candidates: engine.candidates(model).map(({ model: _model, ...report }) => report)
+  }))
+}
+
+function timed<Name extends string> (name: Name, at: number | undefined): Partial<Record<Name, string>> {
+  return at === undefined ? {} : { [name]: new Date(at).toISOString() } as Record<Name, string>
+}

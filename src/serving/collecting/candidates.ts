@@ -1,0 +1,291 @@
+/**
+ * From drift to a domain: the door of collecting.
+ *
+ * A stream is compared with the domain that each of its pictures looks most like. When even that one does not fit, the
+ * pictures are gathered as sums of calibration, a batch at a time, in a thread that yields to inference. Its mode is
+ * `fvcore`: `fixed` would show deeper layers what the bank that does not fit makes of the pictures, which one round of
+ * sums does not mend, and all others need every picture at once. Of enough pictures they become a version of a new domain, which is stored and not activated: a person
+ * does that, or removes it. Until the process ends, what the stream sends is run under the candidate too, and the
+ * answers are compared.
+ *
+ *  - no picture is kept: only sums, and rows of features for the signature; batches that wait are bounded
+ *  - so are streams, of each caller and of all, and candidates that nobody has decided about
+ *  - nothing that goes wrong here reaches a request
+ */
+import { sha256 } from '../../base/digest.js'
+import { BankswitchError } from '../../base/errors.js'
+import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
+import { serializeSafetensors } from '../../bank/formats/safetensors.js'
+import { bankDigest, type Bank } from '../../bank/bank.js'
+import { bytesOf } from '../../base/bytes.js'
+import { bankOf, combine, contributionOf, contributionParts } from '../../calibration/contributions.js'
+import { completeOptions, IMAGES_MIN } from '../../calibration/options.js'
+import { sourceOf } from '../../models/compilation.js'
+import { byteLength, concatenateRows, type Tensors } from '../../ort/rows.js'
+import { signatureParts } from '../../signature/file-parts.js'
+import { makeSignature, IMAGES_MIN as FEATURE_ROWS_MIN, type Signature } from '../../signature/signature.js'
+import { compareRows, type Comparison } from '../answering/answering.js'
+import { foldShared, type BankToRun } from '../banks-to-run.js'
+import { loneRow } from '../lone-row.js'
+import { BATCH, Gathering, type BaseVersion } from './gathering.js'
+import type { calibrateInThread } from '../../calibration/calibration-thread.js'
+import type { Logger } from '../../observability/logger.js'
+import type { InferencePool } from '../../runtime/pool.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { Administration, FileExtras } from '../changing/administration.js'
+import type { LookedAt } from '../watching/drift.js'
+
+/** Streams at once, of all callers and of one. */
+export const STREAMS_MAX = 32
+export const CALLER_STREAMS_MAX = 8
+/** A quiet stream keeps its place for so long. */
+export const IDLE_MS = 600_000
+
+/** Rows of all streams that wait to be observed; beyond, those of the stream that is quietest go. */
+export const WAITING_BYTES_MAX = 64 * 2 ** 20
+
+/** Of a model, that nobody has activated or removed. */
+export const UNDECIDED_MAX = 8
+
+const PREFIX = 'candidate-'
+const MODE = 'fvcore'
+
+export interface CandidateNeeds {
+  store: Pick<BankStore, 'domain' | 'domains' | 'read'>
+  registerMade: Administration['registerMade']
+  calibrate: typeof calibrateInThread
+  pool: Pick<InferencePool, 'submit'>
+  logger: Pick<Logger, 'info' | 'warn'>
+}
+
+export interface CandidateOptions {
+  /** Pictures that make a candidate. */
+  images: number
+  /** Pictures for each stream that is wrongly found to fit no domain. */
+  dial: number
+  /** Memory that observing a batch may take. */
+  calibrationBytes: number
+  imagePixels: number
+}
+
+/** What a candidate would change, by what its stream has sent since. */
+export interface CandidateReport extends Comparison {
+  model: string
+  domain: string
+  version: number
+  stream: string
+  images: number
+  /** The version whose answers it is compared with, and which it was made under. */
+  base: BaseVersion
+  /** ISO 8601, UTC. */
+  since: string
+}
+
+interface Candidate {
+  report: CandidateReport
+  bank: BankToRun
+}
+
+interface Stream {
+  caller: string
+  gathering: Gathering
+  candidate?: Candidate
+}
+
+export class Candidates {
+  readonly #needs: CandidateNeeds
+  readonly #options: CandidateOptions
+  /** The one not heard of for longest first. */
+  readonly #streams = new Map<string, Stream>()
+  readonly #closing = new AbortController()
+  #isBusy = false
+  #work: Promise<void> = Promise.resolve()
+
+  constructor (needs: CandidateNeeds, options: CandidateOptions) {
+    this.#needs = needs
+    this.#options = options
+  }
+
+  /** Takes a row of a stream in; never throws. */
+  take (row: LookedAt): void {
+    if (this.#closing.signal.aborted || !isCalibrated(row) || byteLength(row.feeds) > WAITING_BYTES_MAX / BATCH) return
+    const stream = this.#streamOf(row)
+    if (stream === undefined || !stream.gathering.isStrange(row)) return
+    if (stream.candidate !== undefined) {
+      this.#start(() => this.#compare(row, stream.candidate!))
+      return
+    }
+    this.#makeBytes(byteLength(row.feeds))
+    stream.gathering.keep(row)
+    if (!this.#isBusy && this.#mayBecome(row)) {
+      const batch = stream.gathering.takeBatch()
+      if (batch !== undefined) this.#start(() => this.#gather(row, stream, batch))
+    }
+  }
+
+  /** Candidates of this process, oldest first, and how many pictures of each stream have been gathered. */
+  report (model: string): CandidateReport[] {
+    return [...this.#streams.values()].flatMap(({ candidate }) => {
+      return candidate === undefined || candidate.report.model !== model ? [] : [{ ...candidate.report }]
+    })
+  }
+
+  /** Streams that are remembered. */
+  get size (): number {
+    return this.#streams.size
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled (): Promise<void> {
+    while (this.#isBusy) await this.#work
+  }
+
+  async close (): Promise<void> {
+    this.#closing.abort(new Error('the server is shutting down'))
+    await this.settled()
+  }
+
+  /** One thing at a time; what comes up meanwhile is left out. */
+  #start (work: () => Promise<void>): void {
+    if (this.#isBusy) return
+    this.#isBusy = true
+    this.#work = work().catch((error: unknown) => {
+      if (this.#closing.signal.aborted) return
+      const level = error instanceof BankswitchError ? 'info' : 'warn'
+      this.#needs.logger[level]({ err: error }, 'pictures that fit no domain are not gathered')
+    }).finally(() => { this.#isBusy = false })
+  }
+
+  #streamOf ({ model, sender: { caller, stream: name }, at }: LookedAt): Stream | undefined {
+    const key = JSON.stringify([model.entry.manifest.name, caller, name])
+    const known = this.#streams.get(key)
+    if (known === undefined && !this.#makeRoom(caller, at)) return undefined
+    const stream = known ?? { caller, gathering: new Gathering(this.#options.dial) }
+    this.#streams.delete(key)
+    this.#streams.set(key, stream)
+    return stream
+  }
+
+  #makeBytes (bytes: number): void {
+    const all = [...this.#streams.values()].map(({ gathering }) => gathering)
+    let sum = all.reduce((total, { waitingBytes }) => total + waitingBytes, 0)
+    for (const gathering of all) {
+      if (sum + bytes <= WAITING_BYTES_MAX) return
+      sum -= gathering.waitingBytes
+      gathering.drop()
+    }
+  }
+
+  #makeRoom (caller: string, at: number): boolean {
+    const own = [...this.#streams].filter(([, stream]) => stream.caller === caller)
+    if (own.length >= CALLER_STREAMS_MAX) return this.#streams.delete(own[0]![0])
+    if (this.#streams.size < STREAMS_MAX) return true
+    const [key, { gathering }] = this.#streams.entries().next().value!
+    return at - gathering.lastAt >= IDLE_MS && this.#streams.delete(key)
+  }
+
+  /** Not while its last candidate, or too many, are undecided. */
+  #mayBecome (row: LookedAt): boolean {
+    const { manifest: { name } } = row.model.entry
+    const { store } = this.#needs
+    if (store.domain(name, domainOf(row)) !== undefined) return false
+    const undecided = store.domains(name).filter(({ domain, active }) => domain.startsWith(PREFIX) && active === null)
+    return undecided.length < UNDECIDED_MAX
+  }
+
+  async #gather (row: LookedAt, { gathering }: Stream, batch: readonly Tensors[]): Promise<void> {
+    const { model, resolved: { record, version } } = row
+    const { manifest } = model.entry
+    const { layers } = model.artefact
+    const base = readOwnBank(await this.#needs.store.read(manifest.name, record.domain, version.version), layers)
+    const [input] = model.artefact.inputs
+    const batchSize = input!.dims[0] ?? BATCH
+    const options = completeOptions({ mode: MODE, batchSize, minimumImages: IMAGES_MIN })
+    const { moments, report } = await this.#needs.calibrate({
+      source: sourceOf(model.entry),
+      fingerprint: model.artefact.fingerprint,
+      layers,
+      base,
+      options,
+      input: input!,
+      uploads: [{ name: 'gathered.safetensors', bytes: tensorsFile(concatenateRows(batch)) }],
+      isTensors: true,
+      imagePixels: this.#options.imagePixels,
+      budgetBytes: this.#options.calibrationBytes
+    }, () => {}, this.#closing.signal)
+    const sums = contributionOf(MODE, base, report.images, moments)!
+    if (gathering.base?.domain !== record.domain || gathering.base.version !== version.version) return
+    gathering.sums = gathering.sums === undefined ? sums : combine('merge', gathering.sums, sums, IMAGES_MIN)
+    if (gathering.images >= this.#options.images) await this.#become(row, gathering, base)
+  }
+
+  /** Stores the candidate. */
+  async #become (row: LookedAt, gathering: Gathering, base: Bank): Promise<void> {
+    const { model, sender, nearest, resolved } = row
+    const { manifest: { name } } = model.entry
+    const { images } = gathering
+    const bank = bankOf(gathering.sums!, model.artefact.layers, base)
+    const told = sender.stream === '' ? 'a caller' : `stream "${sender.stream}"`
+    const from = `${resolved.record.domain}:${resolved.version.version}`
+    const { record, version } = await this.#needs.registerMade(model, domainOf(row), bank, 'calibration', {
+      isActivated: false,
+      expected: 0,
+      description: `Pictures of ${told} that fitted no domain: ${images} gathered under ${from}`
+    }, extrasOf(gathering, nearest))
+    const stream = [...this.#streams.values()].find((one) => one.gathering === gathering)
+    const report = {
+      model: name,
+      domain: record.domain,
+      version: version.version,
+      stream: sender.stream,
+      images,
+      base: gathering.base!,
+      comparedRows: 0,
+      disagreeingRows: 0,
+      notFiniteRows: 0,
+      largestRelativeDifference: 0,
+      since: new Date().toISOString()
+    }
+    if (stream !== undefined) {
+      stream.candidate = { report, bank: { folded: foldShared(model, bank), digest: bankDigest(bank) } }
+    }
+    this.#needs.logger.info({ ...report }, 'pictures that fit no domain have become a candidate')
+  }
+
+  async #compare ({ model, feeds, outputs, resolved }: LookedAt, { report, bank }: Candidate): Promise<void> {
+    const { base: { domain, version } } = report
+    if (outputs === undefined || resolved.record.domain !== domain || resolved.version.version !== version) return
+    const [result] = await this.#needs.pool.submit([loneRow(model, '', bank, feeds, Object.keys(outputs))])
+    const { manifest } = model.entry
+    const classOutput = manifest.task === 'classification' ? manifest.output.name : undefined
+    const compared = compareRows(outputs, result!.outputs, 1, classOutput)
+    report.comparedRows += compared.comparedRows
+    report.disagreeingRows += compared.disagreeingRows
+    report.notFiniteRows += compared.notFiniteRows
+    report.largestRelativeDifference = Math.max(report.largestRelativeDifference, compared.largestRelativeDifference)
+  }
+}
+
+/** Calibration takes models of one input of float32. */
+function isCalibrated ({ model: { artefact: { inputs } } }: LookedAt): boolean {
+  return inputs.length === 1 && inputs[0]!.type === 'float32'
+}
+
+/** The same for the same stream of the same caller, and telling nobody who that is. */
+function domainOf ({ sender: { caller, stream } }: LookedAt): string {
+  return PREFIX + sha256(Buffer.from(JSON.stringify([caller, stream]))).slice(0, 12)
+}
+
+/** The sums, and a signature by which the candidate is found once it is active. */
+function extrasOf (gathering: Gathering, { origin }: Signature): FileExtras {
+  const sums = contributionParts(gathering.sums!)
+  if (gathering.features.length < FEATURE_ROWS_MIN) return sums
+  const signature = signatureParts([makeSignature(gathering.features, origin)])
+  return { tensors: [...sums.tensors, ...signature.tensors], metadata: [...sums.metadata, ...signature.metadata] }
+}
+
+function tensorsFile (tensors: Tensors): Uint8Array<ArrayBuffer> {
+  return serializeSafetensors(Object.entries(tensors).map(([name, { dims, data }]) => {
+    return { name, dtype: 'F32' as const, shape: [...dims], bytes: bytesOf(data as Float32Array) }
+  }), new Map())
+}

@@ -1,0 +1,257 @@
+/**
+ * Whether pictures are still those of the domain that answers them: the door of watching.
+ *
+ *  - of what an active version has answered, a share is looked at: the stem reads the features of those rows on an
+ *    inference thread, in a turn of its own, a few rows at a time and never two times at once
+ *  - what waits for that is a copy, bounded in rows and bytes; beyond, it is passed over and counted
+ *  - nothing that goes wrong here reaches the request
+ *
+ * The dial is in requests (rows, of requests with several) for each false alarm, whatever the share that is looked at:
+ * the detector counts pictures, of which there are `share` times as many, or fewer where a stream is thinned.
+ */
+import { LRUCache } from 'lru-cache'
+import { BankswitchError } from '../../base/errors.js'
+import { DomainWatch } from '../../drift/domain-watch.js'
+import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
+import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
+import { leaseKey } from '../leases.js'
+import { toldOf, type DriftReport } from './drift-report.js'
+import type { Answered, LookedAt } from './looked-at.js'
+import type { Logger } from '../../observability/logger.js'
+import type { Metrics } from '../../observability/metrics.js'
+import type { Discriminant } from '../../signature/discriminant.js'
+import type { BankStore } from '../../store/bank-store.js'
+import type { ResolvedDomain } from '../domain-reference.js'
+import type { ReadyModel } from '../model-states.js'
+import type { Recognition } from '../recognising/recognition.js'
+
+export const WAITING_ROWS_MAX = 64
+export const WAITING_BYTES_MAX = 16 * 2 ** 20
+
+export { driftOff, type DriftReport } from './drift-report.js'
+export type { Answered, LookedAt } from './looked-at.js'
+
+/** Versions under watch; the one not seen for longest goes. */
+const WATCHES_MAX = 64
+
+/** Looking for signatures where there are none reads all banks. */
+const BLIND_MS = 60_000
+
+/** Of a picture, to be compared with the next. */
+const VALUES_MAX = 64
+/** Its multiples fall between each other evenly, so that places do not lie in one column. */
+const GOLDEN = (Math.sqrt(5) - 1) / 2
+
+/** A name from outside, in memory and in the log. */
+const STREAM_LENGTH_MAX = 100
+
+export interface DriftNeeds {
+  store: Pick<BankStore, 'domain'>
+  recognition: Pick<Recognition, 'features' | 'discriminantFor' | 'hasSignature'>
+  metrics: Pick<Metrics, 'countDrift' | 'showDrift'>
+  logger: Pick<Logger, 'warn'>
+  /** Told of every row that was looked at. */
+  onLook?: (row: LookedAt) => void
+  /** Milliseconds, as Date.now. */
+  now: () => number
+  /** Gives numbers in [0, 1). */
+  random: () => number
+}
+
+export interface DriftOptions {
+  /** Requests for each false alarm. */
+  dial: number
+  /** Of the rows that are looked at. */
+  share: number
+}
+
+interface Watched {
+  watch: DomainWatch
+  signature: Signature
+  passedOver: number
+}
+
+type Waiting = Answered & { model: ReadyModel, feeds: Tensors, bytes: number }
+
+export class Drift {
+  readonly #needs: DriftNeeds
+  readonly #options: DriftOptions
+  readonly #watched = new LRUCache<string, Watched>({ max: WATCHES_MAX })
+  readonly #waiting: Waiting[] = []
+  /** Models without signatures, and until when nobody asks again. */
+  readonly #blindUntil = new WeakMap<ReadyModel, number>()
+  #rows = 0
+  #bytes = 0
+  #isLooking = false
+  /** Settles when nothing waits any more. */
+  #looking: Promise<void> = Promise.resolve()
+
+  constructor (needs: DriftNeeds, options: DriftOptions) {
+    this.#needs = needs
+    this.#options = options
+  }
+
+  /** Looks at a share of the rows, later and unseen; never throws. */
+  offer (model: ReadyModel, answered: Answered): void {
+    const { resolved: { record, version }, rows } = answered
+    if (version.version !== record.active) return
+    const at = Array.from({ length: rows }, (_, row) => row).filter(() => this.#needs.random() < this.#options.share)
+    if (at.length === 0 || this.#needs.now() < (this.#blindUntil.get(model) ?? 0)) return
+    this.#enqueue(model, answered, at)
+  }
+
+  /** What is known of an active version. Rejects with what the store throws. */
+  async report (model: ReadyModel, domain: string, version: number): Promise<DriftReport> {
+    const { dial, share } = this.#options
+    const settings = { version, requestsPerFalseAlarm: dial, share }
+    const watched = this.#watched.peek(leaseKey(model.entry.manifest.name, domain, version))
+    if (watched === undefined) {
+      const isSigned = await this.#needs.recognition.hasSignature(model, domain)
+      return { ...settings, state: isSigned ? 'notEnoughSeen' : 'noSignature' }
+    }
+    const { watch, passedOver } = watched
+    return { ...settings, passedOver, ...toldOf(watch.report, model.artefact.stem.channels) }
+  }
+
+  /** What waits. */
+  get backlog (): { rows: number, bytes: number } {
+    return { rows: this.#rows, bytes: this.#bytes }
+  }
+
+  /** Resolves once what waits now has been looked at. */
+  async settled (): Promise<void> {
+    while (this.#isLooking) await this.#looking
+  }
+
+  #enqueue (model: ReadyModel, { feeds, outputs, sender, ...rest }: Answered, at: readonly number[]): void {
+    const taken = at.slice(0, WAITING_ROWS_MAX - this.#rows)
+    const given = typeof feeds === 'function' ? feeds() : feeds
+    const bytes = taken.length / rest.rows * (byteLength(given) + byteLength(outputs ?? {}))
+    if (taken.length === 0 || !(this.#bytes + bytes <= WAITING_BYTES_MAX)) return this.#passOver(model, rest, at.length)
+    if (taken.length < at.length) this.#passOver(model, rest, at.length - taken.length)
+    this.#rows += taken.length
+    this.#bytes += bytes
+    this.#waiting.push({
+      ...rest,
+      sender: { caller: sender.caller, stream: sender.stream.slice(0, STREAM_LENGTH_MAX) },
+      model,
+      bytes,
+      rows: taken.length,
+      feeds: gatherRows(given, taken),
+      outputs: outputs === undefined ? undefined : gatherRows(outputs, taken)
+    })
+    if (!this.#isLooking) this.#looking = this.#lookAtAll()
+  }
+
+  async #lookAtAll (): Promise<void> {
+    this.#isLooking = true
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      this.#rows -= next.rows
+      this.#bytes -= next.bytes
+      try {
+        await this.#look(next)
+      } catch (error) {
+        this.#passOver(next.model, next, next.rows)
+        if (!(error instanceof BankswitchError)) this.#needs.logger.warn({ err: error }, 'drift cannot be looked at')
+      }
+    }
+    this.#isLooking = false
+  }
+
+  async #look ({ model, resolved, sender, feeds, outputs, rows, isChosen }: Waiting): Promise<void> {
+    const { recognition, store, now, onLook } = this.#needs
+    const { entry: { manifest: { name } } } = model
+    const { record: { domain }, version: { version } } = resolved
+    const discriminant = await this.#discriminantFor(model, feeds)
+    const signature = discriminant?.signatureOf(domain)
+    if (discriminant === undefined) return
+    const read = await recognition.features(model, feeds, rows)
+    if (store.domain(name, domain)?.active !== version) return
+    for (const [row, features] of read.entries()) {
+      const choice = discriminant.choose(features)
+      const at = now()
+      const some = someValues(feeds, row, rows)
+      // What was chosen by its looks and answered by another domain fits none, or is its stream's odd one.
+      const isOwn = !isChosen || choice.domain === domain
+      if (signature !== undefined && isOwn) {
+        this.#see(name, resolved, signature, { sender, features, values: some, choice, at })
+      }
+      onLook?.({
+        model,
+        resolved,
+        sender,
+        feeds: gatherRows(feeds, [row]),
+        outputs: outputs === undefined ? undefined : gatherRows(outputs, [row]),
+        features,
+        values: some,
+        choice,
+        nearest: discriminant.signatureOf(choice.domain)!,
+        at
+      })
+    }
+  }
+
+  /** Undefined where no signature tells anything, which is then taken to stay so for a while. */
+  async #discriminantFor (model: ReadyModel, feeds: Tensors): Promise<Discriminant | undefined> {
+    try {
+      return await this.#needs.recognition.discriminantFor(model, feeds)
+    } catch (error) {
+      this.#blindUntil.set(model, this.#needs.now() + BLIND_MS)
+      if (error instanceof BankswitchError) return undefined
+      throw error
+    }
+  }
+
+  #see (
+    model: string, { record: { domain }, version: { version } }: ResolvedDomain, signature: Signature,
+    { sender, features, values, choice, at }: Pick<LookedAt, 'sender' | 'features' | 'values' | 'choice' | 'at'>
+  ): void {
+    const { watch } = this.#watch(model, domain, version, signature, at)
+    const alarms = watch.see({
+      caller: sender.caller,
+      stream: sender.stream,
+      z: deviationsOf(signature, features),
+      values,
+      score: scoreOf(signature, features),
+      nearest: choice.domain === domain ? choice.runnerUp : choice.domain,
+      at
+    })
+    const { metrics, logger } = this.#needs
+    metrics.countDrift(model, domain, { lookedAt: 1, passedOver: 0, alarms: alarms.length })
+    metrics.showDrift(model, domain, { isDrifting: watch.isDrifting, eValue: watch.eValue })
+    for (const { stream, since, eValue } of alarms) {
+      const told = { since: new Date(since).toISOString(), eValue, ...(stream === undefined ? {} : { stream }) }
+      logger.warn({ model, domain, version, ...told }, 'pictures drift from the domain')
+    }
+  }
+
+  #watch (model: string, domain: string, version: number, signature: Signature, at: number): Watched {
+    const key = leaseKey(model, domain, version)
+    const known = this.#watched.get(key)
+    if (known?.signature === signature) return known
+    const dial = Math.max(1, this.#options.dial * this.#options.share)
+    const fresh = { watch: new DomainWatch(signature.scores, dial, at), signature, passedOver: known?.passedOver ?? 0 }
+    this.#watched.set(key, fresh)
+    return fresh
+  }
+
+  #passOver (model: ReadyModel, { resolved }: Pick<Answered, 'resolved'>, rows: number): void {
+    const { name } = model.entry.manifest
+    const { record: { domain }, version } = resolved
+    // A domain that was removed meanwhile would have metrics again.
+    if (this.#needs.store.domain(name, domain) === undefined) return
+    const watched = this.#watched.peek(leaseKey(name, domain, version.version))
+    if (watched !== undefined) watched.passedOver += rows
+    this.#needs.metrics.countDrift(name, domain, { lookedAt: 0, passedOver: rows, alarms: 0 })
+  }
+}
+
+/** Values of one of `rows` rows, from places that are the same for all rows of this size and spread evenly over it. */
+function someValues (feeds: Tensors, row: number, rows: number): Float32Array {
+  const { data } = Object.values(feeds)[0]!
+  const length = data.length / rows
+  const count = Math.min(length, VALUES_MAX)
+  return Float32Array.from({ length: count }, (_, at) => {
+    return Number(data[row * length + Math.floor((at + at * GOLDEN % 1) * length / count)])
+  })
+}

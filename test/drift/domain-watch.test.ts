@@ -1,0 +1,165 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { DomainWatch, ENOUGH, type SeenPicture } from '#src/drift/domain-watch.js'
+import { CALLER_STREAMS_MAX, IDLE_MS, STREAMS_MAX } from '#src/drift/streams.js'
+import { seededNormal } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
+
+const FEATURES = 8
+const DIAL = 1e6
+
+/** Pictures of 8 standard normal features, moved by `shift` in the first; their score is the squared length. */
+class Camera {
+  readonly #normal: () => number
+  readonly #from: Pick<SeenPicture, 'caller' | 'stream'>
+
+  constructor (seed: number, from: Partial<Pick<SeenPicture, 'caller' | 'stream'>> = {}) {
+    this.#normal = seededNormal(seed)
+    this.#from = { caller: 'a', stream: '', ...from }
+  }
+
+  picture (shift = 0, at = 0): SeenPicture {
+    const z = Float64Array.from({ length: FEATURES }, this.#normal)
+    z[0]! += shift
+    return { ...this.#from, z, values: new Float32Array(0), score: z.reduce((sum, value) => sum + value * value, 0), nearest: 'other', at }
+  }
+}
+
+const scores = () => {
+  const camera = new Camera(runSeed + 1)
+  return Array.from({ length: 512 }, () => camera.picture().score)
+}
+
+/** Everything there is to know of the streams but one. */
+function told (watch: DomainWatch) {
+  const { pictures: _pictures, counted: _counted, notFinite: _notFinite, unwatched: _unwatched, ...rest } = watch.report
+  return rest
+}
+
+describe('a domain under watch', () => {
+  it('says that it has not seen enough rather than zero, then that all is steady', () => {
+    const watch = new DomainWatch(scores(), DIAL, 5)
+    assert.deepEqual(watch.report, {
+      state: 'notEnoughSeen',
+      pictures: 0,
+      counted: 0,
+      notFinite: 0,
+      unwatched: 0,
+      since: 5,
+      alarms: 0,
+      streams: { watched: 0, drifting: 0 }
+    })
+    const camera = new Camera(runSeed)
+    while (watch.report.counted < ENOUGH) assert.equal((watch.see(camera.picture()), 0), 0)
+    const { state, eValue, moved, nearest, streams } = watch.report
+    assert.deepEqual([state, nearest, streams], ['steady', 'other', { watched: 1, drifting: 0 }])
+    assert.ok(eValue! < 10)
+    assert.equal(moved!.length, 5)
+  })
+
+  it('tells of drift soon: since when, what moved, and which stream', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const camera = new Camera(runSeed, { stream: 'door' })
+    for (let at = 0; at < 300; at++) assert.deepEqual(watch.see(camera.picture(0, at)), [])
+    let at = 300
+    const alarms = []
+    for (; alarms.length < 2; at++) {
+      alarms.push(...watch.see(camera.picture(8, at)))
+      assert.ok(at < 400, 'an alarm is overdue')
+    }
+    assert.deepEqual(alarms.map(({ stream }) => stream).toSorted(), ['door', undefined])
+    const { state, eValue, moved, driftingSince, alarms: count, streams } = watch.report
+    assert.deepEqual([state, count, streams], ['drifting', 2, { watched: 1, drifting: 1 }])
+    assert.equal(moved![0]!.feature, 0)
+    assert.ok(moved![0]!.shift > 0)
+    assert.ok(driftingSince! > 100 && driftingSince! <= at, `since ${driftingSince}`)
+    assert.ok(eValue! > 100)
+  })
+
+  it('calms down once pictures are those of the domain for long enough', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const camera = new Camera(runSeed)
+    for (let at = 0; at < 100; at++) watch.see(camera.picture(8, at))
+    assert.equal(watch.report.state, 'drifting')
+    for (let at = 100; at < 6000; at++) watch.see(camera.picture(0, at))
+    assert.equal(watch.report.state, 'steady')
+    assert.ok(watch.report.alarms > 0)
+  })
+
+  it('raises no alarm for one strange picture that is repeated forever', () => {
+    const watch = new DomainWatch(scores(), 1000, 0)
+    const frozen = new Camera(runSeed).picture(30)
+    for (let at = 0; at < 10_000; at++) assert.deepEqual(watch.see(frozen), [])
+    assert.equal(watch.report.counted, 1)
+  })
+
+  it('keeps a stream as it is, whatever another one sends', () => {
+    const anything = fc.oneof(
+      fc.record({ value: fc.double(), score: fc.double() }),
+      fc.record({ value: fc.constant(NaN), score: fc.constant(NaN) }),
+      fc.record({ value: fc.constant(0), score: fc.constant(0) }),
+      fc.record({ value: fc.constant(1e6), score: fc.constant(1e12) })
+    )
+    const alarmsOf = (hostile: ReadonlyArray<{ value: number, score: number }>) => {
+      const watch = new DomainWatch(scores(), DIAL, 0)
+      const camera = new Camera(runSeed, { stream: 'honest' })
+      const own: number[] = []
+      for (let at = 0; at < 400; at++) {
+        const { value, score } = hostile[at % Math.max(1, hostile.length)] ?? { value: 0, score: 0 }
+        const picture = { caller: 'b', stream: `s${at}`, z: new Float64Array(FEATURES).fill(value), values: new Float32Array(0), score, nearest: undefined, at }
+        if (hostile.length > 0) watch.see(picture)
+        if (watch.see(camera.picture(at < 300 ? 0 : 8, at)).some(({ stream }) => stream === 'honest')) own.push(at)
+      }
+      assert.ok(own.length > 0)
+      return own
+    }
+    const alone = alarmsOf([])
+    fc.assert(fc.property(fc.array(anything, { minLength: 1, maxLength: 20 }), (hostile) => {
+      assert.deepEqual(alarmsOf(hostile), alone)
+    }), { seed: runSeed, numRuns: 20 })
+  })
+
+  it('is not moved by what is no number, and counts it', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const camera = new Camera(runSeed)
+    for (let at = 0; at < 100; at++) watch.see(camera.picture(0, at))
+    const before = told(watch)
+    for (const [value, score] of [[NaN, 1], [1, NaN], [Infinity, 1], [1, Infinity]] as const) {
+      assert.deepEqual(watch.see({ ...camera.picture(), z: new Float64Array(FEATURES).fill(value), score }), [])
+    }
+    assert.deepEqual(told(watch), before)
+    assert.equal(watch.report.notFinite, 4)
+  })
+
+  it('stays as large as it is under a hundred thousand streams of one caller, and lets others keep their place', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const picture = new Camera(runSeed).picture()
+    watch.see({ ...picture, caller: 'honest', stream: 'one' })
+    for (let at = 0; at < 100_000; at++) watch.see({ ...picture, caller: 'b', stream: String(at) })
+    assert.equal(watch.report.streams.watched, CALLER_STREAMS_MAX + 1)
+    assert.equal(watch.report.unwatched, 0)
+  })
+
+  it('gives the place of a quiet stream to a new one in a full table, and not that of a lively one', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const picture = new Camera(runSeed).picture()
+    for (let caller = 0; caller < 2 * STREAMS_MAX; caller++) watch.see({ ...picture, caller: String(caller) })
+    assert.equal(watch.report.streams.watched, STREAMS_MAX)
+    assert.equal(watch.report.unwatched, STREAMS_MAX)
+    watch.see({ ...picture, caller: 'late', at: IDLE_MS })
+    assert.equal(watch.report.streams.watched, STREAMS_MAX)
+    assert.equal(watch.report.unwatched, STREAMS_MAX)
+  })
+
+  it('finds in all streams together what none of them sends enough of', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const cameras = Array.from({ length: 200 }, (_, at) => new Camera(runSeed + at, { caller: String(at) }))
+    const alarms = []
+    for (let round = 0; alarms.length === 0; round++) {
+      assert.ok(round < 2, 'an alarm is overdue')
+      for (const camera of cameras) alarms.push(...watch.see(camera.picture(4)))
+    }
+    assert.ok(alarms.every(({ stream }) => stream === undefined))
+  })
+})

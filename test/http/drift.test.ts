@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { seededNormal } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
+import { ADMIN, startService, type Service } from '../support/service.js'
+import { binaryRequest } from '../support/wire.js'
+
+const DRIFT = '/v1/models/traffic-signs/domains/day/drift'
+const CANDIDATES = '/admin/models/traffic-signs/candidates'
+const ROW = 3 * 32 * 32
+const IMAGES = 32
+
+/** Rows of noise, which no camera sees. */
+async function ask (service: Service, domain: string, rows: number, seed: number, more: Record<string, string> = {}): Promise<number> {
+  const normal = seededNormal(seed)
+  const values = Float32Array.from({ length: rows * ROW }, normal)
+  const { payload, headers } = binaryRequest({ shape: [rows, 3, 32, 32], values })
+  const { statusCode } = await service.app.inject({
+    method: 'POST', url: '/v2/models/traffic-signs/infer', payload, headers: { ...headers, 'x-domain': domain, ...more }
+  })
+  await service.engine.driftSettled()
+  return statusCode
+}
+
+describe('a service that does not look for drift', () => {
+  let service: Service
+  before(async () => { service = await startService() })
+  after(() => service.close())
+
+  it('says so, and counts nothing', async () => {
+    assert.equal(await ask(service, 'day', 1, runSeed), 200)
+    for (const request of [{ url: DRIFT }, { url: CANDIDATES, headers: ADMIN }]) {
+      const response = await service.app.inject(request)
+      assert.deepEqual([response.statusCode, response.json().code], [409, 'DRIFT_OFF'])
+    }
+    const { payload } = await service.app.inject({ url: '/metrics', headers: ADMIN })
+    assert.doesNotMatch(payload, /^bankswitch_drift\w*{/m)
+  })
+})
+
+describe('a service that looks for drift', () => {
+  let service: Service
+  before(async () => {
+    service = await startService({
+      BANKSWITCH_DRIFT_ERT: '1000',
+      BANKSWITCH_DRIFT_SHARE: '1',
+      BANKSWITCH_DRIFT_COLLECT: 'true',
+      BANKSWITCH_DRIFT_COLLECT_IMAGES: String(IMAGES)
+    })
+  })
+  after(() => service.close())
+
+  it('knows models, domains and keys', async () => {
+    const statusOf = async (url: string, headers = {}) => (await service.app.inject({ url, headers })).statusCode
+    assert.equal(await statusOf('/v1/models/none/domains/day/drift'), 404)
+    assert.equal(await statusOf('/v1/models/traffic-signs/domains/none/drift'), 404)
+    assert.equal(await statusOf('/admin/models/none/candidates', ADMIN), 404)
+    assert.equal(await statusOf(CANDIDATES), 401)
+    assert.deepEqual((await service.app.inject({ url: CANDIDATES, headers: ADMIN })).json(), { candidates: [] })
+  })
+
+  it('tells first that it has not seen enough, then of drift', async () => {
+    assert.deepEqual((await service.app.inject(DRIFT)).json(), {
+      model: 'traffic-signs', domain: 'day', version: 1, state: 'notEnoughSeen', requestsPerFalseAlarm: 1000, share: 1
+    })
+    for (let at = 0; at < 60; at++) assert.equal(await ask(service, 'day', 1, runSeed + at), 200)
+    const told = (await service.app.inject(DRIFT)).json()
+    assert.deepEqual([told.state, told.pictures, told.streams], ['drifting', 60, { watched: 1, drifting: 1 }])
+    assert.ok(told.alarms > 0 && told.eValue > 10 && told.moved.length === 5)
+    assert.ok(Date.parse(told.since) <= Date.parse(told.driftingSince))
+    const { payload } = await service.app.inject({ url: '/metrics', headers: ADMIN })
+    assert.match(payload, /^bankswitch_drifting{model="traffic-signs",domain="day"} 1$/m)
+    assert.match(payload, /^bankswitch_drift_rows_total{model="traffic-signs",domain="day",outcome="looked_at"} 60$/m)
+    assert.match(payload, /^bankswitch_drift_alarms_total{model="traffic-signs",domain="day"} [1-9]/m)
+    assert.ok(service.log.some(({ msg, domain }) => msg === 'pictures drift from the domain' && domain === 'day'))
+  })
+
+  it('looks at the rows of a request, and not at what is pinned and not active', async () => {
+    const seen = async () => (await service.app.inject(DRIFT)).json().pictures as number
+    const known = await seen()
+    assert.equal(await ask(service, 'day', 3, runSeed + 100), 200)
+    assert.equal(await seen(), known + 3)
+    assert.equal(await ask(service, 'day:1', 1, runSeed + 101), 200)
+    assert.equal(await seen(), known + 4)
+  })
+
+  it('makes a candidate of pictures that fit no domain, which answers when it is pinned and not before it is active otherwise', async () => {
+    const list = async () => (await service.app.inject({ url: CANDIDATES, headers: ADMIN })).json().candidates as Array<Record<string, unknown>>
+    const own = async () => (await list()).find(({ stream }) => stream === 'camera-7')
+    for (let at = 0; at < 600 && await own() === undefined; at++) {
+      assert.equal(await ask(service, 'auto', 1, runSeed + 1000 + at, { 'x-stream': 'camera-7' }), 200)
+    }
+    const candidate = (await own())!
+    const { domain, version, images } = candidate
+    assert.deepEqual([version, Number(images) >= IMAGES], [1, true])
+    assert.equal(await ask(service, `${String(domain)}:1`, 1, runSeed), 200)
+    assert.equal(await ask(service, String(domain), 1, runSeed), 409)
+    const body = { method: 'POST', url: `/admin/models/traffic-signs/domains/${String(domain)}/activate`, headers: ADMIN, payload: { version: 1 } } as const
+    assert.equal((await service.app.inject(body)).statusCode, 200)
+    assert.equal(await ask(service, String(domain), 1, runSeed), 200)
+    const report = (await service.app.inject(`/v1/models/traffic-signs/domains/${String(domain)}/drift`)).json()
+    assert.equal(report.state, 'notEnoughSeen')
+  })
+})

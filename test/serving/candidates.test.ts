@@ -1,0 +1,148 @@
+/** How pictures that fit no domain become a candidate, with a calibration that the test makes up. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseSafetensors } from '#src/bank/formats/safetensors.js'
+import { parseContribution } from '#src/calibration/contributions.js'
+import { emptyMoments, addSet } from '#src/calibration/moments.js'
+import { Candidates, CALLER_STREAMS_MAX, STREAMS_MAX, UNDECIDED_MAX, type CandidateNeeds } from '#src/serving/collecting/candidates.js'
+import { BATCH } from '#src/serving/collecting/gathering.js'
+import { parseSignatures } from '#src/signature/file-parts.js'
+import { makeSignature } from '#src/signature/signature.js'
+import { bankOf, LAYERS, openHouse, pictures } from '../support/served.js'
+import { featureRows, ORIGIN } from '../support/feature-rows.js'
+import { runSeed } from '../support/run-seed.js'
+import { resolveDomain } from '#src/serving/domain-reference.js'
+import type { LookedAt } from '#src/serving/watching/drift.js'
+
+const IMAGES = 2 * BATCH
+const CHANNELS = 3
+const MODEL = 'signs'
+
+const nearest = makeSignature(featureRows(600, CHANNELS, runSeed), ORIGIN)
+
+/** A house, its candidates, and a calibration that takes each picture's first value for all there is in it. */
+async function setUp () {
+  const house = await openHouse()
+  const { store, pool, admin, models } = house
+  const batches: number[][] = []
+  const state = { isBroken: false }
+  const calibrate: CandidateNeeds['calibrate'] = async ({ uploads }) => {
+    if (state.isBroken) throw new Error('out of luck')
+    const { bytes, shape } = parseSafetensors(uploads[0]!.bytes).tensors.get('x')!
+    const values = new Float32Array(Uint8Array.from(bytes).buffer)
+    const rows = shape[0]!
+    const firsts = Array.from({ length: rows }, (_, row) => values[row * values.length / rows]!)
+    batches.push(firsts)
+    const moments = emptyMoments(2)
+    for (const first of firsts) addSet(moments, 1, [first, -first], [1, 1])
+    return { moments: new Map([['bn', moments]]), report: { images: rows }, bank: bankOf(0) } as unknown as Awaited<ReturnType<CandidateNeeds['calibrate']>>
+  }
+  const logged: string[] = []
+  const logger = { info: (_: object, text: string) => logged.push(text), warn: (_: object, text: string) => logged.push(text) }
+  const candidates = new Candidates({
+    store, pool, calibrate, registerMade: admin.registerMade.bind(admin), logger
+  } as unknown as CandidateNeeds, { images: IMAGES, dial: 1e4, calibrationBytes: 1e6, imagePixels: 1e6 })
+  const seen = { at: 0, values: [] as number[] }
+  const look = (features: Float64Array, { caller = 'a', stream = 'camera', at = 0 } = {}): LookedAt => {
+    const value = ++seen.at
+    seen.values.push(value)
+    return {
+      model: models[0]!,
+      resolved: resolveDomain(store, MODEL, { domain: 'day' }),
+      sender: { caller, stream },
+      feeds: { x: { ...pictures(1).x!, data: Float32Array.of(value, 0, 0) } },
+      outputs: { logits: { type: 'float32', dims: [1, 2], data: Float32Array.of(value, value) } },
+      features,
+      values: Float32Array.of(value, 0, 0),
+      choice: { domain: 'day', runnerUp: undefined, margin: undefined, p: 1, z: features },
+      nearest,
+      at
+    }
+  }
+  /** Takes rows whose features lie at `centre`. */
+  const send = async (count: number, centre: number, from = {}) => {
+    for (const features of featureRows(count, CHANNELS, runSeed + 5 + seen.at, centre)) {
+      candidates.take(look(features, from))
+      await candidates.settled()
+    }
+  }
+  const stored = () => store.domains(MODEL).filter(({ domain }) => domain.startsWith('candidate-'))
+  return { ...house, candidates, batches, look, send, stored, logged, state }
+}
+
+test('pictures that fit become nothing', async () => {
+  const { send, batches, stored, candidates } = await setUp()
+  await send(1500, 0)
+  assert.deepEqual([batches, stored(), candidates.report(MODEL)], [[], [], []])
+})
+
+test('pictures that fit no domain become a version that is not active, of the sums of all of them', async () => {
+  const { send, batches, stored, candidates, store } = await setUp()
+  await send(400, 8)
+  const [record, ...others] = stored()
+  assert.deepEqual([others.length, record!.active, record!.versions.length], [0, null, 1])
+  assert.match(record!.description!, /^Pictures of stream "camera" that fitted no domain: 128 gathered under day:1$/)
+  const file = await store.read(MODEL, record!.domain, 1)
+  const { images, moments } = parseContribution(file, LAYERS)
+  const all = batches.flat()
+  assert.deepEqual([images, all.length, new Set(all).size], [IMAGES, IMAGES, IMAGES])
+  const mean = all.reduce((sum, value) => sum + value, 0) / IMAGES
+  assert.ok(Math.abs(moments.get('bn')!.mean[0]! - mean) < 1e-9)
+  const [signature] = parseSignatures(parseSafetensors(file))
+  assert.deepEqual([signature!.origin, signature!.images >= IMAGES], [ORIGIN, true])
+  const [report] = candidates.report(MODEL)
+  assert.deepEqual([report!.domain, report!.stream, report!.base, report!.images], [record!.domain, 'camera', { domain: 'day', version: 1 }, IMAGES])
+  assert.deepEqual(candidates.report('other'), [])
+})
+
+test('what comes after is compared, and makes no second candidate', async () => {
+  const { send, stored, candidates, batches } = await setUp()
+  await send(400, 8)
+  const before = candidates.report(MODEL)[0]!.comparedRows
+  const known = batches.length
+  await send(50, 8)
+  const report = candidates.report(MODEL)[0]!
+  assert.ok(report.comparedRows > before && report.largestRelativeDifference > 0)
+  assert.deepEqual([stored().length, batches.length], [1, known])
+})
+
+test('one stream does not move another, and each caller has its own', async () => {
+  const { send, stored } = await setUp()
+  await send(400, 8, { caller: 'b', stream: 'camera' })
+  await send(500, 0, { caller: 'a', stream: 'camera' })
+  assert.equal(stored().length, 1)
+  await send(400, 8, { caller: 'c', stream: 'camera' })
+  assert.equal(stored().length, 2)
+})
+
+test('a hostile stream fills nothing: no numbers, many streams, many candidates', async () => {
+  const { send, look, candidates, stored } = await setUp()
+  for (let at = 0; at < 500; at++) candidates.take(look(new Float64Array(2 * CHANNELS).fill(NaN)))
+  for (let at = 0; at < 10_000; at++) candidates.take(look(new Float64Array(2 * CHANNELS), { stream: String(at) }))
+  assert.equal(candidates.size, CALLER_STREAMS_MAX)
+  for (let at = 0; at < 1000; at++) candidates.take(look(new Float64Array(2 * CHANNELS), { caller: String(at) }))
+  assert.equal(candidates.size, STREAMS_MAX)
+  const other = await setUp()
+  for (let at = 0; at < UNDECIDED_MAX + 3; at++) await other.send(400, 8, { caller: String(at) })
+  assert.equal(other.stored().length, UNDECIDED_MAX)
+  await send(1, 0)
+  assert.deepEqual(stored(), [])
+})
+
+test('a calibration that fails is told, and the next batch counts', async () => {
+  const { send, stored, logged, state } = await setUp()
+  state.isBroken = true
+  await send(10 * BATCH, 8)
+  assert.ok(logged.includes('pictures that fit no domain are not gathered'))
+  assert.deepEqual(stored(), [])
+  state.isBroken = false
+  await send(400, 8)
+  assert.equal(stored().length, 1)
+})
+
+test('nothing is taken in after closing', async () => {
+  const { send, candidates, stored, batches } = await setUp()
+  await candidates.close()
+  await send(400, 8)
+  assert.deepEqual([stored(), batches, candidates.size], [[], [], 0])
+})
