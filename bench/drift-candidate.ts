@@ -1,4 +1,5 @@
 /** The parts of the drift bench that need an engine: what the stem sees of pictures, and how candidates come about. */
+import assert from 'node:assert/strict'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -126,6 +127,7 @@ function feedsOf (signs: readonly Sign[]): Tensors {
 
 async function seenBy (engine: Engine, signs: readonly Sign[]): Promise<SeenRow[]> {
   const { artefact: { stem, stemPath } } = engine.readyModel(MODEL)
+  assert.ok(stem !== undefined)
   const session = await openSession(stemPath, { optimization: 'disabled' })
   const seen: SeenRow[] = []
   for (let first = 0; first < signs.length; first += BATCH) {

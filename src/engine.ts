@@ -142,14 +142,7 @@ export class Engine {
       ...(options.isReading === true ? {} : { registerMade })
     }
     showGauges(metrics, settings, models, store, pool, banks, hot)
-    metrics.history.start({
-      queueRows: () => pool.backlog.rows,
-      workersBusy: () => pool.workers.busy,
-      cachedBankBytes: () => banks.size.bytes,
-      workerBankBytes: () => pool.workers.bankBytes,
-      hotBytes: () => hot.size.bytes,
-      memoryBytes: () => process.memoryUsage.rss()
-    })
+    startHistory(metrics, pool, banks, hot)
     hot.start()
     this.prepared = this.#prepareAll(logger)
   }
@@ -315,6 +308,17 @@ export class Engine {
       }
     }
   }
+}
+
+function startHistory ({ history }: Metrics, pool: InferencePool, banks: BankCache, hot: HotDomains): void {
+  history.start({
+    queueRows: () => pool.backlog.rows,
+    workersBusy: () => pool.workers.busy,
+    cachedBankBytes: () => banks.size.bytes,
+    workerBankBytes: () => pool.workers.bankBytes,
+    hotBytes: () => hot.size.bytes,
+    memoryBytes: () => process.memoryUsage.rss()
+  })
 }
 
 function showGauges (

@@ -12,7 +12,7 @@ import type { ValueDescription } from '../ort/session.js'
 import type { NamedFile } from './archives.js'
 import type { Calibrated } from './calibrate.js'
 import type { CalibrationOptions } from './options.js'
-import type { BrokenImage } from './read-images.js'
+import type { ImageCounts } from './read-images.js'
 import type { Signature } from '../signature/signature.js'
 import type { SignatureRequest } from './take-signature.js'
 
@@ -33,15 +33,6 @@ export interface CalibrationRequest {
   isTensors: boolean
   imagePixels: number
   budgetBytes: number
-}
-
-export interface ImageCounts {
-  given: number
-  used: number
-  duplicates: number
-  broken: number
-  /** The first hundred of the broken. */
-  brokenImages: BrokenImage[]
 }
 
 export interface CalibrationOutcome extends Calibrated {

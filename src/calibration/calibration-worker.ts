@@ -5,12 +5,12 @@ import { toErrorRecord } from '../base/errors.js'
 import { yieldToOthers } from '../base/thread-priority.js'
 import { prepareSource } from '../compiler/pipeline.js'
 import { calibrate } from './calibrate.js'
-import { readImages, readTensors } from './read-images.js'
+import { readImages, readTensors, type ImageCounts } from './read-images.js'
 import { calibrationErrors } from './errors.js'
 import { signatureOfPictures, signatureOfTensors, type SignatureRequest } from './take-signature.js'
 import { IMAGES_MIN, type Signature } from '../signature/signature.js'
 import type {
-  CalibrationOutcome, CalibrationRequest, ImageCounts, ThreadData, ThreadMessage
+  CalibrationOutcome, CalibrationRequest, ThreadData, ThreadMessage
 } from './calibration-thread.js'
 
 /** Of a core that both want, a tenth of what an inference thread gets: enough to come to an end on a busy server. */
@@ -106,9 +106,8 @@ async function run (request: CalibrationRequest): Promise<CalibrationOutcome> {
     onProgress: (share) => progress(READING_SHARE + (1 - READING_SHARE) * share)
   })
   const { given, duplicates, brokenCount, broken } = set
-  const signature = request.signature === undefined
-    ? undefined
-    : await signatureOfTensors(request.signature, set.images)
+  const taken = request.signature
+  const signature = taken === undefined ? undefined : await signatureOfTensors(taken, set.images)
   return {
     ...calibrated,
     ...(signature === undefined ? {} : { signature }),

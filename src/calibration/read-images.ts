@@ -36,6 +36,15 @@ export interface BrokenImage {
   reason: string
 }
 
+export interface ImageCounts {
+  given: number
+  used: number
+  duplicates: number
+  broken: number
+  /** The first hundred of the broken. */
+  brokenImages: BrokenImage[]
+}
+
 export interface ImageSet {
   images: Tensors
   /** All that were given, with copies and unreadable ones. */

@@ -12,9 +12,8 @@ import { featuresOfRows } from '../signature/features.js'
 import { IMAGES_MIN, makeSignature, type Signature, type SignatureOrigin } from '../signature/signature.js'
 import { calibrationErrors } from './errors.js'
 import { rowsOf } from './forward.js'
-import { brokenImage, BROKEN_NAMED, unpacked, type BrokenImage } from './read-images.js'
+import { brokenImage, BROKEN_NAMED, unpacked, type BrokenImage, type ImageCounts } from './read-images.js'
 import type { NamedFile } from './archives.js'
-import type { ImageCounts } from './calibration-thread.js'
 
 /** The compiled stem, and how images are prepared for it. */
 export interface SignatureRequest {

@@ -6,7 +6,7 @@
  *   weights.bin            its large weights, mapped by every session (see externalise-weights.ts)
  *   ports.bin              what packBank needs: channel numbers, folded weights and biases, end to end
  *   own-bank.safetensors   the statistics that stood in the model
- *   stem.onnx              what reads the features of signatures (see stem.ts), run as it is
+ *   stem.onnx              what reads the features of signatures (see stem.ts), run as it is; empty where there is none
  *
  * An artefact is never trusted because of where it lies: reading checks the form of artefact.json and the digest of
  * every file. A single digit that was changed in artefact.json would give wrong answers, not errors.
@@ -70,13 +70,14 @@ const ArtefactJson = Type.Object({
       bias: Type.Optional(Span)
     }))
   }),
-  stem: Type.Object({
+  /** Absent for a network whose first batch norms work on nothing that has positions. */
+  stem: Type.Optional(Type.Object({
     /** Of the graph before it was optimised: the same on every processor. */
     digest: Digest,
     inputs: Type.Array(Type.String()),
     output: Type.String(),
     channels: Type.Array(Type.Object({ layerKey: Type.String(), channel: Count }))
-  }),
+  })),
   proof: Type.Object({ maxRelativeError: Type.Number(), isRowInvariant: Type.Boolean() }),
   files: Type.Record(Type.String(), Digest),
   /** Of everything above, as compact JSON. */

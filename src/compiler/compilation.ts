@@ -9,7 +9,7 @@ import type { Probe } from './probe.js'
 import type { PromotedPorts } from './promote-ports.js'
 import type { Proof } from './prove.js'
 import type { ModelSource } from './source/model-source.js'
-import type { Stem } from './stem.js'
+import type { StemGraph } from './stem.js'
 
 /** What the preparing passes work on. */
 export interface Preparation {
@@ -43,7 +43,7 @@ export class Compilation {
   model: OnnxModel
   reading!: Reading
   probe!: Probe
-  stem!: Stem
+  stem: StemGraph | undefined
   lessons!: Lessons
   plan!: Plan
   ports!: PortSource[]

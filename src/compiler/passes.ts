@@ -29,7 +29,7 @@ import { restoreBatchNorms } from './source/restore-batch-norms.js'
 import { splitSequences } from './source/split-sequences.js'
 import { verifyPrepared } from './source/verify-prepared.js'
 import { widenFloat16 } from './source/widen-float16.js'
-import { writeStem } from './stem.js'
+import { stemOf } from './stem.js'
 import { withBank } from './with-bank.js'
 import { writeCompiled } from './write-compiled.js'
 import type { Compilation, Preparation } from './compilation.js'
@@ -161,9 +161,7 @@ export const ANALYSING: ReadonlyArray<Pass<Compilation>> = [
     does: 'what no batch norm comes before becomes a small graph that tells what a picture looks like',
     requires: [invariant.isMeasured],
     ensures: [],
-    run: async (work) => {
-      work.stem = await writeStem(work.prepared.bytes, work.probe.activations, work.folder)
-    }
+    run: (work) => { work.stem = stemOf(work.prepared.bytes, work.probe.activations) }
   }
 ]
 

@@ -12,6 +12,7 @@
  *  2. of more channels than fit, evenly spaced ones are taken
  *  3. a convolution whose output something else in the stem reads too, or whose padding depends on its strides
  *     (auto_pad), is evaluated whole; so is what another operator makes
+ *  4. a batch norm of constants, or of what has no channels, is none of them; where no other is left, there is no stem
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -27,27 +28,32 @@ import { optimise } from './optimise.js'
 import { readBatchNorms, type BatchNormSite } from './read-batch-norms.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
 
-export type Stem = ArtefactDescription['stem']
+export type Stem = NonNullable<ArtefactDescription['stem']>
+
+/** With the graph itself, as it was cut. */
+export interface StemGraph extends Stem {
+  bytes: Uint8Array
+}
 
 /** A variance of so many values is off by a tenth, which is far less than images of one domain differ. */
 const POSITIONS_MIN = 256
 
-/**
- * Writes the stem of a prepared model into `folder`. `activations` are the dimensions of each site's input, for one
- * row. Throws ORT_LOAD_FAILED.
- */
-export async function writeStem (
-  bytes: Uint8Array, activations: ReadonlyArray<readonly number[]>, folder: string
-): Promise<Stem> {
-  const { bytes: plain, ...stem } = stemOf(bytes, activations)
-  await writeFile(join(folder, STEM_FILE), serializeModel(await optimise(parseModel(plain), folder)))
+/** Writes what the runtime makes of the stem into `folder`, an empty file for none. Throws ORT_LOAD_FAILED. */
+export async function writeStem (graph: StemGraph | undefined, folder: string): Promise<Stem | undefined> {
+  const path = join(folder, STEM_FILE)
+  if (graph === undefined) {
+    await writeFile(path, '')
+    return undefined
+  }
+  const { bytes, ...stem } = graph
+  await writeFile(path, serializeModel(await optimise(parseModel(bytes), folder)))
   return stem
 }
 
-/** The stem as a graph, and what it gives. */
+/** The stem of a prepared model. `activations` are the dimensions of each site's input, for one row. */
 export function stemOf (
   bytes: Uint8Array, activations: ReadonlyArray<readonly number[]>
-): Stem & { bytes: Uint8Array } {
+): StemGraph | undefined {
   const model = parseModel(bytes)
   const { graph } = model
   // Overridable defaults become constants, as in the compiled graph.
@@ -55,7 +61,8 @@ export function stemOf (
   graph.input = graph.input.filter(({ name }) => !defaults.has(name))
   const index = indexGraph(graph)
   const { sites } = readBatchNorms(index, model.functions)
-  const { taken, before } = firstSites(index, sites)
+  const { taken, before } = firstSites(index, sites.filter((_, at) => activations[at]!.length > 1), sites)
+  if (taken.length === 0) return undefined
   for (const site of taken) {
     const { channels } = site.layer
     sample(index, site, before, elementCount(activations[sites.indexOf(site)]!) / channels)
@@ -80,17 +87,23 @@ export function stemOf (
   }
 }
 
-/** Case 1, and the nodes that stand before any of them. */
+/** Cases 1 and 4 among some of all sites, and the nodes that stand before any of those. */
 function firstSites (
-  index: GraphIndex, sites: readonly BatchNormSite[]
+  index: GraphIndex, sites: readonly BatchNormSite[], all: readonly BatchNormSite[]
 ): { taken: BatchNormSite[], before: ReadonlySet<NodeProto> } {
-  const siteNodes = new Set(sites.map(({ node }) => node))
+  const siteNodes = new Set(all.map(({ node }) => node))
   const banked = new Set<string>()
+  const fed = new Set(index.graph.input.map(({ name }) => name))
   for (const node of topologicalOrder(index)) {
-    if (!siteNodes.has(node) && ![...valuesReadBy(node)].some((value) => banked.has(value))) continue
-    for (const output of node.output) banked.add(output)
+    const read = [...valuesReadBy(node)]
+    const isBanked = siteNodes.has(node) || read.some((value) => banked.has(value))
+    const isFed = read.some((value) => fed.has(value))
+    for (const output of node.output) {
+      if (isBanked) banked.add(output)
+      if (isFed) fed.add(output)
+    }
   }
-  const first = sites.filter(({ input }) => !banked.has(input))
+  const first = sites.filter(({ input }) => fed.has(input) && !banked.has(input))
     .map((site) => ({ site, nodes: nodesBefore(index, site) }))
   first.sort((a, b) => a.nodes.size - b.nodes.size)
   const taken: typeof first = []

@@ -1,11 +1,13 @@
 /** Pass: what was compiled and learned, as an artefact. */
 import { writeArtefact } from './artefact.js'
+import { writeStem } from './stem.js'
 import type { Compilation } from './compilation.js'
 
-/** Graph, weights and stem must lie in the folder already. */
+/** Graph and weights must lie in the folder already. */
 export async function writeCompiled (work: Compilation): Promise<void> {
-  const { prepared, folder, reading, probe, stem, plan, promoted, proof, runBytes } = work
+  const { prepared, folder, reading, probe, plan, promoted, proof, runBytes } = work
   const { batchNorms, fingerprint, weightBytes, convolutions } = reading
+  const stem = await writeStem(work.stem, folder)
   await writeArtefact(folder, {
     description: {
       fingerprint,
@@ -22,7 +24,7 @@ export async function writeCompiled (work: Compilation): Promise<void> {
       weightBytes,
       convolutions,
       runBytes,
-      stem,
+      ...(stem === undefined ? {} : { stem }),
       proof
     },
     layout: promoted.layout,

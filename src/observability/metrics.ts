@@ -6,6 +6,7 @@
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { History } from './history.js'
+import { createRecognisedCounter, type CountRecognised } from './recognised-counter.js'
 import { createWatchedMetrics, type DomainLabels, type LabelsOf, type WatchedMetrics } from './watched-metrics.js'
 import type { Stage } from './stages.js'
 
@@ -19,7 +20,6 @@ export const OVERFLOW_LABEL = '(other)'
 const SECONDS_BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const ROWS_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
-const FITS = ['good', 'none', 'size'] as const
 
 const MODEL_STATES = ['loading', 'ready', 'failed'] as const
 
@@ -73,7 +73,7 @@ export interface Metrics extends WatchedMetrics {
   forgetDomain (model: string, domain: string): void
   countHotBuild (model: string, outcome: 'ok' | 'error'): void
   countHotRows (model: string, rows: number): void
-  countRecognised (model: string, domain: string, fit: typeof FITS[number]): void
+  countRecognised: CountRecognised
   setGauges (gauges: Gauges): void
   /** What is read for the gauges of what a budget bounds; 0 before. */
   showHeld (what: HeldKind, held: HeldBytes): void
@@ -184,22 +184,6 @@ function createInferenceCounter (
         requests.remove({ model, domain, outcome })
         rows.remove({ model, domain, outcome })
       }
-    }
-  }
-}
-
-function createRecognisedCounter (
-  counter: MakeCounter, labelsOf: LabelsOf
-): { count: Metrics['countRecognised'], forget (labels: DomainLabels): void } {
-  const rows = counter(
-    'bankswitch_recognised_rows_total',
-    'Rows and pictures whose domain was recognised, by the nearest domain and whether they fit it',
-    'model', 'domain', 'fit'
-  )
-  return {
-    count: (model, domain, fit) => rows.inc({ ...labelsOf(model, domain), fit }),
-    forget (labels) {
-      for (const fit of FITS) rows.remove({ ...labels, fit })
     }
   }
 }

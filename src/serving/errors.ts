@@ -7,6 +7,7 @@ export const servingErrors = defineErrors({
   DOMAIN_IS_DEFAULT: 'conflict',
   DOMAIN_NAME_RESERVED: 'invalid',
   AUTO_TOO_MANY_DOMAINS: 'conflict',
+  AUTO_UNSUPPORTED: 'unsupported',
   SIGNATURE_MISSING: 'conflict',
   SIGNATURE_STALE: 'conflict',
   DRIFT_OFF: 'conflict',

@@ -11,8 +11,8 @@ export interface ReadyModel {
   readonly artefact: Artefact
   readonly range: FoldedRange
   readonly served: ServedModel
-  /** Reads what signatures are made of. */
-  readonly stem: ServedModel
+  /** Reads what signatures are made of; absent for a network that has no stem. */
+  readonly stem?: ServedModel
   readonly memory: RunMemory
 }
 

@@ -3,7 +3,7 @@ import { readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
-import { GRAPH_FILE, readArtefact, WEIGHTS_FILE } from '#src/compiler/artefact.js'
+import { GRAPH_FILE, STEM_FILE, readArtefact, WEIGHTS_FILE } from '#src/compiler/artefact.js'
 import { artefactParts, writeSampleArtefact } from '../support/artefact.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
@@ -27,6 +27,7 @@ describe('round trip', () => {
       ...given.description,
       folder,
       graphPath: join(folder, GRAPH_FILE),
+      stemPath: join(folder, STEM_FILE),
       bankInputs: given.bankInputs,
       layout: given.layout,
       ownBank: given.ownBank

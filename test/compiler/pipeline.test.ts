@@ -130,7 +130,7 @@ describe('the artefact', () => {
     const [{ folder: one, ...first }, { folder: other, ...second }] = await Promise.all([
       compileBytes(t, bytes), compileBytes(t, bytes)
     ])
-    assert.deepEqual({ ...second, graphPath: '' }, { ...first, graphPath: '' })
+    assert.deepEqual({ ...second, graphPath: '', stemPath: '' }, { ...first, graphPath: '', stemPath: '' })
     for (const name of await readdir(one)) {
       assert.deepEqual(await readFile(join(other, name)), await readFile(join(one, name)), name)
     }
@@ -158,7 +158,7 @@ describe('progress', () => {
     const y = g.batchNorm(g.conv(picture(g, 3), { inputs: 3, outputs: 16, kernel: 3 }), 16)
     end(g, g.node('Mul', [y, g.floats('constant', [16, 1, 1], () => g.uniform())]), 16)
     assert.deepEqual(await stepsOf(t, g, Infinity), [
-      'read 1', 'probe 1', 'plan 1', 'lower 1', 'optimise 1', 'promote 1',
+      'read 1', 'probe 1', 'stem 1', 'plan 1', 'lower 1', 'optimise 1', 'promote 1',
       ...ROUND.map(({ name }) => `${name} 2`)
     ])
   })

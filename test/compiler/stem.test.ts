@@ -63,7 +63,7 @@ function network (isWhole: boolean, kernel = 3, stride = 1, seed = 1): Uint8Arra
 }
 
 test('cases 1 and 3: the first batch norm\'s input, at every second position of a convolution whose windows still touch', async () => {
-  const { bytes, channels, inputs } = stemOf(network(true), [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]])
+  const { bytes, channels, inputs } = stemOf(network(true), [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]])!
   assert.deepEqual([channels.length, new Set(channels.map(({ layerKey }) => layerKey)).size, inputs], [4, 1, ['x']])
   const x = picture(3)
   assertMoments(await run(bytes, x), 3, momentsOf(await run(network(false), x), 2))
@@ -71,9 +71,9 @@ test('cases 1 and 3: the first batch norm\'s input, at every second position of 
 
 test('case 3: whole where windows would leave gaps, or too few positions would be left', async () => {
   const x = picture(2)
-  const apart = stemOf(network(true, 1), [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]])
+  const apart = stemOf(network(true, 1), [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]])!
   assertMoments(await run(apart.bytes, x), 2, momentsOf(await run(network(false, 1), x), 1))
-  const few = stemOf(network(true), [[1, 4, 16, 16], [1, 4, 16, 16]])
+  const few = stemOf(network(true), [[1, 4, 16, 16], [1, 4, 16, 16]])!
   assertMoments(await run(few.bytes, x), 2, momentsOf(await run(network(false), x), 1))
 })
 
@@ -81,7 +81,7 @@ test('a batch norm of the picture itself needs no convolution; those behind it a
   const g = new GraphBuilder()
   const x = g.input('x', ['n', 3, SIDE, SIDE])
   const bytes = g.output(g.batchNorm(g.conv(g.batchNorm(x, 3), { inputs: 3, outputs: 4, kernel: 3 }), 4), ['n', 4, 'h', 'w']).bytes()
-  const stem = stemOf(bytes, [[1, 3, SIDE, SIDE], [1, 4, SIDE, SIDE]])
+  const stem = stemOf(bytes, [[1, 3, SIDE, SIDE], [1, 4, SIDE, SIDE]])!
   assert.equal(stem.channels.length, 3)
   const pixels = picture(2)
   assertMoments(await run(stem.bytes, pixels), 2, momentsOf(pixels, 1))
@@ -91,7 +91,7 @@ test('case 2: of more channels than fit, evenly spaced ones', async () => {
   const g = new GraphBuilder()
   const wide = 2 * CHANNELS_MAX
   const x = g.input('x', ['n', wide, 4, 4])
-  const stem = stemOf(g.output(g.batchNorm(x, wide), ['n', wide, 4, 4]).bytes(), [[1, wide, 4, 4]])
+  const stem = stemOf(g.output(g.batchNorm(x, wide), ['n', wide, 4, 4]).bytes(), [[1, wide, 4, 4]])!
   assert.deepEqual(stem.channels.map(({ channel }) => channel), Array.from({ length: CHANNELS_MAX }, (_, at) => 2 * at))
   const pixels = picture(1, wide, 4)
   const { mean } = momentsOf(pixels, 1)
@@ -102,7 +102,13 @@ test('case 2: of more channels than fit, evenly spaced ones', async () => {
 
 test('knows nothing of a bank: the same digest whatever the statistics, another for other weights', () => {
   const dims = [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]]
-  const { digest } = stemOf(network(true), dims)
-  assert.equal(stemOf(network(true), dims).digest, digest)
-  assert.notEqual(stemOf(network(true, 3, 1, 2), dims).digest, digest)
+  const { digest } = stemOf(network(true), dims)!
+  assert.equal(stemOf(network(true), dims)!.digest, digest)
+  assert.notEqual(stemOf(network(true, 3, 1, 2), dims)!.digest, digest)
+})
+
+test('case 4: none for a batch norm of what has no channels', () => {
+  const g = new GraphBuilder()
+  const x = g.input('x', [4])
+  assert.equal(stemOf(g.output(g.batchNorm(x, 4), [4]).bytes(), [[4]]), undefined)
 })

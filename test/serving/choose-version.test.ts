@@ -151,15 +151,15 @@ describe('the choice', () => {
     await house.publish('night', 1)
     const { opened, open } = gate()
     const byBrightness: Strategy = ({ wish, input }) => {
-      if (wish.header !== 'auto') return undefined
+      if (wish.header !== 'bright') return undefined
       return opened.then(() => input !== undefined && 'feeds' in input ? { domain: 'night' } : undefined)
     }
     const strategies = [byBrightness, ...STRATEGIES.filter((strategy) => strategy !== byBrightness)]
-    const chosen = chosenBy(house, { header: 'auto' }, { feeds: pictures(1) }, strategies)
+    const chosen = chosenBy(house, { header: 'bright' }, { feeds: pictures(1) }, strategies)
     open()
     assert.equal(await chosen, 'night:1')
     assert.equal(await chosenBy(house, { header: 'day' }, undefined, strategies), 'day:1')
-    await assert.rejects(chosenBy(house, { header: 'auto' }, undefined, strategies), hasCode('DOMAIN_NOT_FOUND'))
+    await assert.rejects(chosenBy(house, { header: 'bright' }, undefined, strategies), hasCode('DOMAIN_NOT_FOUND'))
   })
 
   it('holds nothing when it fails', async () => {

@@ -6,7 +6,8 @@ import { checkFeeds } from '../feeds.js'
 import { chooseVersion, type LeasedVersion } from './choose-version.js'
 import { fromOf, inferGroups, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
 import type { ReadyModel } from '../model-states.js'
-import type { Recognised } from '../recognising/recognition.js'
+import type { From, Recognised } from '../recognising/recognition.js'
+import type { Manifest } from '../../models/manifest.js'
 import { isAuto, type VersionWish } from '../version-wish.js'
 
 /** How many versions one request may use. */
@@ -33,6 +34,7 @@ export async function inferMixed (
   needs: InferenceNeeds, model: ReadyModel, { wish, rows: texts, feeds, ...options }: MixedRequest
 ): Promise<MixedResult> {
   const { artefact, entry: { manifest } } = model
+  const automatic = automaticOf(texts, wish, manifest)
   const rows = checkFeeds(artefact.inputs, feeds)
   if (texts.length !== rows) {
     throw servingErrors.INPUT_SHAPE_MISMATCH('there must be one domain for each row', {
@@ -44,7 +46,7 @@ export async function inferMixed (
   }
   const held: LeasedVersion[] = []
   try {
-    const recognised = await recogniseRows(needs, model, texts, wish, feeds, options.signal)
+    const recognised = await recogniseRows(needs, model, { texts, automatic, feeds }, fromOf(wish, options.signal))
     const chosen: LeasedVersion[] = []
     const known = new Map<string, LeasedVersion>()
     for (const [row, text] of texts.entries()) {
@@ -82,15 +84,24 @@ function wishOf (row: string, wish: VersionWish): VersionWish {
   return row === '' ? wish : { row, canaryKey: wish.canaryKey, sender: wish.sender }
 }
 
-/** By row; undefined where no row is to be recognised. Throws DOMAIN_REFERENCE_INVALID for a row of no sense. */
+/** The texts whose rows are to be recognised. Throws DOMAIN_REFERENCE_INVALID for a text of no sense. */
+function automaticOf (texts: readonly string[], wish: VersionWish, manifest: Manifest): Set<string> {
+  return new Set([...new Set(texts)].filter((text) => isAuto(wishOf(text, wish), manifest)))
+}
+
+interface RowsToTell {
+  texts: readonly string[]
+  automatic: ReadonlySet<string>
+  feeds: Tensors
+}
+
+/** By row; undefined where no row is to be recognised. */
 async function recogniseRows (
-  needs: InferenceNeeds, model: ReadyModel, texts: readonly string[], wish: VersionWish, feeds: Tensors,
-  signal: AbortSignal | undefined
+  needs: InferenceNeeds, model: ReadyModel, { texts, automatic, feeds }: RowsToTell, from: From
 ): Promise<Array<Recognised | undefined> | undefined> {
-  const automatic = new Set([...new Set(texts)].filter((text) => isAuto(wishOf(text, wish), model.entry.manifest)))
   const at = [...texts.keys()].filter((row) => automatic.has(texts[row]!))
   if (at.length === 0) return undefined
-  const found = await needs.recognition.rows(model, gatherRows(feeds, at), fromOf(wish, signal))
+  const found = await needs.recognition.rows(model, gatherRows(feeds, at), from)
   const byRow: Array<Recognised | undefined> = texts.map(() => undefined)
   for (const [place, row] of at.entries()) byRow[row] = found[place]
   return byRow

@@ -132,9 +132,9 @@ async function transformUnder (
     const times = await needs.pool.keepOpen(() => {
       return runTiles({ needs, model, manifest, colour, source, canvas, progress, signal, domain, bank })
     })
-    needs.drift?.offer(model, {
-      resolved, rows: 1, outputs: undefined, feeds: () => middleOf(source, manifest), ...watchedAs(request.wish, manifest)
-    })
+    const watched = watchedAs(request.wish, manifest)
+    const feeds = () => middleOf(source, manifest)
+    needs.drift?.offer(model, { resolved, rows: 1, outputs: undefined, feeds, ...watched })
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed

@@ -5,7 +5,7 @@
 import { bankDigest, type Bank } from '../../bank/bank.js'
 import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
 import type {
-  calibrateInThread, CalibrationOutcome, CalibrationRequest
+  calibrateInThread, CalibrationOutcome
 } from '../../calibration/calibration-thread.js'
 import { contributionOf, contributionParts } from '../../calibration/contributions.js'
 import { calibrationErrors } from '../../calibration/errors.js'
@@ -13,24 +13,23 @@ import { JobFiles } from '../../calibration/job-files.js'
 import { Jobs, type JobRecord } from '../../calibration/jobs.js'
 import { selectLayers, type CalibrationOptions } from '../../calibration/options.js'
 import { signatureParts } from '../../signature/file-parts.js'
-import { NO_PARTS, partsKept, signatureRequest, withSignature } from './signatures.js'
-import { sourceOf } from '../../models/compilation.js'
+import { calibrationRequest, type Limits, type Uploads } from './calibration-request.js'
+import { NO_PARTS, partsKept, withSignature } from './signatures.js'
 import { modelErrors } from '../../models/errors.js'
-import { rulesOf, type PreprocessingOverrides } from '../../models/preprocessing.js'
+import type { PreprocessingOverrides } from '../../models/preprocessing.js'
 import { checkRevision } from '../../store/changes.js'
 import { parseDomainReference, resolveDomain } from '../domain-reference.js'
+import { autoUnsupported } from '../recognising/recognition.js'
 import {
   versionFile, type Administration, type FileExtras, type Registered, type RegistrationOptions
 } from '../changing/administration.js'
 import { contribute, type GivenContribution } from './contribute.js'
-import type { NamedFile } from '../../calibration/archives.js'
-import type { Settings } from '../../config/schema.js'
 import type { BankStore, ExpectedRevision, VersionSource } from '../../store/bank-store.js'
 import type { OpenedStore } from '../../store/open-store.js'
 import type { Logger } from '../../observability/logger.js'
 import type { ReadyModel, ModelStates } from '../model-states.js'
 
-export type Uploads = { kind: 'pictures', files: NamedFile[] } | { kind: 'tensors', file: NamedFile }
+export type { Uploads } from './calibration-request.js'
 
 export interface CalibrationResult extends Omit<CalibrationOutcome, 'bank' | 'moments' | 'signature'> {
   model: string
@@ -49,8 +48,6 @@ const MADE_HERE: readonly VersionSource[] = ['calibration', 'signature']
 function sourceOfMode ({ mode }: Pick<CalibrationOptions, 'mode'>): VersionSource {
   return mode === 'signature' ? 'signature' : 'calibration'
 }
-
-type Limits = Pick<Settings, 'imagePixels' | 'calibrationBytes'>
 
 export interface JobsPlace {
   store: BankStore
@@ -143,6 +140,7 @@ export class Calibrations {
         expected: 1, received: ready.artefact.inputs.length
       })
     }
+    if (isSignature && ready.artefact.stem === undefined) throw autoUnsupported(ready.entry.manifest.name)
     selectLayers(ready.artefact.layers.map(({ key }) => key), options.layers)
     return await this.#base(ready, options.base ?? (isSignature ? domain : undefined))
   }
@@ -274,33 +272,6 @@ function resultOf (
   version: { version?: number, active: boolean } = { active: false }
 ): CalibrationResult {
   return { model: ready.entry.manifest.name, domain, ...version, digest: bankDigest(bank), hasSignature, ...outcome }
-}
-
-/** What the thread needs to know; gives the uploads away. */
-function calibrationRequest (
-  { entry, artefact }: ReadyModel, domain: string, base: Bank, uploads: Uploads, options: CalibrationOptions,
-  { imagePixels, calibrationBytes }: Limits, preprocessing: PreprocessingOverrides | undefined
-): CalibrationRequest {
-  const { manifest } = entry
-  const input = artefact.inputs[0]!
-  // A model with a fixed batch axis takes batches of that size only.
-  const [batchSize = options.batchSize] = input.dims.slice(0, 1).flatMap((size) => size ?? [])
-  const rules = manifest.task === 'classification' ? rulesOf(manifest, domain, preprocessing) : undefined
-  const files = uploads.kind === 'pictures' ? uploads.files.splice(0) : [uploads.file]
-  return {
-    source: sourceOf(entry),
-    fingerprint: artefact.fingerprint,
-    layers: artefact.layers,
-    base,
-    options: { ...options, batchSize },
-    input,
-    ...(manifest.task === 'classification' ? { rules: rules!, classOutput: manifest.output.name } : {}),
-    ...signatureRequest(entry, artefact, uploads.kind, rules, options),
-    uploads: files,
-    isTensors: uploads.kind === 'tensors',
-    imagePixels,
-    budgetBytes: calibrationBytes
-  }
 }
 
 /** Whether the version that a cut-off job was about to register is there. */

@@ -13,7 +13,6 @@ import type { Artefact } from '../../compiler/artefact.js'
 import type { ModelEntry } from '../../models/repository.js'
 import type { Signature } from '../../signature/signature.js'
 import type { FileExtras } from '../changing/administration.js'
-import type { Uploads } from './calibrations.js'
 
 interface KeptParts {
   others: FileExtras
@@ -50,11 +49,11 @@ export function withSignature (kept: readonly Signature[], made: Signature): Sig
  * than their size: then mode `signature` makes one, which looks at them so.
  */
 export function signatureRequest (
-  { manifest }: ModelEntry, { stem, stemPath }: Artefact, kind: Uploads['kind'], rules: Preprocessing | undefined,
-  { mode, signatureSize }: CalibrationOptions
+  { manifest }: ModelEntry, { stem, stemPath }: Artefact, kind: 'pictures' | 'tensors',
+  rules: Preprocessing | undefined, { mode, signatureSize }: CalibrationOptions
 ): Pick<CalibrationRequest, 'signature'> {
-  const [input] = stem.inputs
-  if (input === undefined || stem.inputs.length > 1) return {}
+  if (stem === undefined || stem.inputs.length > 1) return {}
+  const [input] = stem.inputs as [string]
   const [width, height] = signatureSize?.split('x').map(Number) ?? []
   const size = width === undefined || height === undefined ? rules?.size : { width, height }
   const common = {

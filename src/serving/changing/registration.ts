@@ -81,7 +81,7 @@ export async function registerFile (
     ...(description === undefined ? {} : { description })
   }
   const signatures = hasSignatures(parsed.metadata) ? parseSignatures(parseSafetensors(body)) : []
-  const current = signatures.filter(({ origin: { stem } }) => stem === artefact.stem.digest)
+  const current = signatures.filter(({ origin: { stem } }) => stem === artefact.stem?.digest)
   const registered = await register(needs, model, domain, bank, format.name, own, signatureParts(current))
   return {
     ...registered,

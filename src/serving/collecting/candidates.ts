@@ -4,9 +4,9 @@
  * A stream is compared with the domain that each of its pictures looks most like. When even that one does not fit, the
  * pictures are gathered as sums of calibration, a batch at a time, in a thread that yields to inference. Its mode is
  * `fvcore`: `fixed` would show deeper layers what the bank that does not fit makes of the pictures, which one round of
- * sums does not mend, and all others need every picture at once. Of enough pictures they become a version of a new domain, which is stored and not activated: a person
- * does that, or removes it. Until the process ends, what the stream sends is run under the candidate too, and the
- * answers are compared.
+ * sums does not mend, and all others need every picture at once. Of enough pictures they become a version of a new
+ * domain, which is stored and not activated: a person does that, or removes it. Until the process ends, what the stream
+ * sends is run under the candidate too, and the answers are compared.
  *
  *  - no picture is kept: only sums, and rows of features for the signature; batches that wait are bounded
  *  - so are streams, of each caller and of all, and candidates that nobody has decided about

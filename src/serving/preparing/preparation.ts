@@ -17,6 +17,7 @@ import type { Artefact } from '../../compiler/artefact.js'
 import type { Settings } from '../../config/schema.js'
 import type { ModelEntry } from '../../models/repository.js'
 import type { Logger } from '../../observability/logger.js'
+import type { ServedModel } from '../../runtime/messages.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { Administration } from '../changing/administration.js'
@@ -57,18 +58,11 @@ export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry
       layout: artefact.layout,
       takesAnySize: isOfAnySize
     },
-    stem: {
-      id: `${key}.stem`,
-      name,
-      graphPath: artefact.stemPath,
-      bankInputs: [],
-      layout: { layers: [], ports: [], length: 0 },
-      takesAnySize: isOfAnySize
-    }
+    ...(artefact.stem === undefined ? {} : { stem: stemOf(key, name, artefact, isOfAnySize) })
   }
   checkManifest(model)
   await needs.pool.load(model.served)
-  await needs.pool.load(model.stem)
+  if (model.stem !== undefined) await needs.pool.load(model.stem)
   await ensureDefaultDomain(needs, model, logger)
   await warmUp(needs, model)
   await proveTiling(needs.pool, model)
@@ -79,6 +73,12 @@ export async function bringToWorkers (needs: PreparationNeeds, entry: ModelEntry
     maxRelativeError: artefact.proof.maxRelativeError
   }, 'model is ready')
   return model
+}
+
+/** A session beside the network's, which takes no bank. */
+function stemOf (key: string, name: string, { stemPath }: Artefact, takesAnySize: boolean): ServedModel {
+  const layout = { layers: [], ports: [], length: 0 }
+  return { id: `${key}.stem`, name, graphPath: stemPath, bankInputs: [], layout, takesAnySize }
 }
 
 /** Compiles into the cache, or takes from it what another process has compiled. */

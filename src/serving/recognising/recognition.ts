@@ -13,7 +13,7 @@ import { domainBySize, nearestSize, sizeOfTensors } from '../domain-by-size.js'
 import { checkFeeds } from '../feeds.js'
 import { turnOf } from '../lone-row.js'
 import { AUTO, type Sender } from '../version-wish.js'
-import { SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.js'
+import { autoUnsupported, SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.js'
 import { Streams, type StreamOptions } from './streams.js'
 import type { ImageTensor } from '../../imaging/raster.js'
 import type { ClassificationManifest } from '../../models/manifest.js'
@@ -24,6 +24,8 @@ import type { InferencePool } from '../../runtime/pool.js'
 import type { Discriminant, DomainChoice } from '../../signature/discriminant.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { ReadyModel } from '../model-states.js'
+
+export { autoUnsupported } from './signature-book.js'
 
 /** How well a picture fits: a domain, none, or a domain that its size alone chose. */
 export type Fit = 'good' | 'none' | 'size'
@@ -128,9 +130,14 @@ export class Recognition {
     }
   }
 
-  /** What the stem sees in each of the rows, which have been checked. Rejects with what the pool throws. */
+  /**
+   * What the stem sees in each of the rows, which have been checked. Rejects with AUTO_UNSUPPORTED and what the pool
+   * throws.
+   */
   async features (model: ReadyModel, feeds: Tensors, rows: number, signal?: AbortSignal): Promise<Float64Array[]> {
-    const { stem, artefact: { proof, stem: { inputs, output, channels } }, memory, entry: { manifest } } = model
+    const { stem, artefact, memory, entry: { manifest } } = model
+    if (stem === undefined || artefact.stem === undefined) throw autoUnsupported(manifest.name)
+    const { proof, stem: { inputs, output, channels } } = artefact
     const { pool, runRows, runBytes } = this.#needs
     memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, runBytes)
     const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))

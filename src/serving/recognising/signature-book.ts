@@ -52,7 +52,7 @@ export class SignatureBook {
 
   /**
    * By size, at least one of them with a discriminant. Rejects with SIGNATURE_MISSING or SIGNATURE_STALE, telling what
-   * to type, AUTO_TOO_MANY_DOMAINS, and what the store throws.
+   * to type, AUTO_TOO_MANY_DOMAINS, AUTO_UNSUPPORTED, and what the store throws.
    */
   async groups (model: ReadyModel): Promise<SizeGroup[]> {
     const { name } = model.entry.manifest
@@ -73,6 +73,7 @@ export class SignatureBook {
 
   async #together (model: ReadyModel, active: readonly ActiveVersion[]): Promise<SizeGroup[]> {
     const { artefact: { stem }, entry: { manifest } } = model
+    if (stem === undefined) throw autoUnsupported(manifest.name)
     if (active.length > DOMAINS_MAX) {
       throw servingErrors.AUTO_TOO_MANY_DOMAINS(`"${manifest.name}" has too many domains to choose among`, {
         expected: `at most ${DOMAINS_MAX}`, received: active.length
@@ -141,6 +142,11 @@ function sizeOf (
 function ownSize (manifest: Manifest, { domain }: DomainRecord, version: VersionRecord): PictureSize | undefined {
   if (!takesPictures(manifest) || manifest.task !== 'classification') return undefined
   return version.preprocessing?.size ?? entryOf(manifest, domain)?.input?.size ?? rulesOf(manifest, domain).size
+}
+
+/** Of a network that has no stem. */
+export function autoUnsupported (model: string): Error {
+  return servingErrors.AUTO_UNSUPPORTED(`the first batch norms of "${model}" see nothing that tells domains apart`)
 }
 
 function nothingToChooseBy (model: string, active: readonly ActiveVersion[], stale: readonly string[]): Error {

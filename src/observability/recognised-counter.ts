@@ -1,0 +1,29 @@
+/** What was recognised (`X-Domain: auto`), and the labels of what is counted by domain. */
+import type { Counter } from 'prom-client'
+
+export interface DomainLabels {
+  model: string
+  domain: string
+}
+
+export type LabelsOf = (model: string, domain: string) => DomainLabels
+
+const FITS = ['good', 'none', 'size'] as const
+
+export type CountRecognised = (model: string, domain: string, fit: typeof FITS[number]) => void
+
+export function createRecognisedCounter (
+  counter: (name: string, help: string, ...labelNames: string[]) => Counter, labelsOf: LabelsOf
+): { count: CountRecognised, forget (labels: DomainLabels): void } {
+  const rows = counter(
+    'bankswitch_recognised_rows_total',
+    'Rows and pictures whose domain was recognised, by the nearest domain and whether they fit it',
+    'model', 'domain', 'fit'
+  )
+  return {
+    count: (model, domain, fit) => rows.inc({ ...labelsOf(model, domain), fit }),
+    forget (labels) {
+      for (const fit of FITS) rows.remove({ ...labels, fit })
+    }
+  }
+}
