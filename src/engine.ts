@@ -15,12 +15,13 @@ import { PictureRoom } from './serving/answering/picture-room.js'
 import { ProgressBoard } from './serving/answering/progress.js'
 import { Shadows } from './serving/answering/shadows.js'
 import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibrations.js'
-import { Candidates, type CandidateReport } from './serving/collecting/candidates.js'
+import { openCandidates, type CandidateReport, type Candidates } from './serving/collecting/candidates.js'
 import { Administration } from './serving/changing/administration.js'
 import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain } from './serving/domain-reference.js'
+import { showParts } from './serving/shown-parts.js'
 import { Recognition } from './serving/recognising/recognition.js'
-import { Drift, driftOff, type DriftReport } from './serving/watching/drift.js'
+import { driftOff, openDrift, type Drift, type DriftReport, type LookedAt } from './serving/watching/drift.js'
 import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
 import { ModelStates, type ModelState, type ReadyModel } from './serving/model-states.js'
@@ -103,17 +104,8 @@ export class Engine {
     const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
     const room = new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes })
     metrics.showHeld('picture', room)
-    const drift = this.#drift = settings.driftErt === 0
-      ? undefined
-      : new Drift({
-        store,
-        recognition,
-        metrics,
-        logger,
-        now: Date.now,
-        random: Math.random,
-        onLook: (row) => this.#candidates?.take(row)
-      }, { dial: settings.driftErt, share: settings.driftShare })
+    const onLook = (row: LookedAt) => this.#candidates?.take(row)
+    const drift = this.#drift = openDrift(settings, { store, recognition, metrics, logger, onLook })
     this.answering = new Answering({
       ...shared,
       recognition,
@@ -126,14 +118,7 @@ export class Engine {
     this.admin = new Administration(shared, models)
     const registerMade = this.admin.registerMade.bind(this.admin)
     this.calibrations = new Calibrations({ store, registerMade, calibrate: calibrateInThread }, models, settings, jobs)
-    this.#candidates = drift === undefined || !settings.driftCollect
-      ? undefined
-      : new Candidates({ store, registerMade, calibrate: calibrateInThread, pool, logger }, {
-        images: settings.driftCollectImages,
-        dial: Math.max(1, settings.driftErt * settings.driftShare),
-        calibrationBytes: settings.calibrationBytes,
-        imagePixels: settings.imagePixels
-      })
+    this.#candidates = openCandidates(settings, { store, registerMade, calibrate: calibrateInThread, pool, logger })
     this.#preparation = {
       obtain: obtainFromCache(settings, this.#closing.signal),
       pool,
@@ -141,8 +126,7 @@ export class Engine {
       logger,
       ...(options.isReading === true ? {} : { registerMade })
     }
-    showGauges(metrics, settings, models, store, pool, banks, hot)
-    startHistory(metrics, pool, banks, hot)
+    showParts(metrics, { queueRows: settings.queueRows, models, store, pool, banks, hot })
     hot.start()
     this.prepared = this.#prepareAll(logger)
   }
@@ -308,38 +292,4 @@ export class Engine {
       }
     }
   }
-}
-
-function startHistory ({ history }: Metrics, pool: InferencePool, banks: BankCache, hot: HotDomains): void {
-  history.start({
-    queueRows: () => pool.backlog.rows,
-    workersBusy: () => pool.workers.busy,
-    cachedBankBytes: () => banks.size.bytes,
-    workerBankBytes: () => pool.workers.bankBytes,
-    hotBytes: () => hot.size.bytes,
-    memoryBytes: () => process.memoryUsage.rss()
-  })
-}
-
-function showGauges (
-  metrics: Metrics, { queueRows }: Settings, models: ModelStates, store: BankStore,
-  pool: InferencePool, banks: BankCache, hot: HotDomains
-): void {
-  metrics.setGauges({
-    queueRows: () => pool.backlog.rows,
-    queueRowsMax: () => queueRows,
-    queueDomains: () => pool.backlog.domains,
-    workers: () => pool.workers.wanted,
-    workersReady: () => pool.workers.ready,
-    workersBusy: () => pool.workers.busy,
-    workersStuck: () => pool.workers.stuck,
-    cachedBanks: () => banks.size.count,
-    cachedBankBytes: () => banks.size.bytes,
-    workerBanks: () => pool.workers.banks,
-    workerBankBytes: () => pool.workers.bankBytes,
-    hotBanks: () => hot.size.count,
-    hotBytes: () => hot.size.bytes,
-    storeAgeSeconds: () => store.ageMs / 1000,
-    models: () => models.all()
-  })
 }

@@ -41,8 +41,7 @@ export const ErrorSchema = Type.Object({
 
 export const InferenceHeaders = Type.Object({
   'x-domain': Type.Optional(Type.String({
-    description: 'Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for ' +
-      'the one that the picture looks like',
+    description: 'Domain, domain:version or domain:label; several with shares; auto for what the picture looks like',
     examples: ['lowlight', 'day=0.7,lowlight=0.3', 'auto']
   })),
   'x-stream': Type.Optional(Type.String({

@@ -20,7 +20,6 @@ export const OVERFLOW_LABEL = '(other)'
 const SECONDS_BUCKETS = [0.0002, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const ROWS_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
 
-
 const MODEL_STATES = ['loading', 'ready', 'failed'] as const
 
 /** Read when the metrics are scraped. */

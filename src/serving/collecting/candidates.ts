@@ -29,6 +29,7 @@ import { foldShared, type BankToRun } from '../banks-to-run.js'
 import { loneRow } from '../lone-row.js'
 import { BATCH, Gathering, type BaseVersion } from './gathering.js'
 import type { calibrateInThread } from '../../calibration/calibration-thread.js'
+import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
@@ -56,6 +57,13 @@ export interface CandidateNeeds {
   calibrate: typeof calibrateInThread
   pool: Pick<InferencePool, 'submit'>
   logger: Pick<Logger, 'info' | 'warn'>
+}
+
+/** Undefined where the settings do not ask for it. */
+export function openCandidates (settings: Settings, needs: CandidateNeeds): Candidates | undefined {
+  const { driftCollect, driftCollectImages: images, driftErt, driftShare, calibrationBytes, imagePixels } = settings
+  if (driftErt === 0 || !driftCollect) return undefined
+  return new Candidates(needs, { calibrationBytes, imagePixels, images, dial: Math.max(1, driftErt * driftShare) })
 }
 
 export interface CandidateOptions {

@@ -24,7 +24,7 @@ export interface DriftReport extends Partial<Omit<DriftState, 'moved' | 'state'>
 
 /** The state of a watch, for a stem that reads these channels: first their means, then their spreads. */
 export function toldOf (
-  { moved, ...state }: DriftState, channels: ReadyModel['artefact']['stem']['channels']
+  { moved, ...state }: DriftState, channels: NonNullable<ReadyModel['artefact']['stem']>['channels']
 ): Pick<DriftReport, 'moved' | 'state'> & Omit<DriftState, 'moved' | 'state'> {
   if (moved === undefined) return state
   return {

@@ -17,6 +17,7 @@ import { deviationsOf, scoreOf, type Signature } from '../../signature/signature
 import { leaseKey } from '../leases.js'
 import { toldOf, type DriftReport } from './drift-report.js'
 import type { Answered, LookedAt } from './looked-at.js'
+import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
 import type { Metrics } from '../../observability/metrics.js'
 import type { Discriminant } from '../../signature/discriminant.js'
@@ -58,6 +59,14 @@ export interface DriftNeeds {
   random: () => number
 }
 
+/** Undefined where the settings do not ask for it. */
+export function openDrift (
+  { driftErt: dial, driftShare: share }: Pick<Settings, 'driftErt' | 'driftShare'>,
+  needs: Omit<DriftNeeds, 'now' | 'random'>
+): Drift | undefined {
+  return dial === 0 ? undefined : new Drift({ ...needs, now: Date.now, random: Math.random }, { dial, share })
+}
+
 export interface DriftOptions {
   /** Requests for each false alarm. */
   dial: number
@@ -93,8 +102,9 @@ export class Drift {
 
   /** Looks at a share of the rows, later and unseen; never throws. */
   offer (model: ReadyModel, answered: Answered): void {
-    const { resolved: { record, version }, rows } = answered
-    if (version.version !== record.active) return
+    const { resolved: { record, version, blend }, rows } = answered
+    // Who asks for a blend knows that the pictures are of no single domain.
+    if (version.version !== record.active || blend !== undefined) return
     const at = Array.from({ length: rows }, (_, row) => row).filter(() => this.#needs.random() < this.#options.share)
     if (at.length === 0 || this.#needs.now() < (this.#blindUntil.get(model) ?? 0)) return
     this.#enqueue(model, answered, at)
@@ -110,7 +120,7 @@ export class Drift {
       return { ...settings, state: isSigned ? 'notEnoughSeen' : 'noSignature' }
     }
     const { watch, passedOver } = watched
-    return { ...settings, passedOver, ...toldOf(watch.report, model.artefact.stem.channels) }
+    return { ...settings, passedOver, ...toldOf(watch.report, model.artefact.stem?.channels ?? []) }
   }
 
   /** What waits. */

@@ -2,13 +2,14 @@
 import type { Tensors } from '../../ort/rows.js'
 import type { DomainChoice } from '../../signature/discriminant.js'
 import type { Signature } from '../../signature/signature.js'
+import type { ChosenVersion } from '../blends.js'
 import type { ResolvedDomain } from '../domain-reference.js'
 import type { ReadyModel } from '../model-states.js'
 import type { Sender } from '../version-wish.js'
 
 /** Rows that one version has answered, and what it answered. */
 export interface Answered {
-  readonly resolved: ResolvedDomain
+  readonly resolved: ChosenVersion
   /** Or what makes the one row, if it is to be looked at. */
   readonly feeds: Tensors | (() => Tensors)
   readonly rows: number

@@ -119,6 +119,70 @@ export interface DomainTraffic {
   }>
 }
 
+export interface Drift {
+  model: string
+  domain: string
+  /** The active one */
+  version: number
+  state: 'noSignature' | 'notEnoughSeen' | 'steady' | 'drifting'
+  /** The dial */
+  requestsPerFalseAlarm: number
+  /** Of pictures that are looked at */
+  share: number
+  /** Looked at */
+  pictures?: number
+  /** Of those, the ones that are not the picture before them again, or too soon after it */
+  counted?: number
+  /** To be looked at, but there was no room */
+  passedOver?: number
+  /** With features that are no numbers */
+  notFinite?: number
+  /** Of streams for which there was no room */
+  unwatched?: number
+  /** When watching began */
+  since?: string
+  /** Of drift, since then */
+  alarms?: number
+  /** When the last alarm was */
+  lastAlarmAt?: string
+  /** When the pictures began that speak for drift */
+  driftingSince?: string
+  streams?: { watched: number, drifting: number }
+  /** Evidence of drift in all streams together: 1 or less on average while there is none */
+  eValue?: number
+  /** What the first layers see that moved most, farthest first */
+  moved?: Array<{
+    layer: string
+    channel: number
+    of: 'mean' | 'spread'
+    /** Of the last pictures, in standard deviations of one picture */
+    shift: number
+  }>
+  /** The other domain that the last pictures look most like */
+  nearest?: string
+}
+
+export interface DriftCandidate {
+  /** The new domain */
+  domain: string
+  /** Stored, and not activated by itself */
+  version: number
+  /** Whose pictures fitted no domain; empty where none was named */
+  stream: string
+  /** Pictures that it was made of */
+  images: number
+  /** What answers the stream, gave gamma and beta, and is compared with */
+  base: { domain: string, version: number }
+  /** Pictures of the stream that both have run since */
+  comparedRows: number
+  /** Pictures with another best class */
+  disagreeingRows: number
+  notFiniteRows: number
+  /** Relative to the largest magnitude of the row */
+  largestRelativeDifference: number
+  since: string
+}
+
 export interface Error {
   /** What is wrong, for a person */
   error: string
@@ -287,10 +351,24 @@ export interface Predictions {
   model: string
   domain: string
   version: number
+  /** How the domain was chosen, where it was auto */
+  recognised?: Recognised
   predictions: Array<{ index: number, label: string, score: number }>
 }
 
 export interface Progress { tilesDone: number, tilesTotal: number }
+
+export interface Recognised {
+  /** none: no domain fits, and the default domain has answered; size: the size alone has chosen */
+  fit: 'good' | 'none' | 'size'
+  /** The domain that this picture alone looks like */
+  nearest: string
+  runnerUp?: string
+  /** How much likelier than the runner-up the nearest is, in nats */
+  margin?: number
+  /** Share of the nearest domain's own pictures that are as strange */
+  p?: number
+}
 
 export interface Registered {
   model: string
@@ -375,8 +453,10 @@ export interface Routes {
       model: string
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active; or several, each with its share */
+      /** Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for the one that the picture looks like */
       'x-domain'?: string | undefined
+      /** With auto: the domain is what most of the last pictures of this stream look like */
+      'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
     }
@@ -406,8 +486,10 @@ export interface Routes {
       version: string
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active; or several, each with its share */
+      /** Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for the one that the picture looks like */
       'x-domain'?: string | undefined
+      /** With auto: the domain is what most of the last pictures of this stream look like */
+      'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
     }
@@ -441,8 +523,10 @@ export interface Routes {
       quality?: number | undefined
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active; or several, each with its share */
+      /** Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for the one that the picture looks like */
       'x-domain'?: string | undefined
+      /** With auto: the domain is what most of the last pictures of this stream look like */
+      'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
       /** Makes the progress of a large picture readable at /v1/progress/{key} */
@@ -696,8 +780,10 @@ export interface Routes {
       images?: Bytes[] | undefined
       tensors?: Bytes | undefined
       /** how layers see the images while statistics are taken */
-      mode?: 'sequential' | 'fixed' | 'fvcore' | 'torch' | 'ema' | undefined
-      /** domain, or domain:version, that gives gamma, beta and what is not adapted; the default domain */
+      mode?: 'sequential' | 'fixed' | 'fvcore' | 'torch' | 'ema' | 'signature' | undefined
+      /** mode signature: width x height in which pictures are looked at; the size of the domain's own */
+      signatureSize?: string | undefined
+      /** domain, or domain:version, that gives gamma, beta and what is not adapted; the default domain, or in mode signature the domain itself */
       base?: string | undefined
       /** images per run; changes the result of fvcore, torch and ema only */
       batchSize?: number | undefined
@@ -897,6 +983,16 @@ export interface Routes {
   'GET /v1/models/{model}/domains/{domain}': {
     path: { model: string, domain: string }
     answer: Domain
+  }
+  /** Whether pictures are still those of the domain */
+  'GET /v1/models/{model}/domains/{domain}/drift': {
+    path: { model: string, domain: string }
+    answer: Drift
+  }
+  /** New domains made of pictures that fitted none, and what they would change */
+  'GET /admin/models/{model}/candidates': {
+    path: { model: string }
+    answer: { candidates: DriftCandidate[] }
   }
   /** What the domains of a model were asked lately */
   'GET /v1/models/{model}/traffic': {
