@@ -453,7 +453,7 @@ export interface Routes {
       model: string
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for the one that the picture looks like */
+      /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
       /** With auto: the domain is what most of the last pictures of this stream look like */
       'x-stream'?: string | undefined
@@ -486,7 +486,7 @@ export interface Routes {
       version: string
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for the one that the picture looks like */
+      /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
       /** With auto: the domain is what most of the last pictures of this stream look like */
       'x-stream'?: string | undefined
@@ -523,7 +523,7 @@ export interface Routes {
       quality?: number | undefined
     }
     header?: {
-      /** Domain, domain:version, domain:label or domain:active; several, each with its share; or auto for the one that the picture looks like */
+      /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
       /** With auto: the domain is what most of the last pictures of this stream look like */
       'x-stream'?: string | undefined
