@@ -148,21 +148,6 @@ export const DriftSchema = Type.Object({
   nearest: Type.Optional(Type.String({ description: 'The other domain that the last pictures look most like' }))
 }, { title: 'Drift' })
 
-export const DriftCandidateSchema = Type.Object({
-  domain: Type.String({ description: 'The new domain' }),
-  version: Type.Integer({ description: 'Stored, and not activated by itself' }),
-  stream: Type.String({ description: 'Whose pictures fitted no domain; empty where none was named' }),
-  images: Type.Integer({ description: 'Pictures that it was made of' }),
-  base: Type.Object({ domain: Type.String(), version: Type.Integer() }, {
-    description: 'What answers the stream, gave gamma and beta, and is compared with'
-  }),
-  comparedRows: Type.Integer({ description: 'Pictures of the stream that both have run since' }),
-  disagreeingRows: Type.Integer({ description: 'Pictures with another best class' }),
-  notFiniteRows: Type.Integer(),
-  largestRelativeDifference: Type.Number({ description: 'Relative to the largest magnitude of the row' }),
-  since: Type.String()
-}, { title: 'DriftCandidate' })
-
 export const ModelSchema = Type.Object({
   name: Type.String(),
   title: Type.String(),

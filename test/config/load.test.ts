@@ -52,6 +52,9 @@ const texts: Record<string, [text: string, value: unknown]> = {
   driftShare: ['0.5', 0.5],
   driftCollect: ['true', true],
   driftCollectImages: ['512', 512],
+  autoFitMin: ['0.01', 0.01],
+  autoLast: ['3', 3],
+  autoStreams: ['9', 9],
   queueRows: ['7', 7],
   runRows: ['1', 1],
   runBytes: ['1048576', 1048576],
@@ -103,6 +106,9 @@ describe('where settings come from', () => {
       driftShare: 0.05,
       driftCollect: false,
       driftCollectImages: 256,
+      autoFitMin: 0.005,
+      autoLast: 5,
+      autoStreams: 256,
       queueRows: 1024,
       runRows: 4,
       runBytes: 536870912,
@@ -208,7 +214,8 @@ describe('numbers', () => {
   })
 
   const bounds: Array<[name: string, minimum: number, maximum?: number]> = [
-    ['port', 0, 65535], ['workers', 1, 256], ['expressThreads', 0, 256], ['foldBudget', 0], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
+    ['port', 0, 65535], ['workers', 1, 256], ['expressThreads', 0, 256], ['foldBudget', 0], ['autoFitMin', 0, 1],
+    ['autoLast', 1, 1000], ['autoStreams', 1, 100_000], ['queueRows', 1, 1_000_000], ['runRows', 1, 1024],
     ['bankCacheBytes', 0, 2 ** 40], ['hotBytes', 0, 2 ** 40], ['bodyBytes', 1024, 2 ** 31 - 1], ['imagePixels', 1, 2 ** 31 - 1],
     ['bodiesBytes', 1024, 2 ** 40], ['jsonBytes', 1024, 2 ** 28], ['answerBytes', 1024, 2 ** 31 - 1], ['answersBytes', 1024, 2 ** 40],
     ['compressBytes', 1, 2 ** 40], ['connections', 1, 1_000_000], ['refusalHoldMs', 0, 60_000],

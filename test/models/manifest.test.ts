@@ -106,7 +106,7 @@ test('an image-to-image manifest is accepted as it stands, with other colours fo
 
 for (const [where, changes] of [
   ['it', image({ labels: 'labels.json' })],
-  ['it', image({ domainFrom: 'inputSize' })],
+  ['/domainFrom', image({ domainFrom: 'inputSize' })],
   ['/input', image({ input: { ...DOUBLER.input, size: { width: 8, height: 8 } } })],
   ['/output', image({ output: { name: 'y', activation: 'none' } })],
   ['/output/scale', image({ output: { ...DOUBLER.output, scale: 1.5 } })],

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
 import { parseSafetensors, serializeSafetensors, type TensorToWrite } from '#src/bank/formats/safetensors.js'
+import { isSignatureTensor } from '#src/signature/file-parts.js'
 import { ROOT } from '../support/folders.js'
 import type { DomainRecord } from '#src/store/bank-store.js'
 
@@ -14,13 +15,14 @@ const models = readdirSync(join(ROOT, 'models'))
 
 test('there are models', () => assert.ok(models.length > 0))
 
-/** The recipe's file of a bank: the tensors of the active version, without the metadata that the store adds. */
+/** The recipe's file of a bank: the tensors of the active version, without what the store and the signature add. */
 function recipeFile (model: string, domain: string): Uint8Array {
   const folder = join(ROOT, 'domains', model, domain)
   const { active, versions } = JSON.parse(readFileSync(join(folder, 'domain.json'), 'utf8')) as DomainRecord
   const { version, sha256: digest } = versions.find((candidate) => candidate.version === active)!
   const file = readFileSync(join(folder, `${String(version).padStart(6, '0')}-${digest.slice(0, 16)}.safetensors`))
-  const tensors = [...parseSafetensors(file).tensors].map(([name, { dtype, shape, bytes }]) => ({ name, dtype, shape, bytes }))
+  const ofBank = [...parseSafetensors(file).tensors].filter(([name]) => !isSignatureTensor(name))
+  const tensors = ofBank.map(([name, { dtype, shape, bytes }]) => ({ name, dtype, shape, bytes }))
   return serializeSafetensors(tensors as TensorToWrite[], new Map())
 }
 

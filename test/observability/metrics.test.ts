@@ -25,6 +25,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_shadow_rows_total: 'counter',
   bankswitch_shadow_disagreeing_rows_total: 'counter',
   bankswitch_shadow_relative_difference_last: 'gauge',
+  bankswitch_recognised_rows_total: 'counter',
   bankswitch_queue_rows: 'gauge',
   bankswitch_queue_rows_max: 'gauge',
   bankswitch_queue_domains: 'gauge',

@@ -1,8 +1,23 @@
 /** Whether pictures are still those of a domain, and what became of pictures that fit none. */
 import { Type } from '#typebox'
-import { DriftCandidateSchema, DriftSchema, errorsOf, NameParameter } from '../schemas.js'
+import { DriftSchema, errorsOf, NameParameter } from '../schemas.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
+
+const DriftCandidateSchema = Type.Object({
+  domain: Type.String({ description: 'The new domain' }),
+  version: Type.Integer({ description: 'Stored, and not activated by itself' }),
+  stream: Type.String({ description: 'Whose pictures fitted no domain; empty where none was named' }),
+  images: Type.Integer({ description: 'Pictures that it was made of' }),
+  base: Type.Object({ domain: Type.String(), version: Type.Integer() }, {
+    description: 'What answers the stream, gave gamma and beta, and is compared with'
+  }),
+  comparedRows: Type.Integer({ description: 'Pictures of the stream that both have run since' }),
+  disagreeingRows: Type.Integer({ description: 'Pictures with another best class' }),
+  notFiniteRows: Type.Integer(),
+  largestRelativeDifference: Type.Number({ description: 'Relative to the largest magnitude of the row' }),
+  since: Type.String()
+}, { title: 'DriftCandidate' })
 
 export function registerDriftRoutes (app: App, engine: Engine): void {
   app.get('/v1/models/:model/domains/:domain/drift', {
