@@ -3,7 +3,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { bytesOf } from '#src/base/bytes.js'
-import { parseSafetensors, serializeSafetensors, type TensorToWrite } from '#src/bank/formats/safetensors.js'
+import { parseSafetensors, serializeSafetensors, type SafetensorsTensor, type TensorToWrite } from '#src/bank/formats/safetensors.js'
+import { isSignatureTensor } from '#src/signature/file-parts.js'
 import { parseModel } from '#src/onnx/model.js'
 import { dimsOf, readFloat64 } from '#src/onnx/tensor.js'
 import { ROOT, SIGNS } from '../support/folders.js'
@@ -18,6 +19,11 @@ type Layers = Record<string, Layer>
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 const BINARY_TYPE = { 'content-type': 'application/octet-stream' }
+
+/** Without what tells its signature. */
+function statisticsOf (file: Uint8Array): Array<[name: string, tensor: SafetensorsTensor]> {
+  return [...parseSafetensors(file).tensors].filter(([name]) => !isSignatureTensor(name))
+}
 
 describe('admin API', () => {
   let service: Service
@@ -58,7 +64,7 @@ describe('admin API', () => {
     assert.equal(response.statusCode, 200)
     shipped = response.rawPayload
     layers = {}
-    for (const [name, { bytes }] of parseSafetensors(shipped).tensors) {
+    for (const [name, { bytes }] of statisticsOf(shipped)) {
       const [, key, suffix] = /^(.*)\.(running_mean|running_var|weight|bias)$/.exec(name)!
       const statistic = { running_mean: 'mean', running_var: 'variance', weight: 'gamma', bias: 'beta' }[suffix!]!
       const values = Array.from(new Float32Array(new Uint8Array(bytes).buffer))
@@ -116,7 +122,7 @@ describe('admin API', () => {
     })
 
     it('registers from npz, by its type or by its bytes, the same bank as from safetensors', async () => {
-      const arrays = Object.fromEntries([...parseSafetensors(shipped).tensors].map(([name, { bytes }]) => [name, npyOf({ data: bytes })]))
+      const arrays = Object.fromEntries([...statisticsOf(shipped)].map(([name, { bytes }]) => [name, npyOf({ data: bytes })]))
       const file = npzOf({ ...arrays, 'bn1.num_batches_tracked': npyOf({ descr: "'<i8'", shape: '()' }) }, true)
       for (const [version, type] of ['application/zip', 'application/octet-stream'].entries()) {
         const response = await call('PUT', '/domains/from-npz', file, { 'content-type': type })
@@ -132,7 +138,7 @@ describe('admin API', () => {
     })
 
     it('registers from safetensors, and lists what it ignored', async () => {
-      const { tensors } = parseSafetensors(shipped)
+      const tensors = statisticsOf(shipped)
       const more: TensorToWrite[] = [...tensors].map(([name, { shape, bytes }]) => ({ name, dtype: 'F32', shape, bytes }))
       more.push({ name: 'conv1.weight', dtype: 'F32', shape: [1], bytes: new Uint8Array(4) })
       more.push({ name: 'bn1.num_batches_tracked', dtype: 'I64', shape: [], bytes: new Uint8Array(8) })
@@ -148,7 +154,7 @@ describe('admin API', () => {
         return { name: `conv${at}.weight`, dtype: 'F32', shape: dimsOf(tensor), bytes: bytesOf(Float32Array.from(readFloat64(tensor))) }
       })
       assert.ok(weights.length > 5)
-      const statistics: TensorToWrite[] = [...parseSafetensors(shipped).tensors].map(([name, { shape, bytes }]) => ({ name, dtype: 'F32', shape, bytes }))
+      const statistics: TensorToWrite[] = [...statisticsOf(shipped)].map(([name, { shape, bytes }]) => ({ name, dtype: 'F32', shape, bytes }))
       const register = async (convolutions: TensorToWrite[]) => {
         const response = await putFile('from-state', serializeSafetensors([...statistics, ...convolutions], new Map()))
         assert.equal(response.statusCode, 201, response.payload)
@@ -202,7 +208,7 @@ describe('admin API', () => {
       const cases: Array<[name: string, code: string, details: object, body: () => object | string | Uint8Array]> = [
         ['a bank of another network', 'BANK_LAYER_UNKNOWN', { layer: 'stem.bn' }, () => ({ layers: { 'stem.bn': layers.bn1 } })],
         ['a file of another fingerprint', 'BANK_FINGERPRINT_MISMATCH', { received: 'f'.repeat(64) }, () => {
-          const tensors = [...parseSafetensors(shipped).tensors].map(([name, tensor]) => ({ ...tensor, name, dtype: 'F32' as const }))
+          const tensors = [...statisticsOf(shipped)].map(([name, tensor]) => ({ ...tensor, name, dtype: 'F32' as const }))
           return serializeSafetensors(tensors, new Map([['bankswitch.fingerprint', 'f'.repeat(64)]]))
         }],
         ['a missing layer', 'BANK_LAYER_MISSING', { layer: 'layer2.0.bn1' }, () => changed((copy) => { delete copy['layer2.0.bn1'] })],

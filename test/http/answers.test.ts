@@ -102,13 +102,13 @@ describe('answers', () => {
   const result = () => ({ outputs, domain: 'day', version: 1, digest: 'd', queueMs: 0, inferMs: 0, runs: [] })
   const infer = async () => {
     if (onResult !== undefined) setImmediate(onResult)
-    return result()
+    return { ...result(), answeredBy: [result()] }
   }
   const engine = {
     isLost: false,
     domain: () => ({}),
     readyModel: () => ({ entry: { labels: [] } }),
-    answering: { infer, named: () => ({ domain: 'day' }), requireRoom: () => {}, observeEncoding: () => {} }
+    answering: { inferRows: infer, isAutomatic: () => false, named: () => ({ domain: 'day' }), requireRoom: () => {}, observeEncoding: () => {} }
   }
   const floats = (length: number): PlainTensor => ({ type: 'float32', dims: [1, length], data: new Float32Array(length).fill(1 / 3) })
   const ask = (extra: object = {}) => {

@@ -26,6 +26,7 @@ function obligingEngine () {
     model: () => ({ entry: { manifest: { defaultDomain: 'day' } } }),
     readyModel: () => ({}),
     domain: () => record,
+    candidates: () => [],
     answering: { namedInPath: () => ({ domain: 'told' }) },
     admin: {
       versionToLoad: () => 3,
@@ -67,6 +68,7 @@ describe('every admin route', () => {
     'POST /admin/models/:model/domains/:domain/blend': [`${TOLD}/blend`, { ...about, version: 5 }, { payload: { blend: 'day=1' } }],
     'POST /admin/models/:model/domains/:domain/calibrations': [`${TOLD}/calibrations`, about, formOf({}, [{ field: 'images', name: 'a.png', bytes: Buffer.from('x') }])],
     'POST /admin/models/:model/domains/:domain/contributions': [`${TOLD}/contributions`, { ...about, version: 5 }, file],
+    'GET /admin/models/:model/candidates': ['/admin/models/m/candidates', { model: 'm' }],
     'GET /admin/calls': ['/admin/calls', {}],
     'GET /admin/jobs': ['/admin/jobs', {}],
     'GET /admin/jobs/:id': [`/admin/jobs/${JOB.id}`, about],

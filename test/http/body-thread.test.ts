@@ -126,6 +126,7 @@ describe('JSON bodies over HTTP', () => {
         return { outputs: {}, domain: 'day', version: 1, digest: 'd', queueMs: 0, inferMs: 0, runs: [] }
       },
       named: () => ({ domain: 'day' }),
+      isAutomatic: () => false,
       requireRoom: () => {},
       observeEncoding: () => {}
     }

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { parseSafetensors } from '#src/bank/formats/safetensors.js'
+import { isSignatureTensor } from '#src/signature/file-parts.js'
 import { ROOT } from '../support/folders.js'
 import { ADMIN, startService, type Service } from '../support/service.js'
 import { f32, safetensorsOf } from '../support/safetensors-file.js'
@@ -59,6 +60,7 @@ describe('life of a domain', () => {
     for (const name of ['day', 'fog', 'lowlight']) banks[name] = (await call('GET', `${name}/versions/1`)).rawPayload
     const broken: Record<string, { dtype: string, shape: readonly number[], bytes: Uint8Array }> = {}
     for (const [name, { dtype, shape, bytes }] of parseSafetensors(banks.day!).tensors) {
+      if (isSignatureTensor(name)) continue
       const huge = new Uint8Array(new Float32Array(bytes.length / 4).fill(3e38).buffer)
       broken[name] = { dtype, shape, bytes: name.endsWith('.bias') ? huge : bytes }
     }

@@ -1,6 +1,7 @@
 /** Whether pictures are still those of a domain, and what became of pictures that fit none. */
 import { Type } from '#typebox'
 import { DriftSchema, errorsOf, NameParameter } from '../schemas.js'
+import { noteSubject } from '../request-record.js'
 import type { App } from '../app-type.js'
 import type { Engine } from '../../engine.js'
 
@@ -28,7 +29,9 @@ export function registerDriftRoutes (app: App, engine: Engine): void {
       params: Type.Object({ model: NameParameter, domain: NameParameter }),
       response: { 200: DriftSchema, ...errorsOf(400, 404, 409, 503) }
     }
-  }, async ({ params: { model, domain } }) => {
+  }, async (request) => {
+    const { model, domain } = request.params
+    noteSubject(request, { model, domain })
     const { since, lastAlarmAt, driftingSince, ...report } = await engine.drift(model, domain)
     return {
       model,
@@ -50,9 +53,11 @@ export function registerDriftRoutes (app: App, engine: Engine): void {
         200: Type.Object({ candidates: Type.Array(DriftCandidateSchema) }), ...errorsOf(400, 401, 404, 409)
       }
     }
-  }, async ({ params: { model } }) => ({
-    candidates: engine.candidates(model).map(({ model: _model, ...report }) => report)
-  }))
+  }, async (request) => {
+    const { model } = request.params
+    noteSubject(request, { model })
+    return { candidates: engine.candidates(model).map(({ model: _model, ...report }) => report) }
+  })
 }
 
 function timed<Name extends string> (name: Name, at: number | undefined): Partial<Record<Name, string>> {
