@@ -121,9 +121,9 @@ describe('JSON bodies over HTTP', () => {
     domain: () => ({}),
     readyModel: () => ({ entry: { labels: [] } }),
     answering: {
-      infer: async (_model: string, request: InferenceMessage) => {
+      inferRows: async (_model: string, request: InferenceMessage) => {
         feeds = request.feeds
-        return { outputs: {}, domain: 'day', version: 1, digest: 'd', queueMs: 0, inferMs: 0, runs: [] }
+        return { outputs: {}, answeredBy: [{ domain: 'day', version: 1, digest: 'd' }], queueMs: 0, inferMs: 0, runs: [] }
       },
       named: () => ({ domain: 'day' }),
       isAutomatic: () => false,
