@@ -21,7 +21,8 @@ POLL_SECONDS = 0.3
 class CalibrationOptions(TypedDict, total=False):
     """What can be asked of a calibration; docs/calibration.md has meanings and defaults."""
 
-    mode: Literal["sequential", "fixed", "fvcore", "torch", "ema"]
+    mode: Literal["sequential", "fixed", "fvcore", "torch", "ema", "signature"]
+    signature_size: str
     base: str
     batch_size: int
     momentum: float | None
