@@ -116,7 +116,7 @@ def _calibrate(commands: Any) -> ArgumentParser:  # noqa: ANN401
 
 #: As in docs/calibration.md; the server has the defaults.
 _CALIBRATION_OPTIONS: Sequence[tuple[str, type, str]] = [
-    ("--mode", str, "sequential, fixed, fvcore, torch or ema"),
+    ("--mode", str, "sequential, fixed, fvcore, torch, ema or signature"),
     ("--base", str, "domain, or domain:version, that gives gamma, beta and what is not adapted"),
     ("--batch-size", int, "images per run; changes the result of fvcore, torch and ema only"),
     ("--momentum", str, "of mode ema; null is the cumulative average"),
@@ -124,6 +124,7 @@ _CALIBRATION_OPTIONS: Sequence[tuple[str, type, str]] = [
     ("--batches-tracked", int, "num_batches_tracked that mode ema begins with"),
     ("--prior-images", float, "how many images the base bank counts as"),
     ("--prior-kind", str, "mixture or schneider"),
+    ("--signature-size", str, "mode signature: width x height in which pictures are looked at"),
     ("--layers", str, "layers to adapt, by key or prefix ending in *, with commas"),
     ("--tolerance", float, "a layer is settled when its standard errors are below this share of the spread"),
     ("--stop-early", bool, "stop once every layer is settled"),
