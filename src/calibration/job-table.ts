@@ -136,7 +136,10 @@ export class JobTable implements JobRecords {
   async #beat (): Promise<void> {
     for (const record of this.#own!.live()) {
       const [row] = await this.#changing<{ is_cancelled: boolean }>(
-        'UPDATE bankswitch_jobs SET seen_at = now(), record = $2 WHERE id = $1 AND NOT is_ended RETURNING is_cancelled',
+        // What is about to be committed was noted after this record may have been read.
+        `UPDATE bankswitch_jobs SET seen_at = now(),
+           record = CASE WHEN record->'commit' IS NULL THEN $2::json ELSE record END
+         WHERE id = $1 AND NOT is_ended RETURNING is_cancelled`,
         [record.id, JSON.stringify(record)]
       )
       if (row?.is_cancelled !== true) continue

@@ -11,7 +11,7 @@ import { storeErrors } from '../errors.js'
 import { parsePointer, POINTER_FILE } from '../file/pointer-file.js'
 import { parseRemoved, REMOVED_FOLDER } from '../file/removed-file.js'
 import { parseShipped, SHIPPED_FOLDER } from '../file/shipped-file.js'
-import { invalid, readSmall, type SnapshotEntry } from '../file/snapshot-entry.js'
+import { invalid, readSmall, unpack, type SnapshotEntry } from '../file/snapshot-entry.js'
 import {
   filesOf, SNAPSHOT_FORMATS, SUMMARY_FILE, summaryOf, type ListedFile, type SnapshotCounts
 } from '../file/snapshot.js'
@@ -47,8 +47,6 @@ export interface ArchiveSink {
   putShipped (model: string, domain: string, memory: ShippedMemory): Promise<void>
   /** Together with the numbers that are remembered already. */
   putRemoved (model: string, domain: string, numbers: LastNumbers): Promise<void>
-  /** Reads and drops a file of a domain that is there already; resolves with its SHA-256. */
-  pass (entry: SnapshotEntry): Promise<string>
 }
 
 /** Throws SNAPSHOT_INVALID, DOMAIN_EXISTS, STORE_FORMAT_UNKNOWN, and what the sink throws. */
@@ -113,7 +111,7 @@ class Reading {
     if (size !== listed.bytes) throw invalid(`${shown} has ${size} bytes, not ${listed.bytes}`)
     const digest = current.known === undefined
       ? await this.#sink.hold(model, current.pointer, listed, entry)
-      : await this.#sink.pass(entry)
+      : await unpack(entry, undefined)
     if (digest !== listed.sha256) throw invalid(`${shown} fails its digest`)
     current.missing.delete(file)
   }

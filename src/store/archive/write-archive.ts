@@ -37,13 +37,15 @@ export interface ArchiveSource {
   domains (): AsyncIterable<DomainToWrite>
   shipped (): AsyncIterable<Named<ShippedMemory>>
   removed (): AsyncIterable<Named<LastNumbers>>
+  /** What could not be read because a newer server wrote it; known once all else was read. */
+  readonly leftOut: readonly LeftOut[]
 }
 
 /** The same in every archive. */
 const ENTRY_TIME = new Date(0)
 
 /** Ends `target`, and destroys it on failure. Throws what the source throws, or what `target` met. */
-export async function writeArchive (source: ArchiveSource, target: Writable): Promise<SnapshotCounts> {
+export async function writeArchive (source: ArchiveSource, target: Writable): Promise<ExportReport> {
   const archive = pack()
   const written = pipeline(archive, target)
   // Its failure destroys the archive, so the loop below ends as well.
@@ -66,7 +68,7 @@ export async function writeArchive (source: ArchiveSource, target: Writable): Pr
     throw error
   }
   await written
-  return counts
+  return source.leftOut.length === 0 ? counts : { ...counts, leftOut: [...source.leftOut] }
 }
 
 async function addDomain (archive: Pack, { model, pointer, read }: DomainToWrite): Promise<void> {

@@ -23,9 +23,7 @@ import type { Writable } from 'node:stream'
  * or what `target` met.
  */
 export async function exportStore (folder: string, target: Writable): Promise<ExportReport> {
-  const source = new FolderSource(folder)
-  const counts = await writeArchive(source, target)
-  return source.leftOut.length === 0 ? counts : { ...counts, leftOut: source.leftOut }
+  return await writeArchive(new FolderSource(folder), target)
 }
 
 class FolderSource implements ArchiveSource {

@@ -77,10 +77,6 @@ class Staging implements ArchiveSink {
     return await unpack(entry, join(this.#places.get(`${model}/${domain}`)!, name))
   }
 
-  async pass (entry: SnapshotEntry): Promise<string> {
-    return await unpack(entry, undefined)
-  }
-
   putShipped (model: string, domain: string, memory: ShippedMemory): Promise<void> {
     return this.#store.rememberShipped(model, domain, memory)
   }

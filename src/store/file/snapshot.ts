@@ -10,7 +10,7 @@
  * Equal stores give equal bytes.
  */
 import { gateFileName, versionFileName } from './pointer-file.js'
-import type { DomainRecord } from '../bank-store.js'
+import type { DomainRecord, VersionRecord } from '../bank-store.js'
 
 export const SUMMARY_FILE = 'snapshot.json'
 
@@ -47,12 +47,15 @@ export interface ListedFile {
   name: string
   sha256: string
   bytes: number
+  /** Absent for the gate. */
+  record?: VersionRecord
 }
 
 /** The files that belong to a domain, besides its pointer. */
 export function filesOf ({ versions, gate }: DomainRecord): ListedFile[] {
-  const listed = versions.map(({ version, sha256: digest, bytes }) => {
-    return { name: versionFileName(version, digest), sha256: digest, bytes }
+  const listed = versions.map((record): ListedFile => {
+    const { version, sha256: digest, bytes } = record
+    return { name: versionFileName(version, digest), sha256: digest, bytes, record }
   })
   return gate === undefined ? listed : [...listed, { name: gateFileName(gate), sha256: gate.sha256, bytes: gate.bytes }]
 }

@@ -69,18 +69,22 @@ export class Database implements Statements {
    * takes everything back.
    */
   async transaction<T> (options: TransactionOptions, work: (statements: Statements) => Promise<T>): Promise<T> {
-    const client = await this.#take()
-    return await finished(client, () => within(client, options, work))
+    if (options.isPatient !== true) {
+      const client = await this.#take()
+      return await finished(client, () => within(client, options, work))
+    }
+    // Those of the pool have a limit of their own.
+    const connection = await this.connect(0)
+    try {
+      return await within(connection.client, options, work)
+    } finally {
+      await connection.close()
+    }
   }
 
   /** Runs `work` while no other process runs something under that number; `work` has the connections of this. */
   async exclusively<T> (lock: bigint, work: () => Promise<T>): Promise<T> {
-    const connection = await this.connect(0)
-    try {
-      return await within(connection.client, { lock, isPatient: true }, work)
-    } finally {
-      await connection.close()
-    }
+    return await this.transaction({ lock, isPatient: true }, work)
   }
 
   /** A connection of its own, of which each statement may take `limitMs`; 0 for no limit. Throws DatabaseAway. */

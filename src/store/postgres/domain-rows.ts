@@ -4,7 +4,7 @@ import { BankswitchError } from '../../base/errors.js'
 import { checkOf } from '../../base/json-schema.js'
 import { storeErrors } from '../errors.js'
 import { contradictionOf, pointerShape } from '../pointer-shape.js'
-import type { LastNumbers, Pointer, VersionRecord } from '../bank-store.js'
+import type { LastNumbers, Pointer, ShippedMemory, VersionRecord } from '../bank-store.js'
 import type { Found, Held } from './held-domains.js'
 import type { Statements } from './database.js'
 
@@ -149,6 +149,16 @@ function requirePointer (pointer: Pointer, domain: string): void {
   }
   const contradiction = contradictionOf(pointer, domain)
   if (contradiction !== undefined) throw storeErrors.STORE_CORRUPT(`${what} is unusable: ${contradiction}`, { domain })
+}
+
+/** Undefined where nothing is remembered. */
+export async function readShipped (
+  statements: Statements, model: string, domain: string
+): Promise<ShippedMemory | undefined> {
+  const [row] = await statements.rows<{ memory: ShippedMemory }>(
+    'SELECT memory FROM bankswitch_shipped WHERE model = $1 AND domain = $2', [model, domain]
+  )
+  return row?.memory
 }
 
 /** Of a version, `bytes` long; undefined where there is no such row. */

@@ -27,11 +27,6 @@ export interface FollowerOptions {
   logger: Pick<Logger, 'info' | 'warn'>
 }
 
-interface Seen {
-  revision: number
-  schema: number
-}
-
 export class Follower {
   readonly #options: FollowerOptions
   #connection: Connection | undefined
@@ -125,9 +120,9 @@ export class Follower {
       const isNew = this.#connection === undefined
       const connection = this.#connection ??= await this.#options.database.connect(LOOK_MS)
       if (this.#isClosed) return
-      const seen = await stateOf(connection)
-      const isWhole = isNew || seen.revision < this.#revision
-      if (isWhole || seen.revision !== this.#revision) await this.#read(connection, isWhole)
+      const revision = await revisionOf(connection)
+      const isWhole = isNew || revision < this.#revision
+      if (isWhole || revision !== this.#revision) await this.#read(connection, isWhole)
       this.#freshAt = beganAt
       const failures = this.#failures
       this.#failures = 0
@@ -154,7 +149,7 @@ export class Follower {
     if (isWhole) this.#own = []
     try {
       const { revision, read } = await connection.snapshot(async (statements) => {
-        const { revision } = await stateOf(statements)
+        const revision = await revisionOf(statements)
         const read: StoredDomain[] = []
         const since = isWhole ? -1 : this.#revision
         const known = (model: string, domain: string) => isWhole ? undefined : held.held(model, domain)
@@ -172,11 +167,11 @@ export class Follower {
 }
 
 /** Throws STORE_FORMAT_UNKNOWN. */
-async function stateOf (statements: Statements): Promise<Seen> {
+async function revisionOf (statements: Statements): Promise<number> {
   const [row] = await statements.rows<{ revision: string, schema: number }>(
     'SELECT revision, schema FROM bankswitch_store'
   )
   const { revision, schema } = row!
   requireKnown(schema)
-  return { revision: Number(revision), schema }
+  return Number(revision)
 }

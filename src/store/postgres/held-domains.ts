@@ -33,9 +33,7 @@ export class HeldDomains {
 
   /** Throws the reason why it cannot be had. */
   get (model: string, domain: string): Pointer | undefined {
-    const found = this.held(model, domain)?.found
-    if (found instanceof Error) throw found
-    return found
+    return pointerOf(this.held(model, domain)?.found)
   }
 
   /** Throws DOMAIN_NOT_FOUND, and like `get`. */
@@ -59,6 +57,12 @@ export class HeldDomains {
     this.#models = new Map()
     this.#sorted.clear()
   }
+}
+
+/** Throws the reason why there is none to be had. */
+export function pointerOf (found: Found): Pointer | undefined {
+  if (found instanceof Error) throw found
+  return found
 }
 
 /** DOMAIN_NOT_FOUND. */

@@ -4,7 +4,6 @@
  * refused.
  */
 import { sha256 } from '../../base/digest.js'
-import { BankswitchError } from '../../base/errors.js'
 import { beyond, NO_NUMBERS } from '../changes.js'
 import { storeErrors } from '../errors.js'
 import { readArchive, type ArchiveSink, type ImportOptions, type ImportReport } from '../archive/read-archive.js'
@@ -14,11 +13,14 @@ import {
 import { readSmall, type SnapshotEntry } from '../file/snapshot-entry.js'
 import { unwritable } from './changes.js'
 import { Database, type Statements } from './database.js'
-import { readChanged, readDomain, readFile, readGateFile } from './domain-rows.js'
+import { readChanged, readDomain, readFile, readGateFile, readShipped } from './domain-rows.js'
+import { pointerOf } from './held-domains.js'
 import { migrate, requireMigrated } from './migrations.js'
 import { unreadable } from './postgres-store.js'
-import { deleteVersions, FILE_BYTES_MAX, insertVersion, putGate, putUnraised, raise } from './write-rows.js'
-import type { LastNumbers, Pointer, ShippedMemory, VersionRecord } from '../bank-store.js'
+import {
+  deleteVersions, insertVersion, putGate, putShipped, putUnraised, raise, requireSize
+} from './write-rows.js'
+import type { LastNumbers, Pointer, ShippedMemory } from '../bank-store.js'
 import type { ListedFile } from '../file/snapshot.js'
 import type { Readable, Writable } from 'node:stream'
 
@@ -31,9 +33,7 @@ export async function exportDatabase (url: string, target: Writable): Promise<Ex
   try {
     await requireMigrated(database)
     return await database.transaction({ isReading: true, isPatient: true }, async (statements) => {
-      const source = new TableSource(statements)
-      const counts = await writeArchive(source, target)
-      return source.leftOut.length === 0 ? counts : { ...counts, leftOut: source.leftOut }
+      return await writeArchive(new TableSource(statements), target)
     })
   } catch (error) {
     throw unreadable(error)
@@ -99,12 +99,11 @@ class TableSource implements ArchiveSource {
     yield * this.#removed
   }
 
-  async #read (model: string, { domain, versions, gate }: Pointer, file: ListedFile): Promise<Uint8Array> {
-    const { name, sha256: digest, bytes } = file
-    const record = versionOf(versions, file)
-    const read = record === undefined && gate !== undefined
+  async #read (model: string, { domain }: Pointer, file: ListedFile): Promise<Uint8Array> {
+    const { name, sha256: digest, bytes, record } = file
+    const read = record === undefined
       ? await readGateFile(this.#statements, model, domain, bytes)
-      : await readFile(this.#statements, model, domain, record!.version, bytes)
+      : await readFile(this.#statements, model, domain, record.version, bytes)
     if (read !== undefined && sha256(read) === digest) return read
     throw storeErrors.STORE_CORRUPT(`"${name}" of domain "${domain}" is not what its row says`, { domain })
   }
@@ -119,16 +118,11 @@ class TableSink implements ArchiveSink {
   }
 
   async known (model: string, domain: string): Promise<Pointer | undefined> {
-    const found = (await readDomain(this.#statements, model, domain, undefined))?.found
-    if (found instanceof BankswitchError) throw found
-    return found
+    return pointerOf((await readDomain(this.#statements, model, domain, undefined))?.found)
   }
 
   async shipped (model: string, domain: string): Promise<ShippedMemory | undefined> {
-    const [row] = await this.#statements.rows<{ memory: ShippedMemory }>(
-      'SELECT memory FROM bankswitch_shipped WHERE model = $1 AND domain = $2', [model, domain]
-    )
-    return row?.memory
+    return await readShipped(this.#statements, model, domain)
   }
 
   async begin (model: string, { domain }: Pointer): Promise<void> {
@@ -136,21 +130,13 @@ class TableSink implements ArchiveSink {
     await putGate(this.#statements, model, domain, undefined)
   }
 
-  async hold (model: string, { domain, versions }: Pointer, file: ListedFile, entry: SnapshotEntry): Promise<string> {
-    if (file.bytes > FILE_BYTES_MAX) {
-      throw storeErrors.STORE_LIMIT('a file of the archive is too large for the database', {
-        expected: FILE_BYTES_MAX, received: file.bytes
-      })
-    }
+  async hold (model: string, { domain }: Pointer, file: ListedFile, entry: SnapshotEntry): Promise<string> {
+    requireSize({ length: file.bytes })
     const bytes = await readSmall(entry, file.bytes)
-    const record = versionOf(versions, file)
+    const { record } = file
     if (record === undefined) await putGate(this.#statements, model, domain, bytes)
     else await insertVersion(this.#statements, model, domain, record, bytes)
     return sha256(bytes)
-  }
-
-  async pass (entry: SnapshotEntry): Promise<string> {
-    return sha256(await readSmall(entry, FILE_BYTES_MAX))
   }
 
   async place (model: string, pointer: Pointer): Promise<Pointer> {
@@ -161,12 +147,8 @@ class TableSink implements ArchiveSink {
     return placed
   }
 
-  async putShipped (model: string, domain: string, { files, revision }: ShippedMemory): Promise<void> {
-    await this.#statements.rows(
-      `INSERT INTO bankswitch_shipped (model, domain, memory) VALUES ($1, $2, $3)
-       ON CONFLICT (model, domain) DO UPDATE SET memory = excluded.memory`,
-      [model, domain, JSON.stringify({ files, revision })]
-    )
+  async putShipped (model: string, domain: string, memory: ShippedMemory): Promise<void> {
+    await putShipped(this.#statements, model, domain, memory)
   }
 
   /** A domain that is there has later numbers than those of its removal. */
@@ -180,10 +162,4 @@ class TableSink implements ArchiveSink {
       }
     })
   }
-}
-
-/** Undefined for the gate. */
-function versionOf (versions: readonly VersionRecord[], { name }: ListedFile): VersionRecord | undefined {
-  const [number = ''] = name.split('-')
-  return versions.find(({ version }) => version === Number(number))
 }

@@ -19,10 +19,10 @@ import { storeErrors } from '../errors.js'
 import { checkGate, requireGate, requireVersion, withGate, withMark } from '../marks.js'
 import { readWholeGate, readWholeVersion } from '../whole-domain.js'
 import { DatabaseAway, type Database, type Statements } from './database.js'
-import { readFile, readGateFile } from './domain-rows.js'
-import { noDomain, type HeldDomains } from './held-domains.js'
+import { readFile, readGateFile, readShipped } from './domain-rows.js'
+import { noDomain, pointerOf, type HeldDomains } from './held-domains.js'
 import { Changes, unwritable } from './changes.js'
-import { deleteVersions, insertVersion, putDomain, putGate, requireReadable } from './write-rows.js'
+import { deleteVersions, insertVersion, putDomain, putGate, putShipped, requireReadable } from './write-rows.js'
 import type {
   BankStore, DomainRecord, ExpectedRevision, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
   VersionRecord, WholeDomain
@@ -149,7 +149,7 @@ export class PostgresStore implements BankStore {
     this.#requireThere(unwritable)
     const change = randomUUID()
     const changed = await this.#changes.make(model, domain, change, async (statements, stored) => {
-      const pointer = foundOf(stored?.found)
+      const pointer = pointerOf(stored?.found)
       if (pointer === undefined) throw noDomain(model, domain)
       checkRevision(domain, pointer, expected)
       await deleteVersions(statements, model, domain)
@@ -177,21 +177,13 @@ export class PostgresStore implements BankStore {
   }
 
   async shipped (model: string, domain: string): Promise<ShippedMemory | undefined> {
-    const [row] = await this.#reading(() => this.#needs.database.rows<{ memory: ShippedMemory }>(
-      'SELECT memory FROM bankswitch_shipped WHERE model = $1 AND domain = $2', [model, domain]
-    ))
-    return row?.memory
+    return await this.#reading(() => readShipped(this.#needs.database, model, domain))
   }
 
-  async rememberShipped (model: string, domain: string, { files, revision }: ShippedMemory): Promise<void> {
+  async rememberShipped (model: string, domain: string, memory: ShippedMemory): Promise<void> {
     this.#requireThere(unwritable)
-    const memory = JSON.stringify({ files, revision })
     await this.#changes.serially(model, domain, () => this.#needs.database.transaction({}, (statements) => {
-      return statements.rows(
-        `INSERT INTO bankswitch_shipped (model, domain, memory) VALUES ($1, $2, $3)
-         ON CONFLICT (model, domain) DO UPDATE SET memory = excluded.memory`,
-        [model, domain, memory]
-      )
+      return putShipped(statements, model, domain, memory)
     }))
   }
 
@@ -221,7 +213,7 @@ export class PostgresStore implements BankStore {
     this.#requireThere(unwritable)
     const change = randomUUID()
     const { next, changed } = await this.#changes.make(model, domain, change, async (statements, stored) => {
-      const pointer = foundOf(stored?.found)
+      const pointer = pointerOf(stored?.found)
       const { next, added = [], write } = step(pointer, stored?.numbers ?? NO_NUMBERS)
       requireReadable(next, added)
       await write?.(statements)
@@ -264,12 +256,6 @@ export class PostgresStore implements BankStore {
       throw unreadable(error)
     }
   }
-}
-
-/** Throws the reason why a domain cannot be had. */
-function foundOf (found: Pointer | Error | undefined): Pointer | undefined {
-  if (found instanceof Error) throw found
-  return found
 }
 
 /** A database that is away as STORE_UNREADABLE; anything else thrown stays what it is. */

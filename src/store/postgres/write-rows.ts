@@ -4,12 +4,12 @@ import { createHash } from 'node:crypto'
 import { storeErrors } from '../errors.js'
 import { isPointer, type Head } from './domain-rows.js'
 import { requireKnown, SCHEMA } from './migrations.js'
-import type { LastNumbers, Pointer, VersionRecord } from '../bank-store.js'
+import type { LastNumbers, Pointer, ShippedMemory, VersionRecord } from '../bank-store.js'
 import type { Held } from './held-domains.js'
 import type { Statements } from './database.js'
 
 /** Of a version or a gate: PostgreSQL takes no value of a gigabyte. */
-export const FILE_BYTES_MAX = 2 ** 29
+const FILE_BYTES_MAX = 2 ** 29
 
 /** Changes that a domain remembers, to know whether one whose commit was cut off has happened. */
 const CHANGES_KEPT = 32
@@ -158,7 +158,18 @@ function bytesOf (file: Uint8Array): Buffer {
   return Buffer.from(file.buffer, file.byteOffset, file.byteLength)
 }
 
-function requireSize ({ length }: Uint8Array): void {
+export async function putShipped (
+  statements: Statements, model: string, domain: string, { files, revision }: ShippedMemory
+): Promise<void> {
+  await statements.rows(
+    `INSERT INTO bankswitch_shipped (model, domain, memory) VALUES ($1, $2, $3)
+     ON CONFLICT (model, domain) DO UPDATE SET memory = excluded.memory`,
+    [model, domain, JSON.stringify({ files, revision })]
+  )
+}
+
+/** Throws STORE_LIMIT for a file that no row can hold. */
+export function requireSize ({ length }: Pick<Uint8Array, 'length'>): void {
   if (length <= FILE_BYTES_MAX) return
   const sizes = { expected: FILE_BYTES_MAX, received: length }
   throw storeErrors.STORE_LIMIT('the file is too large for the database', sizes)
