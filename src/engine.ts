@@ -18,7 +18,7 @@ import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibra
 import { openCandidates, type CandidateReport, type Candidates } from './serving/collecting/candidates.js'
 import { Administration } from './serving/changing/administration.js'
 import { bankKey } from './serving/banks-to-run.js'
-import { resolveDomain } from './serving/domain-reference.js'
+import { resolveDomain, withNews } from './serving/domain-reference.js'
 import { showParts } from './serving/shown-parts.js'
 import { Recognition } from './serving/recognising/recognition.js'
 import { driftOff, openDrift, type Drift, type DriftReport, type LookedAt } from './serving/watching/drift.js'
@@ -237,7 +237,7 @@ export class Engine {
    */
   async drift (model: string, domain: string): Promise<DriftReport> {
     const ready = this.#models.ready(model)
-    const { version: { version } } = resolveDomain(this.#store, model, { domain })
+    const { version: { version } } = await withNews(this.#store, () => resolveDomain(this.#store, model, { domain }))
     if (this.#drift === undefined) throw driftOff()
     return await this.#drift.report(ready, domain, version)
   }

@@ -1,12 +1,6 @@
-/** What was recognised (`X-Domain: auto`), and the labels of what is counted by domain. */
+/** What was recognised (`X-Domain: auto`). */
 import type { Counter } from 'prom-client'
-
-export interface DomainLabels {
-  model: string
-  domain: string
-}
-
-export type LabelsOf = (model: string, domain: string) => DomainLabels
+import type { DomainLabels, LabelsOf } from './watched-metrics.js'
 
 const FITS = ['good', 'none', 'size'] as const
 

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { sha256 } from '../base/digest.js'
 import { takesPictures, type Manifest } from '../models/manifest.js'
 import { rulesOf } from '../models/preprocessing.js'
-import { describeBlend, type BlendReference } from './blend-reference.js'
+import { describeBlend, isBlend, type BlendReference, type Reference } from './blend-reference.js'
 import { resolveDomain, type ResolvedDomain } from './domain-reference.js'
 import { servingErrors } from './errors.js'
 import { leaseKey, type Leases } from './leases.js'
@@ -62,6 +62,15 @@ export function resolveBlend (
     return { domain, version, hundredths }
   }))
   return { record, version, blend: { parts: all, text, digest: digestOf(all) } }
+}
+
+/** Whatever a request may name. Throws what `resolveDomain` and `resolveBlend` throw. */
+export function resolveReference (
+  store: Pick<BankStore, 'domain' | 'domains'>, manifest: Manifest, reference: Reference, canaryKey?: string
+): ChosenVersion {
+  return isBlend(reference)
+    ? resolveBlend(store, manifest, reference)
+    : resolveDomain(store, manifest.name, reference, canaryKey)
 }
 
 /** Throws BLEND_PREPROCESSING_DIFFERS. */

@@ -81,6 +81,11 @@ describe('comparing classes', () => {
     assert.deepEqual(house.countedAs('countInference').slice(0, 3), [['signs', 'day', 1, 'ok'], ['signs', 'small', 1, 'ok'], ['signs', 'night', 1, 'ok']])
   })
 
+  it('is not watched for drift: it asks one picture of all banks', async () => {
+    const house = await openFour({ drift: { offer: () => assert.fail('watched') } })
+    await compare(house)
+  })
+
   it('refuses too many, and by name what is not there, before anything is decoded', async () => {
     const house = await openFour({ room: { decode: () => assert.fail('decoded'), hold: () => assert.fail('held') } })
     for (let at = 0; at < 29; at++) await house.publish(`domain-${at}`, at)

@@ -68,7 +68,7 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = new Discrimina
       outputs: { y: tensor() },
       rows: rows.length,
       sender: { caller: 'a', stream: '' },
-      isChosen: false,
+      isChosen: rows.map(() => false),
       ...given
     })
   }
@@ -160,7 +160,7 @@ test('a queue that is full, an activation meanwhile and pictures that are no num
 
 test('what was chosen by its looks counts for the domain that it looks like', async () => {
   const { drift, offer, looked, report } = setUp()
-  offer(rowsAt(20, 10), { isChosen: true })
+  offer(rowsAt(20, 10), { isChosen: Array<boolean>(20).fill(true) })
   await drift.settled()
   assert.equal((await report()).pictures, undefined)
   assert.equal(looked.length, 20)

@@ -7,7 +7,7 @@ import { MANIFEST } from '../models/fixtures/manifests.js'
 import { hasCode } from '../support/errors.js'
 import { seededNormal } from '../support/random.js'
 import { runSeed } from '../support/run-seed.js'
-import { openHouse, readyModel, scoresOf, STEM } from '../support/served.js'
+import { openHouse, readyModel, scoresOf, STEM, type HouseOptions } from '../support/served.js'
 import type { Tensors } from '#src/ort/rows.js'
 import type { VersionWish } from '#src/serving/version-wish.js'
 
@@ -29,8 +29,8 @@ function feeds (...values: number[]): Tensors {
 }
 
 /** day around 0 shifts by 0, night around 5 by 10. */
-async function openTwo () {
-  const house = await openHouse()
+async function openTwo (options: HouseOptions = {}) {
+  const house = await openHouse(options)
   await house.publish('day', 0, { signatures: [signature(0)] })
   await house.publish('night', 10, { signatures: [signature(5)] })
   const infer = (values: number[], wish: VersionWish = { header: 'auto' }) => {
@@ -60,6 +60,21 @@ test('rows may be of both kinds', async () => {
   })
   assert.deepEqual(recognised!.map((row) => row?.domain), ['night', undefined, undefined])
   assert.deepEqual(scoresOf(answer).filter((_, at) => at % 2 === 0).map(Math.round), [15, 10, 5])
+})
+
+test('drift is told row by row what was chosen, also where one version answers rows of both kinds', async () => {
+  const offers: Array<[domain: string, isChosen: readonly boolean[]]> = []
+  const { house, infer } = await openTwo({
+    drift: { offer: (_, { resolved: { record }, isChosen }) => { offers.push([record.domain, isChosen]) } }
+  })
+  await house.answering.inferMixed('signs', { wish: {}, rows: ['auto', 'night', ''], feeds: feeds(5, 0, 5) })
+  await house.answering.inferMixed('signs', { wish: { header: 'auto' }, rows: ['day', ''], feeds: feeds(5, 1000) })
+  await infer([5])
+  await infer([5], { header: 'day' })
+  await infer([5], { header: 'day=0.5,night=0.5' })
+  assert.deepEqual(offers, [
+    ['night', [true, false]], ['day', [false]], ['day', [false, true]], ['night', [true]], ['day', [false]]
+  ])
 })
 
 test('what fits no domain is answered by the default one, numbers or not', async () => {

@@ -125,12 +125,14 @@ export interface HouseOptions {
   room?: Pick<PictureRoom, 'decode' | 'hold'>
   /** Draws for the shadows. */
   random?: () => number
+  /** Told of what is to be watched for drift. */
+  drift?: AnsweringNeeds['drift']
   /** The store's clock, in ms since 1970. */
   now?: () => number
 }
 
 /** Everything built, the default domains registered: signs with `day`, whose bank shifts by 0, doubler with `plain`. */
-export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DOUBLER)], room, random, now }: HouseOptions = {}) {
+export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DOUBLER)], room, random, now, drift }: HouseOptions = {}) {
   const states = new ModelStates(models.map(({ entry }) => entry))
   for (const model of models) states.setReady(model)
   const store = new MemoryStore(undefined, now)
@@ -154,6 +156,7 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
   const answering = new Answering({
     ...shared,
     recognition,
+    drift,
     room: room ?? new PictureRoom({ picturesMax: 4, bytesMax: 1e6 }),
     progress: new ProgressBoard(),
     imagePixels: 1e6,

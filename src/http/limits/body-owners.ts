@@ -3,6 +3,7 @@ import { BankswitchError } from '../../base/errors.js'
 import { accessOf } from '../access/route-access.js'
 import { senderOf } from '../access/sender.js'
 import { DOMAIN_HEADER, modelOf, wishInPath } from '../request-domain.js'
+import { isAutoReference } from '../../serving/version-wish.js'
 import type { Owner } from './owned-bytes.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyRequest } from 'fastify'
@@ -37,7 +38,7 @@ function domainOf (engine: Pick<Engine, 'answering' | 'domain'>, { params, heade
   const wish = { ...wishInPath(path, version), header: typeof header === 'string' ? header : undefined }
   try {
     const named = engine.answering.named(model, { ...wish, parameter: undefined, canaryKey: '' })
-    if (named !== undefined) engine.domain(model, named.domain)
+    if (named !== undefined && !isAutoReference(named)) engine.domain(model, named.domain)
     return `${model} ${named?.domain ?? ''}`
   } catch (error) {
     if (error instanceof BankswitchError) return UNKNOWN

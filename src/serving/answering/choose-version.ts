@@ -8,14 +8,14 @@
  */
 import assert from 'node:assert/strict'
 import { readPictureHeader } from '../../imaging/decode.js'
-import { isBlend, type Reference } from '../blend-reference.js'
-import { leaseChosen, resolveBlend, type ChosenVersion } from '../blends.js'
+import { leaseChosen, resolveReference, type ChosenVersion } from '../blends.js'
 import { domainBySize, sizeOfTensors, type PictureSize } from '../domain-by-size.js'
-import { resolveDomain, withNews } from '../domain-reference.js'
-import { isAuto, NAMED, pinned, type VersionWish } from '../version-wish.js'
+import { withNews } from '../domain-reference.js'
+import { AUTO, isAutoReference, NAMED, pinned, type VersionWish } from '../version-wish.js'
 import type { Manifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { BankStore } from '../../store/bank-store.js'
+import type { Reference } from '../blend-reference.js'
 import type { Leases } from '../leases.js'
 import type { Recognised } from '../recognising/recognition.js'
 
@@ -35,10 +35,10 @@ export interface Choice {
   readonly imagePixels: number
 }
 
-/** A reference, and how it was found where the input itself was looked at. */
-export type Chosen = Reference & { recognised?: Recognised }
+/** AUTO leaves it to what the input looks like. */
+type Wanted = Reference | typeof AUTO
 
-export type Strategy = (choice: Choice) => Chosen | undefined | Promise<Chosen | undefined>
+export type Strategy = (choice: Choice) => Wanted | undefined | Promise<Wanted | undefined>
 
 /** What choosing needs. */
 export interface ChoiceNeeds {
@@ -55,12 +55,8 @@ export interface LeasedVersion extends ChosenVersion {
   release (): void
 }
 
-/** `auto`, wherever it is named: what the input looks like. */
-const byLooks: Strategy = ({ wish, manifest, input }) => {
-  if (!isAuto(wish, manifest)) return undefined
-  assert(input?.recognise !== undefined, 'what is to be recognised was sent')
-  return input.recognise().then((recognised) => ({ domain: recognised.domain, recognised }))
-}
+/** `domainFrom: "auto"`. */
+const byLooks: Strategy = ({ manifest }) => manifest.domainFrom === AUTO ? AUTO : undefined
 
 /** `domainFrom: "inputSize"`: the size of the tensors, or the one in the picture's header. */
 const bySize: Strategy = ({ manifest, store, input, imagePixels }) => {
@@ -75,8 +71,11 @@ const byManifest: Strategy = ({ manifest: { defaultDomain } }) => ({ domain: def
 
 /** The first that knows decides. */
 export const STRATEGIES: readonly Strategy[] = [
+  ...NAMED.map((place): Strategy => ({ wish, manifest }) => {
+    const reference = place(wish, manifest.defaultDomain)
+    return reference !== undefined && isAutoReference(reference) ? AUTO : reference
+  }),
   byLooks,
-  ...NAMED.map((place): Strategy => ({ wish, manifest }) => place(wish, manifest.defaultDomain)),
   bySize,
   byManifest
 ]
@@ -92,15 +91,22 @@ export async function chooseVersion (
   const choice = { manifest, wish, input, store, imagePixels }
   for (const strategy of strategies) {
     const known = strategy(choice)
-    const reference = known instanceof Promise ? await known : known
-    if (reference === undefined) continue
-    const { recognised } = reference
-    const wanted: Reference = pinned(reference, wish)
-    const chosen = await withNews(store, (): ChosenVersion => isBlend(wanted)
-      ? resolveBlend(store, manifest, wanted)
-      : resolveDomain(store, manifest.name, wanted, wish.canaryKey))
-    const release = leaseChosen(leases, manifest.name, chosen)
-    return { ...chosen, release, ...(recognised === undefined ? {} : { recognised }) }
+    const found = known instanceof Promise ? await known : known
+    if (found === undefined) continue
+    const recognised = found === AUTO ? await recognise(input) : undefined
+    const reference: Reference = found === AUTO ? { domain: recognised!.domain } : found
+    const wanted = pinned(reference, wish)
+    return await withNews(store, () => {
+      const chosen = resolveReference(store, manifest, wanted, wish.canaryKey)
+      const release = leaseChosen(leases, manifest.name, chosen)
+      return { ...chosen, release, ...(recognised === undefined ? {} : { recognised }) }
+    })
   }
   assert.fail('the last strategy always knows')
+}
+
+/** The domain that the input looks like. */
+function recognise (input: ChoiceInput | undefined): Promise<Recognised> {
+  assert(input?.recognise !== undefined, 'what is to be recognised was sent')
+  return input.recognise()
 }

@@ -4,7 +4,7 @@ import { entropyOf, topPredictions, type Prediction } from '../../models/classif
 import { rulesOf } from '../../models/preprocessing.js'
 import { checkFeeds } from '../feeds.js'
 import { bankName, banksToCompare, holdingAll, underBank } from './compared-banks.js'
-import { inferGroups, type Group, type InferenceResult, type Run } from './inference.js'
+import { inferGroups, timesTogether, type Group, type InferenceResult, type Run } from './inference.js'
 import type { ClassificationManifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { ChosenVersion } from '../blends.js'
@@ -79,9 +79,7 @@ export async function compareClasses (
       answeredBy: results,
       decodeMs,
       decodedAt,
-      queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
-      inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
-      runs: results.flatMap(({ runs }) => runs)
+      ...timesTogether(results)
     }
   })
 }

@@ -17,7 +17,7 @@ import type { Raster } from '../../imaging/raster.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { ReadyModel } from '../model-states.js'
 import type { CompareRequest } from './compare-classes.js'
-import type { InferenceResult } from './inference.js'
+import { timesTogether, type InferenceResult } from './inference.js'
 import type { TransformNeeds } from './transform.js'
 
 /** The most that a decoder gives. */
@@ -95,9 +95,7 @@ export async function comparePictures (
         tiles: chosen.length * tileCount(header.width, header.height, manifest.tiling),
         decodeMs: decodedAt - begin,
         decodedAt,
-        queueMs: Math.max(...times.map(({ queueMs }) => queueMs)),
-        inferMs: times.reduce((sum, { inferMs }) => sum + inferMs, 0),
-        runs: times.flatMap(({ runs }) => runs),
+        ...timesTogether(times),
         encodeMs: performance.now() - computed
       }
     })

@@ -1,8 +1,7 @@
 /** Which banks a comparison asks: those that it names, or all; and what one of them has done wrong. */
 import { BankswitchError } from '../../base/errors.js'
-import { isBlend, parseReference } from '../blend-reference.js'
-import { leaseChosen, nameOfChosen, resolveBlend, type ChosenVersion } from '../blends.js'
-import { resolveDomain } from '../domain-reference.js'
+import { parseReference } from '../blend-reference.js'
+import { leaseChosen, nameOfChosen, resolveReference, type ChosenVersion } from '../blends.js'
 import { servingErrors } from '../errors.js'
 import type { PictureManifest } from '../../models/manifest.js'
 import type { BankStore } from '../../store/bank-store.js'
@@ -30,8 +29,7 @@ export function banksToCompare (
   }
   const chosen = new Map<string, ChosenVersion>()
   for (const text of texts) {
-    const reference = parseReference(text)
-    const one = isBlend(reference) ? resolveBlend(store, manifest, reference) : resolveDomain(store, name, reference)
+    const one = resolveReference(store, manifest, parseReference(text))
     chosen.set(bankName(one), one)
   }
   return [...chosen.values()]

@@ -5,10 +5,8 @@ import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
 import { checkFeeds } from '../feeds.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
-import { isAuto, type VersionWish } from '../version-wish.js'
 import { chooseVersion, type ChoiceNeeds, type LeasedVersion } from './choose-version.js'
 import type { FoldedBank } from '../../bank/fold.js'
-import type { Manifest } from '../../models/manifest.js'
 import type { TrafficBook } from '../../observability/traffic.js'
 import type { Metrics } from '../../observability/metrics.js'
 import type { Job, JobResult } from '../../runtime/job.js'
@@ -18,7 +16,8 @@ import type { HotDomains } from '../heating/hot-domains.js'
 import type { ResolvedDomain } from '../domain-reference.js'
 import type { ReadyModel } from '../model-states.js'
 import type { From, Recognised, Recognition } from '../recognising/recognition.js'
-import type { Answered, Drift } from '../watching/drift.js'
+import type { Sender, VersionWish } from '../version-wish.js'
+import type { Drift } from '../watching/drift.js'
 
 export interface InferenceRequest {
   wish: VersionWish
@@ -76,9 +75,11 @@ export interface InferenceNeeds extends BankSources, ChoiceNeeds {
 
 /** Rows of a request that one version answers. */
 export interface Group {
-  resolved: ChosenVersion
+  resolved: ChosenVersion & { recognised?: Recognised }
   feeds: Tensors
   rows: number
+  /** By row, whether what was sent chose the domain; as it was for the version if not given. */
+  isChosen?: readonly boolean[]
 }
 
 /** Whose picture it is that is to be recognised, and what gives it up. */
@@ -86,10 +87,13 @@ export function fromOf ({ sender }: VersionWish, signal: AbortSignal | undefined
   return { sender, signal }
 }
 
-/** Whose pictures are watched together, and how their domain was found. */
-export function watchedAs (wish: VersionWish, manifest: Manifest): Pick<Answered, 'sender' | 'isChosen'> {
-  const { sender, caller = '' } = wish
-  return { sender: sender ?? { caller, stream: '' }, isChosen: isAuto(wish, manifest) }
+/** Whose pictures are watched together. */
+export function watchedAs ({ sender, caller = '' }: VersionWish): Sender {
+  return sender ?? { caller, stream: '' }
+}
+
+function chosenRows ({ resolved, rows, isChosen }: Group): readonly boolean[] {
+  return isChosen ?? Array<boolean>(rows).fill(resolved.recognised !== undefined)
 }
 
 export function recognisedIn ({ recognised }: LeasedVersion): { recognised?: Recognised } {
@@ -125,7 +129,7 @@ export async function infer (
  */
 export async function inferGroups (
   needs: InferenceNeeds, model: ReadyModel, groups: readonly Group[],
-  { signal, inputMs = 0, wish = {} }: Pick<InferenceRequest, 'signal' | 'inputMs'> & { wish?: VersionWish } = {}
+  { signal, inputMs = 0, wish }: Pick<InferenceRequest, 'signal' | 'inputMs'> & { wish?: VersionWish } = {}
 ): Promise<InferenceResult[]> {
   const { name } = model.entry.manifest
   const keyOf = ({ resolved: { record, version } }: Group) => leaseKey(name, record.domain, version.version)
@@ -145,7 +149,10 @@ export async function inferGroups (
       if (blend !== undefined) continue
       needs.hot.count(model, group.resolved, rows)
       needs.shadows.offer(model, group, results[at]!.outputs)
-      needs.drift?.offer(model, { ...group, outputs: results[at]!.outputs, ...watchedAs(wish, model.entry.manifest) })
+      // What a comparison asks of every bank is of none of their domains.
+      if (wish === undefined) continue
+      const { outputs } = results[at]!
+      needs.drift?.offer(model, { ...group, outputs, sender: watchedAs(wish), isChosen: chosenRows(group) })
     }
     return results
   } catch (error) {
@@ -154,6 +161,17 @@ export async function inferGroups (
       needs.traffic.countFailed(keyOf(group), performance.now() - begin)
     }
     throw error
+  }
+}
+
+/** Of parts that ran side by side: the longest wait, and all of the work. */
+export function timesTogether (
+  parts: ReadonlyArray<Pick<InferenceResult, 'queueMs' | 'inferMs' | 'runs'>>
+): Pick<InferenceResult, 'queueMs' | 'inferMs' | 'runs'> {
+  return {
+    queueMs: Math.max(...parts.map(({ queueMs }) => queueMs)),
+    inferMs: parts.reduce((sum, { inferMs }) => sum + inferMs, 0),
+    runs: parts.flatMap(({ runs }) => runs)
   }
 }
 

@@ -4,7 +4,9 @@ import { nameOfChosen, type ChosenVersion } from '../blends.js'
 import { servingErrors } from '../errors.js'
 import { checkFeeds } from '../feeds.js'
 import { chooseVersion, type LeasedVersion } from './choose-version.js'
-import { fromOf, inferGroups, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
+import {
+  fromOf, inferGroups, timesTogether, type InferenceNeeds, type InferenceRequest, type InferenceResult
+} from './inference.js'
 import type { ReadyModel } from '../model-states.js'
 import type { From, Recognised } from '../recognising/recognition.js'
 import type { Manifest } from '../../models/manifest.js'
@@ -64,15 +66,16 @@ export async function inferMixed (
     }
     const groups = groupRows(chosen)
     const results = await inferGroups(needs, model, groups.map(({ resolved, at }) => ({
-      resolved, rows: at.length, feeds: gatherRows(feeds, at)
+      resolved,
+      rows: at.length,
+      feeds: gatherRows(feeds, at),
+      isChosen: at.map((row) => recognised?.[row] !== undefined)
     })), { ...options, wish })
     return {
       answeredBy: results.map(({ domain, version, digest, countedAs }) => ({ domain, version, digest, countedAs })),
       ...(recognised === undefined ? {} : { recognised }),
       outputs: inOrder(groups.map(({ at }) => at), results.map(({ outputs }) => outputs)),
-      queueMs: Math.max(...results.map(({ queueMs }) => queueMs)),
-      inferMs: results.reduce((sum, { inferMs }) => sum + inferMs, 0),
-      runs: results.flatMap(({ runs }) => runs)
+      ...timesTogether(results)
     }
   } finally {
     for (const { release } of held) release()

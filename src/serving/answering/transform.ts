@@ -15,10 +15,10 @@ import { cutTile, isGrey as isGreyRaster, type Raster } from '../../imaging/rast
 import { middleTile, tileCount } from '../../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
 import { foldedBank } from '../banks-to-run.js'
-import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
+import { digestOfChosen, nameOfChosen } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
-import { chooseVersion } from './choose-version.js'
+import { chooseVersion, type LeasedVersion } from './choose-version.js'
 import { fromOf, recognisedIn, watchedAs } from './inference.js'
 import { runTiles, type TileNeeds, type TileTimes } from './run-tiles.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
@@ -104,7 +104,7 @@ async function sourceOf (
 /** `decoded` is the picture where it had to be looked at before. */
 async function transformUnder (
   needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest,
-  resolved: ChosenVersion, decoded: Raster | undefined
+  resolved: LeasedVersion, decoded: Raster | undefined
 ): Promise<Transformed> {
   const { name, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
@@ -132,9 +132,14 @@ async function transformUnder (
     const times = await needs.pool.keepOpen(() => {
       return runTiles({ needs, model, manifest, colour, source, canvas, progress, signal, domain, bank })
     })
-    const watched = watchedAs(request.wish, manifest)
-    const feeds = () => middleOf(source, manifest)
-    needs.drift?.offer(model, { resolved, rows: 1, outputs: undefined, feeds, ...watched })
+    needs.drift?.offer(model, {
+      resolved,
+      rows: 1,
+      outputs: undefined,
+      feeds: () => middleOf(source, manifest),
+      sender: watchedAs(request.wish),
+      isChosen: [resolved.recognised !== undefined]
+    })
     const computed = performance.now()
     const picture = await encodeRaster(canvas, format, request.quality)
     const encodeMs = performance.now() - computed

@@ -40,8 +40,10 @@ export async function registerBlend (
       expected: 'domains with shares, such as day=0.7,lowlight=0.3', received: text.slice(0, 100)
     })
   }
-  const chosen = await withNews(needs.store, () => resolveBlend(needs.store, manifest, reference))
-  const release = leaseChosen(needs.leases, manifest.name, chosen)
+  const { chosen, release } = await withNews(needs.store, () => {
+    const chosen = resolveBlend(needs.store, manifest, reference)
+    return { chosen, release: leaseChosen(needs.leases, manifest.name, chosen) }
+  })
   try {
     const bank = await statistics(needs.store, model, chosen)
     const parts = (chosen.blend?.parts ?? [{ ...chosen, hundredths: 100 }]).map(({ record, version, hundredths }) => {

@@ -125,7 +125,7 @@ export class Recognition {
       const groups = await this.#book.groups(model)
       return groups.some(({ discriminant }) => discriminant?.signatureOf(domain) !== undefined)
     } catch (error) {
-      if (error instanceof BankswitchError && error.code.startsWith('SIGNATURE_')) return false
+      if (error instanceof BankswitchError && /^(SIGNATURE|AUTO)_/.test(error.code)) return false
       throw error
     }
   }

@@ -147,6 +147,7 @@ export class Drift {
       model,
       bytes,
       rows: taken.length,
+      isChosen: taken.map((row) => rest.isChosen[row]!),
       feeds: gatherRows(given, taken),
       outputs: outputs === undefined ? undefined : gatherRows(outputs, taken)
     })
@@ -182,7 +183,7 @@ export class Drift {
       const at = now()
       const some = someValues(feeds, row, rows)
       // What was chosen by its looks and answered by another domain fits none, or is its stream's odd one.
-      const isOwn = !isChosen || choice.domain === domain
+      const isOwn = !isChosen[row] || choice.domain === domain
       if (signature !== undefined && isOwn) {
         this.#see(name, resolved, signature, { sender, features, values: some, choice, at })
       }

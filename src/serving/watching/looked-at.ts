@@ -16,8 +16,8 @@ export interface Answered {
   /** Undefined where they are not kept. */
   readonly outputs: Tensors | undefined
   readonly sender: Sender
-  /** The domain was chosen by what was sent. */
-  readonly isChosen: boolean
+  /** By row, whether what was sent chose the domain. */
+  readonly isChosen: readonly boolean[]
 }
 
 /** One row that has been looked at. */
