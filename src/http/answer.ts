@@ -16,3 +16,11 @@ export function acceptedType<MediaType extends string> (
     expected: available, received: accept?.slice(0, 200)
   })
 }
+
+/** Throws REQUEST_INVALID for a parameter that means nothing to the model's task. */
+export function requireWithout<Query extends object> (query: Query, parameter: keyof Query & string): Query {
+  if (query[parameter] === undefined) return query
+  throw httpErrors.REQUEST_INVALID(`"${parameter}" means nothing to this model`, {
+    expected: 'no such parameter', received: query[parameter]
+  })
+}

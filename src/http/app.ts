@@ -58,8 +58,8 @@ export interface AppOptions {
   settings: AccessSettings & Pick<
     Settings,
     'answerBytes' | 'answersBytes' | 'auditFile' | 'auditLogged' | 'bankCacheBytes' | 'bodyBytes' | 'bodiesBytes' |
-    'compressBytes' | 'connections' | 'hotBytes' | 'jsonBytes' | 'queueRows' | 'refusalHoldMs' | 'requestsPerMinute' |
-    'store' | 'storeAgeMs' | 'trustedProxies' | 'ui' | 'workers'
+    'compressBytes' | 'connections' | 'expressThreads' | 'hotBytes' | 'jsonBytes' | 'queueRows' | 'refusalHoldMs' |
+    'requestsPerMinute' | 'store' | 'storeAgeMs' | 'trustedProxies' | 'ui' | 'workers'
   >
   keys: KeyRing
   logger: Logger
@@ -196,9 +196,9 @@ async function registerPages (app: App, { engine, settings, version }: AppOption
 
 /** The bounds of what is shown of the last hour. */
 function limitsOf (
-  { queueRows, workers: workersBusy, bankCacheBytes: cachedBankBytes, hotBytes }: AppOptions['settings']
+  { queueRows, workers, expressThreads, bankCacheBytes: cachedBankBytes, hotBytes }: AppOptions['settings']
 ): Record<string, number> {
-  return { queueRows, workersBusy, cachedBankBytes, hotBytes }
+  return { queueRows, workersBusy: workers + expressThreads, cachedBankBytes, hotBytes }
 }
 
 /** Bounds what all clients together can take: connections, and the pace of those that are refused. */

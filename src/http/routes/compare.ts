@@ -1,7 +1,6 @@
 /** One picture under several banks at once. */
 import { Type } from '#typebox'
-import { acceptedType } from '../answer.js'
-import { httpErrors } from '../errors.js'
+import { acceptedType, requireWithout } from '../answer.js'
 import { patienceOf } from '../limits/deadline.js'
 import { PICTURE_BODY_TYPES, readPictureBody, takePictureBodies } from '../picture-body.js'
 import { noteAnswer, noteRead, noteSubject, type AnswerFacts } from '../request-record.js'
@@ -58,7 +57,8 @@ export async function registerCompareRoutes (
     const { entry: { manifest: { task } } } = engine.readyModel(model)
     if (task === 'classification') return await classes(engine, request, reply as FastifyReply, model, picture)
     const isSheet = answerType(engine, request, model) === 'image/png'
-    return await pictures(engine, request, reply as FastifyReply, answers, model, requireNoTop(query, picture), isSheet)
+    requireWithout(query, 'top')
+    return await pictures(engine, request, reply as FastifyReply, answers, model, picture, isSheet)
   })
 }
 
@@ -71,14 +71,6 @@ function referencesOf (domains: unknown): string[] | undefined {
 function answerType (engine: Engine, request: FastifyRequest, model: string) {
   const { entry: { manifest: { task } } } = engine.readyModel(model)
   return acceptedType(request, task === 'classification' ? [ANSWER_TYPES[0]] : ANSWER_TYPES)
-}
-
-/** Throws REQUEST_INVALID. */
-function requireNoTop ({ top }: Query, picture: CompareRequest): CompareRequest {
-  if (top === undefined) return picture
-  throw httpErrors.REQUEST_INVALID('"top" means nothing to this model', {
-    expected: 'no such parameter', received: top
-  })
 }
 
 async function classes (

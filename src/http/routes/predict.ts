@@ -1,7 +1,6 @@
 /** Pictures in, labels or pictures out; the model's task decides. */
 import { Type } from '#typebox'
-import { acceptedType } from '../answer.js'
-import { httpErrors } from '../errors.js'
+import { acceptedType, requireWithout } from '../answer.js'
 import { patienceOf } from '../limits/deadline.js'
 import { PICTURE_BODY_TYPES, readPictureBody, takePictureBodies } from '../picture-body.js'
 import { modelOf, refuseEarly, requestedModel } from '../request-domain.js'
@@ -131,14 +130,6 @@ async function transform (
   answers.keep(request, reply, result.picture.length)
   noteAnswer(request, reply, result)
   return reply.header('content-type', type).header('vary', 'accept').send(result.picture)
-}
-
-/** Throws REQUEST_INVALID for a parameter that means nothing to the model's task. */
-function requireWithout (query: Query, parameter: keyof Query): Query {
-  if (query[parameter] === undefined) return query
-  throw httpErrors.REQUEST_INVALID(`"${parameter}" means nothing to this model`, {
-    expected: 'no such parameter', received: query[parameter]
-  })
 }
 
 /** The domain stands beside it already. */

@@ -60,6 +60,7 @@ const HistorySchema = Type.Object({
 const CallSchema = Type.Object({
   time: Type.String(),
   requestId: Type.String(),
+  address: Type.String(),
   keyId: Type.Optional(Type.String()),
   method: Type.String(),
   path: Type.String(),

@@ -12,7 +12,7 @@ const STORED = 'bankswitch.first-look'
 export function FirstLook ({ models }: { models: readonly Model[] }) {
   const { caller } = useSession()
   const [isClosed, setClosed] = useState(localStorage.getItem(STORED) === 'closed')
-  // Where the picture's size chooses the bank, there is less to be seen.
+  // Where the picture itself chooses the bank, there is less to be seen.
   const model = models.find(({ task, state, domains, domainFrom }) => {
     return task === 'classification' && state === 'ready' && domains.length > 1 && domainFrom === undefined
   })

@@ -19,12 +19,12 @@ export function Calls () {
       {data !== undefined && data.length > 0 && (
         <div class='frame'>
           <table class='wide'>
-            <thead><tr><th scope='col'>When</th><th scope='col'>Key</th><th scope='col'>Call</th><th scope='col'>Outcome</th></tr></thead>
+            <thead><tr><th scope='col'>When</th><th scope='col'>Key or address</th><th scope='col'>Call</th><th scope='col'>Outcome</th></tr></thead>
             <tbody>
               {data.slice(0, SHOWN_MAX).map((call) => (
                 <tr key={call.requestId}>
                   <td title={moment(call.time)}>{age(call.time)}</td>
-                  <td><code>{call.keyId ?? '–'}</code></td>
+                  <td><code>{call.keyId ?? call.address}</code></td>
                   <td><code>{call.method} {call.path}</code></td>
                   <td><Outcome call={call} /></td>
                 </tr>

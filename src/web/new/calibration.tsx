@@ -112,8 +112,8 @@ function HowFields ({ model, how, onHow, isBusy }: HowProps) {
         />
       </label>
       <p class='note'>
-        Means and variances come from the pictures, gamma and beta from the bank that looks most alike. The version is only stored; activate it
-        when you have seen how sure it is.
+        Means and variances come from the pictures, gamma and beta from the bank above: best from one that looks alike. The version is only
+        stored; activate it when you have seen how sure it is.
       </p>
     </fieldset>
   )

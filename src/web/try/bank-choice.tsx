@@ -2,7 +2,7 @@
 import { useId, useState } from 'preact/hooks'
 import type { Model } from '../../../clients/typescript/src/index.js'
 
-/** Stands for no domain at all: the model chooses, by the picture's size. */
+/** Stands for no domain at all: the model chooses, by the picture. */
 export const BY_MODEL = ''
 
 const BANKS_MAX = 6
@@ -17,7 +17,7 @@ export function firstBanks ({ defaultDomain, domains }: Model, own?: string): st
 }
 
 export function bankTitle (bank: string): string {
-  return bank === BY_MODEL ? 'chosen by size' : bank
+  return bank === BY_MODEL ? 'chosen by the picture' : bank
 }
 
 interface ChoiceProps {

@@ -7,6 +7,7 @@ export interface Accepted { id: string, state: string }
 export interface AdminCall {
   time: string
   requestId: string
+  address: string
   keyId?: string
   method: string
   path: string
@@ -455,7 +456,7 @@ export interface Routes {
     header?: {
       /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
-      /** With auto: the domain is what most of the last pictures of this stream look like */
+      /** With auto most of its last pictures decide for the domain; drift is watched by stream */
       'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -488,7 +489,7 @@ export interface Routes {
     header?: {
       /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
-      /** With auto: the domain is what most of the last pictures of this stream look like */
+      /** With auto most of its last pictures decide for the domain; drift is watched by stream */
       'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -525,7 +526,7 @@ export interface Routes {
     header?: {
       /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
-      /** With auto: the domain is what most of the last pictures of this stream look like */
+      /** With auto most of its last pictures decide for the domain; drift is watched by stream */
       'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
