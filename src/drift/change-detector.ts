@@ -23,6 +23,9 @@ export function logThreshold (pictures: number): number {
   return Math.log(pictures / CONFIDENCE)
 }
 
+/** An e-value of this size comes up at most one time in twenty while nothing has changed (Markov). */
+const TELLING = 20
+
 export class ChangeDetector {
   readonly #bets: Bets
   /** ln R of each bet. */
@@ -67,6 +70,11 @@ export class ChangeDetector {
   /** M over the pictures so far: an e-value, at most 1 on average at any fixed time while nothing has changed. */
   get eValue (): number {
     return this.#pictures === 0 ? 0 : Math.exp(this.#logStatistic - Math.log(this.#pictures))
+  }
+
+  /** Whether there is some evidence for a change, if no alarm. */
+  get isTelling (): boolean {
+    return this.eValue >= TELLING
   }
 
   /** Since the beginning, or the last reset. */

@@ -5,14 +5,18 @@
  * What one stream sends moves no other stream's detector. The detector for all takes pictures in turns: a caller's next
  * one only after one from every second of the other callers, so that of many none has more than about two shares. Half
  * of the false alarms that the dial allows are for the streams, half for all together. Whatever is sent, the state is
- * bounded by streams.ts, and numbers that are not finite go nowhere.
+ * bounded by stream-table.ts, and numbers that are not finite go nowhere.
  */
 import { betsAgainst } from './bets.js'
 import { ChangeDetector, logThreshold } from './change-detector.js'
 import { MovedFeatures, NearestDomains, type MovedFeature } from './moved-features.js'
 import { cellOf, referenceBand, type ReferenceBand } from './reference-band.js'
-import { Streams, STREAMS_MAX, type Stream } from './streams.js'
-import { counts } from './thinning.js'
+import { StreamTable } from './stream-table.js'
+import { counts, newThinning, type Thinning } from './thinning.js'
+
+/** Streams of a domain, of all callers and of one. */
+export const STREAMS_MAX = 256
+export const CALLER_STREAMS_MAX = 64
 
 /** Counted pictures before there is something to tell. */
 export const ENOUGH = 32
@@ -64,10 +68,20 @@ export interface DriftState {
   nearest?: string
 }
 
+/** What is kept of a stream. */
+interface Stream {
+  readonly thinning: Thinning
+  readonly detector: ChangeDetector
+  /** Counted pictures left until it counts as calm again; 0 when it is. */
+  unrest: number
+  /** Since when it has been drifting, as far as the last alarm tells. */
+  driftsSince: number | undefined
+}
+
 export class DomainWatch {
   readonly #band: ReferenceBand
   readonly #logThreshold: number
-  readonly #streams: Streams
+  readonly #streams: StreamTable<Stream>
   /** All streams together: under the rules of a stream, but for thinning. */
   readonly #all: Pick<Stream, 'detector' | 'unrest' | 'driftsSince'>
 
@@ -84,8 +98,14 @@ export class DomainWatch {
   constructor (scores: ArrayLike<number>, picturesPerFalseAlarm: number, at: number) {
     this.#band = referenceBand(scores)
     const bets = betsAgainst(this.#band)
-    this.#streams = new Streams(bets)
-    this.#all = { detector: new ChangeDetector(bets), unrest: 0, driftsSince: undefined }
+    const begin = () => ({ detector: new ChangeDetector(bets), unrest: 0, driftsSince: undefined })
+    this.#streams = new StreamTable<Stream>({
+      streams: STREAMS_MAX,
+      callerStreams: CALLER_STREAMS_MAX,
+      begin: () => ({ ...begin(), thinning: newThinning() }),
+      shows: ({ unrest, detector }) => unrest > 0 || detector.isTelling
+    })
+    this.#all = begin()
     this.#logThreshold = logThreshold(2 * picturesPerFalseAlarm)
     this.#since = at
   }
@@ -115,9 +135,7 @@ export class DomainWatch {
   }
 
   get isDrifting (): boolean {
-    if (this.#all.unrest > 0) return true
-    for (const { unrest } of this.#streams.all()) if (unrest > 0) return true
-    return false
+    return this.#all.unrest > 0 || this.#streams.all().some(({ unrest }) => unrest > 0)
   }
 
   /** Of all streams together, or of the last alarm while it lasts: at most 1 on average while nothing has changed. */
@@ -128,7 +146,7 @@ export class DomainWatch {
   /** What there is to tell; figures only once enough has been seen. */
   get report (): DriftState {
     const { alarms, ...counted } = this.#counts
-    const drifting = [...this.#streams.all()].filter(({ unrest }) => unrest > 0)
+    const drifting = this.#streams.all().filter(({ unrest }) => unrest > 0)
     const beginnings = [...drifting, this.#all].flatMap(({ driftsSince }) => driftsSince ?? [])
     const { isDrifting, eValue } = this
     const isEnough = isDrifting || this.#counts.counted >= ENOUGH

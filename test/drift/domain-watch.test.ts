@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { DomainWatch, ENOUGH, type SeenPicture } from '#src/drift/domain-watch.js'
-import { CALLER_STREAMS_MAX, IDLE_MS, STREAMS_MAX } from '#src/drift/streams.js'
+import { CALLER_STREAMS_MAX, DomainWatch, ENOUGH, STREAMS_MAX, type SeenPicture } from '#src/drift/domain-watch.js'
+import { IDLE_MS, TERM } from '#src/drift/stream-table.js'
 import { seededNormal } from '../support/random.js'
 import { runSeed } from '../support/run-seed.js'
 
@@ -138,7 +138,16 @@ describe('a domain under watch', () => {
     watch.see({ ...picture, caller: 'honest', stream: 'one' })
     for (let at = 0; at < 100_000; at++) watch.see({ ...picture, caller: 'b', stream: String(at) })
     assert.equal(watch.report.streams.watched, CALLER_STREAMS_MAX + 1)
-    assert.equal(watch.report.unwatched, 0)
+    assert.equal(watch.report.unwatched, 100_000 - CALLER_STREAMS_MAX)
+  })
+
+  it('finds the one camera of a hundred under one key whose pictures drift', () => {
+    const watch = new DomainWatch(scores(), DIAL, 0)
+    const cameras = Array.from({ length: 100 }, (_, at) => new Camera(runSeed + at, { stream: String(at) }))
+    const isFound = (round: number) => cameras.some((camera, at) => {
+      return watch.see(camera.picture(at === 90 ? 8 : 0, round)).some(({ stream }) => stream === '90')
+    })
+    for (let round = 0; !isFound(round); round++) assert.ok(round < 2 * TERM, 'an alarm is overdue')
   })
 
   it('gives the place of a quiet stream to a new one in a full table, and not that of a lively one', () => {

@@ -6,6 +6,7 @@ import { parseContribution } from '#src/calibration/contributions.js'
 import { emptyMoments, addSet } from '#src/calibration/moments.js'
 import { Candidates, CALLER_STREAMS_MAX, STREAMS_MAX, UNDECIDED_MAX, type CandidateNeeds } from '#src/serving/collecting/candidates.js'
 import { BATCH } from '#src/serving/collecting/gathering.js'
+import { TERM } from '#src/drift/stream-table.js'
 import { parseSignatures } from '#src/signature/file-parts.js'
 import { makeSignature } from '#src/signature/signature.js'
 import { bankOf, LAYERS, openHouse, pictures } from '../support/served.js'
@@ -113,6 +114,30 @@ test('one stream does not move another, and each caller has its own', async () =
   assert.equal(stored().length, 1)
   await send(400, 8, { caller: 'c', stream: 'camera' })
   assert.equal(stored().length, 2)
+})
+
+test('of 40 cameras under one key that send in turn, those whose pictures fit no domain become candidates', async () => {
+  const { candidates, look, stored } = await setUp()
+  const [fitting, strange] = [featureRows(5000, CHANNELS, runSeed + 1), featureRows(5000, CHANNELS, runSeed + 2, 8)]
+  for (let round = 0; stored().length < 2; round++) {
+    assert.ok(round < 5 * TERM, 'a candidate is overdue')
+    for (let camera = 0; camera < 40; camera++) {
+      const rows = [5, 33].includes(camera) ? strange : fitting
+      candidates.take(look(rows[(40 * round + camera) % rows.length]!, { stream: `camera-${camera}` }))
+      await candidates.settled()
+    }
+  }
+  assert.deepEqual(candidates.report(MODEL).map(({ stream }) => stream).toSorted(), ['camera-33', 'camera-5'])
+})
+
+test('a hundred thousand streams of another caller change nothing for one', async () => {
+  const { candidates, look, send, stored } = await setUp()
+  const far = new Float64Array(2 * CHANNELS).fill(8)
+  await send(200, 8)
+  for (let at = 0; at < 100_000; at++) candidates.take(look(far, { caller: 'hostile', stream: String(at) }))
+  assert.equal(candidates.size, 1 + CALLER_STREAMS_MAX)
+  await send(200, 8)
+  assert.equal(stored().length, 1)
 })
 
 test('a hostile stream fills nothing: no numbers, many streams, many candidates', async () => {

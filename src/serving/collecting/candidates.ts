@@ -8,7 +8,7 @@
  * domain, which is stored and not activated: a person does that, or removes it. Until the process ends, what the stream
  * sends is run under the candidate too, and the answers are compared.
  *
- *  - no picture is kept: only sums, and rows of features for the signature; batches that wait are bounded
+ *  - no picture is kept: only sums, and rows of features for the signature; batches that wait are bounded (room.ts)
  *  - so are streams, of each caller and of all, and candidates that nobody has decided about
  *  - nothing that goes wrong here reaches a request
  */
@@ -22,12 +22,14 @@ import { bankOf, combine, contributionOf, contributionParts } from '../../calibr
 import { completeOptions, IMAGES_MIN } from '../../calibration/options.js'
 import { sourceOf } from '../../models/compilation.js'
 import { byteLength, concatenateRows, type Tensors } from '../../ort/rows.js'
+import { StreamTable } from '../../drift/stream-table.js'
 import { signatureParts } from '../../signature/file-parts.js'
 import { makeSignature, IMAGES_MIN as FEATURE_ROWS_MIN, type Signature } from '../../signature/signature.js'
 import { compareRows, type Comparison } from '../answering/answering.js'
 import { foldShared, type BankToRun } from '../banks-to-run.js'
 import { loneRow } from '../lone-row.js'
 import { BATCH, Gathering, type BaseVersion } from './gathering.js'
+import { makeRoom, ROOM_BYTES } from './room.js'
 import type { calibrateInThread } from '../../calibration/calibration-thread.js'
 import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
@@ -39,11 +41,6 @@ import type { LookedAt } from '../watching/drift.js'
 /** Streams at once, of all callers and of one. */
 export const STREAMS_MAX = 32
 export const CALLER_STREAMS_MAX = 8
-/** A quiet stream keeps its place for so long. */
-export const IDLE_MS = 600_000
-
-/** Rows of all streams that wait to be observed; beyond, those of the stream that is quietest go. */
-export const WAITING_BYTES_MAX = 64 * 2 ** 20
 
 /** Of a model, that nobody has activated or removed. */
 export const UNDECIDED_MAX = 8
@@ -95,16 +92,15 @@ interface Candidate {
 }
 
 interface Stream {
-  caller: string
-  gathering: Gathering
+  readonly caller: string
+  readonly gathering: Gathering
   candidate?: Candidate
 }
 
 export class Candidates {
   readonly #needs: CandidateNeeds
   readonly #options: CandidateOptions
-  /** The one not heard of for longest first. */
-  readonly #streams = new Map<string, Stream>()
+  readonly #streams: StreamTable<Stream>
   readonly #closing = new AbortController()
   #isBusy = false
   #work: Promise<void> = Promise.resolve()
@@ -112,20 +108,31 @@ export class Candidates {
   constructor (needs: CandidateNeeds, options: CandidateOptions) {
     this.#needs = needs
     this.#options = options
+    this.#streams = new StreamTable<Stream>({
+      streams: STREAMS_MAX,
+      callerStreams: CALLER_STREAMS_MAX,
+      begin: (caller) => ({ caller, gathering: new Gathering(options.dial) }),
+      shows: ({ gathering, candidate }) => {
+        if (candidate === undefined) return gathering.isTelling
+        const { model, domain } = candidate.report
+        return this.#undecided(model).includes(domain)
+      }
+    })
   }
 
   /** Takes a row of a stream in; never throws. */
   take (row: LookedAt): void {
-    if (this.#closing.signal.aborted || !isCalibrated(row) || byteLength(row.feeds) > WAITING_BYTES_MAX / BATCH) return
-    const stream = this.#streamOf(row)
+    if (this.#closing.signal.aborted || !isCalibrated(row) || byteLength(row.feeds) > ROOM_BYTES / BATCH) return
+    const { model, sender: { caller, stream: name }, at } = row
+    const stream = this.#streams.of(caller, JSON.stringify([model.entry.manifest.name, name]), at)
     if (stream === undefined || !stream.gathering.isStrange(row)) return
     if (stream.candidate !== undefined) {
       this.#start(() => this.#compare(row, stream.candidate!))
       return
     }
-    this.#makeBytes(byteLength(row.feeds))
-    stream.gathering.keep(row)
-    if (!this.#isBusy && this.#mayBecome(row)) {
+    if (!this.#mayBecome(row)) return
+    stream.gathering.keep(row, (bytes) => makeRoom(this.#streams.all(), caller, bytes, at))
+    if (!this.#isBusy) {
       const batch = stream.gathering.takeBatch()
       if (batch !== undefined) this.#start(() => this.#gather(row, stream, batch))
     }
@@ -133,7 +140,7 @@ export class Candidates {
 
   /** Candidates of this process, oldest first, and how many pictures of each stream have been gathered. */
   report (model: string): CandidateReport[] {
-    return [...this.#streams.values()].flatMap(({ candidate }) => {
+    return this.#streams.all().flatMap(({ candidate }) => {
       return candidate === undefined || candidate.report.model !== model ? [] : [{ ...candidate.report }]
     })
   }
@@ -164,41 +171,15 @@ export class Candidates {
     }).finally(() => { this.#isBusy = false })
   }
 
-  #streamOf ({ model, sender: { caller, stream: name }, at }: LookedAt): Stream | undefined {
-    const key = JSON.stringify([model.entry.manifest.name, caller, name])
-    const known = this.#streams.get(key)
-    if (known === undefined && !this.#makeRoom(caller, at)) return undefined
-    const stream = known ?? { caller, gathering: new Gathering(this.#options.dial) }
-    this.#streams.delete(key)
-    this.#streams.set(key, stream)
-    return stream
-  }
-
-  #makeBytes (bytes: number): void {
-    const all = [...this.#streams.values()].map(({ gathering }) => gathering)
-    let sum = all.reduce((total, { waitingBytes }) => total + waitingBytes, 0)
-    for (const gathering of all) {
-      if (sum + bytes <= WAITING_BYTES_MAX) return
-      sum -= gathering.waitingBytes
-      gathering.drop()
-    }
-  }
-
-  #makeRoom (caller: string, at: number): boolean {
-    const own = [...this.#streams].filter(([, stream]) => stream.caller === caller)
-    if (own.length >= CALLER_STREAMS_MAX) return this.#streams.delete(own[0]![0])
-    if (this.#streams.size < STREAMS_MAX) return true
-    const [key, { gathering }] = this.#streams.entries().next().value!
-    return at - gathering.lastAt >= IDLE_MS && this.#streams.delete(key)
-  }
-
   /** Not while its last candidate, or too many, are undecided. */
   #mayBecome (row: LookedAt): boolean {
     const { manifest: { name } } = row.model.entry
-    const { store } = this.#needs
-    if (store.domain(name, domainOf(row)) !== undefined) return false
-    const undecided = store.domains(name).filter(({ domain, active }) => domain.startsWith(PREFIX) && active === null)
-    return undecided.length < UNDECIDED_MAX
+    return this.#needs.store.domain(name, domainOf(row)) === undefined && this.#undecided(name).length < UNDECIDED_MAX
+  }
+
+  #undecided (model: string): string[] {
+    const candidates = this.#needs.store.domains(model).filter(({ domain }) => domain.startsWith(PREFIX))
+    return candidates.flatMap(({ domain, active }) => active === null ? [domain] : [])
   }
 
   async #gather (row: LookedAt, { gathering }: Stream, batch: readonly Tensors[]): Promise<void> {
@@ -240,7 +221,7 @@ export class Candidates {
       expected: 0,
       description: `Pictures of ${told} that fitted no domain: ${images} gathered under ${from}`
     }, extrasOf(gathering, nearest))
-    const stream = [...this.#streams.values()].find((one) => one.gathering === gathering)
+    const stream = this.#streams.all().find((one) => one.gathering === gathering)
     const report = {
       model: name,
       domain: record.domain,

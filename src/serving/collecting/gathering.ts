@@ -17,9 +17,8 @@ const CALM = 256
 /** Rows of features that a candidate's signature is made of. */
 const FEATURE_ROWS_MAX = 512
 
-/** Pictures that are observed at once, by which each layer is normalised meanwhile; and those that may wait for it. */
+/** Pictures that are observed at once, by which each layer is normalised meanwhile. No more of a stream wait for it. */
 export const BATCH = 64
-const WAITING_MAX = 2 * BATCH
 
 /** How a version reads in texts. */
 export interface BaseVersion {
@@ -32,12 +31,13 @@ export class Gathering {
   readonly #thinning = newThinning()
   #detector: ChangeDetector | undefined
   #unrest = 0
-  lastAt = 0
   /** The version that the sums were taken under. */
   base: BaseVersion | undefined
   sums: Contribution | undefined
   #features: Float64Array[] = []
   #waiting: Tensors[] = []
+  /** When the first of the rows that wait came. */
+  waitingSince = 0
 
   /** `dial` is in pictures for each stream that is wrongly found to fit no domain. */
   constructor (dial: number) {
@@ -46,7 +46,6 @@ export class Gathering {
 
   /** Takes a row in; true when it counts and belongs to pictures that fit no domain. */
   isStrange ({ features, values, nearest, at }: LookedAt): boolean {
-    this.lastAt = at
     const z = deviationsOf(nearest, features)
     const score = scoreOf(nearest, features)
     if (!Number.isFinite(score) || !z.every(Number.isFinite) || !counts(this.#thinning, z, values)) return false
@@ -62,8 +61,11 @@ export class Gathering {
     return this.#unrest > 0
   }
 
-  /** Keeps a row for the next batch, in which all have one size. Sums under another version begin anew. */
-  keep ({ resolved, feeds, features }: LookedAt): void {
+  /**
+   * Keeps a row for the next batch, in which all have one size, if `hasRoom` for all bytes of the batch when this is
+   * its first. Sums under another version begin anew.
+   */
+  keep ({ resolved, feeds, features, at }: LookedAt, hasRoom: (bytes: number) => boolean): void {
     const { record: { domain }, version: { version } } = resolved
     if (this.base?.domain !== domain || this.base.version !== version) {
       this.base = { domain, version }
@@ -71,8 +73,13 @@ export class Gathering {
       this.#features = []
       this.#waiting = []
     }
-    const [first = feeds] = this.#waiting
-    if (this.#waiting.length >= WAITING_MAX || shapeKey(first) !== shapeKey(feeds)) return
+    const [first] = this.#waiting
+    if (first === undefined) {
+      if (!hasRoom(BATCH * byteLength(feeds))) return
+      this.waitingSince = at
+    } else if (this.#waiting.length >= BATCH || shapeKey(first) !== shapeKey(feeds)) {
+      return
+    }
     this.#waiting.push(feeds)
     if (this.#features.length < FEATURE_ROWS_MAX) this.#features.push(features)
   }
@@ -82,9 +89,15 @@ export class Gathering {
     return this.#waiting.length < BATCH ? undefined : this.#waiting.splice(0, BATCH)
   }
 
-  /** Of rows that wait. */
-  get waitingBytes (): number {
-    return this.#waiting.reduce((sum, feeds) => sum + byteLength(feeds), 0)
+  /** Of the whole batch that rows wait for; 0 while none do. */
+  get batchBytes (): number {
+    const [first] = this.#waiting
+    return first === undefined ? 0 : BATCH * byteLength(first)
+  }
+
+  /** Whether pictures fit no domain, or begin to look so. */
+  get isTelling (): boolean {
+    return this.#unrest > 0 || this.#detector?.isTelling === true
   }
 
   /** Forgets rows that wait. */
