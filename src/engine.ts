@@ -202,7 +202,7 @@ export class Engine {
   }
 
   /** Throws MODEL_NOT_FOUND. */
-  domains (model: string): DomainRecord[] {
+  domains (model: string): readonly DomainRecord[] {
     this.#models.get(model)
     return this.#store.domains(model)
   }

@@ -133,8 +133,11 @@ export interface BankStore {
    * Calls at the same time share a look. Never rejects.
    */
   catchUp (): Promise<void>
-  /** Without those that cannot be served because a newer server wrote them. */
-  domains (model: string): DomainRecord[]
+  /**
+   * In the order of their names, without those that cannot be served because a newer server wrote them. It is the same
+   * list until something of the model changes, and another one then.
+   */
+  domains (model: string): readonly DomainRecord[]
   /** Undefined when the model has no such domain. Throws, like all that follow, STORE_FORMAT_UNKNOWN. */
   domain (model: string, domain: string): DomainRecord | undefined
   /** The file of a version, verified against its digest. Throws VERSION_NOT_FOUND, STORE_CORRUPT, STORE_UNREADABLE. */

@@ -125,6 +125,32 @@ function versions (empty: Open, filled: Open): void {
     await assertDurable()
   })
 
+  it('gives one list of domains until something of the model changes, and another one then', async (t) => {
+    const { store } = await filled(t)
+    const lists = [store.domains('signs')]
+    const isAsBefore = () => {
+      const list = store.domains('signs')
+      return lists.includes(list) || lists.push(list) === 0
+    }
+    assert.ok(isAsBefore())
+    await store.publish('plates', 'fog', newVersion('fog'))
+    assert.ok(isAsBefore())
+    for (const change of [
+      () => store.publish('signs', 'fog', newVersion('fog')),
+      () => store.activate('signs', 'night', 3),
+      () => store.mark('signs', 'night', { kind: 'label', label: 'next', version: 3 }),
+      () => store.setGate('signs', 'night', newGate('gate')),
+      () => store.removeGate('signs', 'night'),
+      () => store.removeVersion('signs', 'night', 1),
+      () => store.removeDomain('signs', 'fog')
+    ]) {
+      await change()
+      assert.ok(!isAsBefore(), String(change))
+      assert.ok(isAsBefore(), String(change))
+    }
+    assert.deepEqual(lists[0]!.map(({ domain, versions }) => [domain, versions.length]), [['day', 1], ['night', 3]])
+  })
+
   it('leaves a record as it was given out', async (t) => {
     const { store } = await filled(t)
     const record = store.domain('signs', 'night')!

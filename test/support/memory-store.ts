@@ -4,6 +4,7 @@ import {
   beyond, checkRevision, gateRecord, nextRecord, NO_NUMBERS, withActive, withoutActive, withoutVersion, withRollback,
   withVersion
 } from '#src/store/changes.js'
+import { DomainLists } from '#src/store/domain-lists.js'
 import { storeErrors } from '#src/store/errors.js'
 import { checkGate, requireGate, requireVersion, withGate, withMark } from '#src/store/marks.js'
 import { readWholeGate, readWholeVersion } from '#src/store/whole-domain.js'
@@ -33,6 +34,7 @@ export class MemoryStore implements BankStore {
   readonly ageMs = 0
   readonly #memory: StoreMemory
   readonly #now: () => number
+  readonly #lists = new DomainLists()
 
   constructor (memory = emptyMemory(), now: () => number = Date.now) {
     this.#memory = memory
@@ -41,9 +43,10 @@ export class MemoryStore implements BankStore {
 
   async catchUp (): Promise<void> {}
 
-  domains (model: string): DomainRecord[] {
-    const own = [...this.#memory.domains].filter(([key]) => key.startsWith(`${model}/`))
-    return own.map(([, { pointer }]) => pointer).sort((a, b) => a.domain < b.domain ? -1 : 1)
+  domains (model: string): readonly DomainRecord[] {
+    return this.#lists.of(model, () => {
+      return [...this.#memory.domains].flatMap(([key, { pointer }]) => key.startsWith(`${model}/`) ? [pointer] : [])
+    })
   }
 
   domain (model: string, domain: string): DomainRecord | undefined {
@@ -125,6 +128,7 @@ export class MemoryStore implements BankStore {
     checkRevision(domain, pointer, expected)
     this.#memory.removed.set(`${model}/${domain}`, pointer)
     this.#memory.domains.delete(`${model}/${domain}`)
+    this.#lists.changed(model)
   }
 
   async adopt (model: string, whole: WholeDomain): Promise<DomainRecord> {
@@ -160,6 +164,7 @@ export class MemoryStore implements BankStore {
 
   #hold (model: string, held: Held): DomainRecord {
     this.#memory.domains.set(`${model}/${held.pointer.domain}`, held)
+    this.#lists.changed(model)
     return held.pointer
   }
 

@@ -1,6 +1,6 @@
 /**
- * The signatures of a model's active versions, read once and put together for choosing. What changes a domain changes
- * its key, so that the next question reads what is new.
+ * The signatures of a model's active versions, read once and put together for choosing. While the store's list of
+ * domains is the same, so are they; another active version changes their key, and the next question reads what is new.
  */
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
@@ -38,7 +38,7 @@ const DOMAINS_MAX = 256
 export class SignatureBook {
   readonly #needs: BookNeeds
   readonly #read: LRUCache<string, Signature[]>
-  readonly #groups = new Map<string, { key: string, groups: Promise<SizeGroup[]> }>()
+  readonly #groups = new Map<string, KnownGroups>()
 
   constructor (needs: BookNeeds) {
     this.#needs = needs
@@ -55,30 +55,29 @@ export class SignatureBook {
    * to type, AUTO_TOO_MANY_DOMAINS, AUTO_UNSUPPORTED, and what the store throws.
    */
   async groups (model: ReadyModel): Promise<SizeGroup[]> {
-    const { name } = model.entry.manifest
-    const active = this.#needs.store.domains(name).flatMap((record) => {
-      const version = record.versions.find((one) => one.version === record.active)
-      return version === undefined ? [] : [{ record, version }]
-    })
-    const key = active.map(({ record, version }) => `${record.domain}:${version.sha256}`).join()
-    let known = this.#groups.get(name)
-    if (known?.key !== key) {
-      known = { key, groups: this.#together(model, active) }
-      this.#groups.set(name, known)
-      // What could not be read may be there the next time.
-      known.groups.catch(() => this.#groups.delete(name))
-    }
-    return await known.groups
-  }
-
-  async #together (model: ReadyModel, active: readonly ActiveVersion[]): Promise<SizeGroup[]> {
-    const { artefact: { stem }, entry: { manifest } } = model
-    if (stem === undefined) throw autoUnsupported(manifest.name)
+    const { artefact: { stem }, entry: { manifest: { name } } } = model
+    if (stem === undefined) throw autoUnsupported(name)
+    const records = this.#needs.store.domains(name)
+    const known = this.#groups.get(name)
+    if (known !== undefined && known.records === records && known.stem === stem.digest) return await known.groups
+    const active = activeOf(records)
     if (active.length > DOMAINS_MAX) {
-      throw servingErrors.AUTO_TOO_MANY_DOMAINS(`"${manifest.name}" has too many domains to choose among`, {
+      throw servingErrors.AUTO_TOO_MANY_DOMAINS(`"${name}" has too many domains to choose among`, {
         expected: `at most ${DOMAINS_MAX}`, received: active.length
       })
     }
+    const key = active.map(({ record, version }) => `${record.domain}:${version.sha256}`).join()
+    const isSame = known?.key === key && known.stem === stem.digest
+    const groups = isSame ? known.groups : this.#together(model, stem.digest, active)
+    this.#groups.set(name, { records, stem: stem.digest, key, groups })
+    // What could not be read may be there the next time.
+    groups.catch(() => { if (this.#groups.get(name)?.groups === groups) this.#groups.delete(name) })
+    return await groups
+  }
+
+  async #together (
+    { entry: { manifest } }: ReadyModel, stem: string, active: readonly ActiveVersion[]
+  ): Promise<SizeGroup[]> {
     const bySize = new Map<string, { size: PictureSize | undefined, signatures: Map<string, Signature> }>()
     const groupOf = (size: PictureSize | undefined) => {
       const key = size === undefined ? '' : `${size.width}x${size.height}`
@@ -91,7 +90,7 @@ export class SignatureBook {
       groupOf(ownSize(manifest, record, version))
       for (const signature of await this.#signatures(manifest, record, version)) {
         const size = sizeOf(manifest, signature)
-        if (signature.origin.stem !== stem.digest || size === undefined) stale.push(record.domain)
+        if (signature.origin.stem !== stem || size === undefined) stale.push(record.domain)
         else groupOf(size === ANY_SIZE ? undefined : size).signatures.set(record.domain, signature)
       }
     }
@@ -123,9 +122,25 @@ export class SignatureBook {
   }
 }
 
+interface KnownGroups {
+  /** The store's list that they are of: it is the same one until something changes. */
+  records: readonly DomainRecord[]
+  stem: string
+  /** Names what is active, which not every change changes. */
+  key: string
+  groups: Promise<SizeGroup[]>
+}
+
 interface ActiveVersion {
   record: DomainRecord
   version: VersionRecord
+}
+
+function activeOf (records: readonly DomainRecord[]): ActiveVersion[] {
+  return records.flatMap((record) => {
+    const version = record.versions.find((one) => one.version === record.active)
+    return version === undefined ? [] : [{ record, version }]
+  })
 }
 
 const ANY_SIZE = Symbol('any size')

@@ -79,7 +79,7 @@ class FileStore implements BankStore {
 
   async catchUp (): Promise<void> {}
 
-  domains (model: string): DomainRecord[] {
+  domains (model: string): readonly DomainRecord[] {
     return this.#pointers.domains(model)
   }
 

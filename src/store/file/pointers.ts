@@ -6,6 +6,7 @@
  */
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { DomainLists } from '../domain-lists.js'
 import { storeErrors } from '../errors.js'
 import { readPointer, writePointer } from './files.js'
 import type { Pointer } from '../bank-store.js'
@@ -17,6 +18,7 @@ export type FoundPointers = Map<string, Map<string, Pointer | BankswitchError>>
 export class Pointers {
   readonly #folder: string
   readonly #found: FoundPointers
+  readonly #lists = new DomainLists()
 
   constructor (folder: string, found: FoundPointers) {
     this.#folder = folder
@@ -24,10 +26,8 @@ export class Pointers {
   }
 
   /** In the order of their names. */
-  domains (model: string): Pointer[] {
-    const all = [...this.#found.get(model)?.values() ?? []]
-    const pointers = all.flatMap((found) => found instanceof Error ? [] : [found])
-    return pointers.sort((a, b) => a.domain < b.domain ? -1 : 1)
+  domains (model: string): readonly Pointer[] {
+    return this.#lists.of(model, () => this.#found.get(model)?.values() ?? [])
   }
 
   /** Also of one that cannot be had. */
@@ -54,6 +54,7 @@ export class Pointers {
     if (domains === undefined) this.#found.set(model, domains = new Map())
     if (found === undefined) domains.delete(domain)
     else domains.set(domain, found)
+    this.#lists.changed(model)
   }
 
   /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. Throws STORE_CHANGED. */

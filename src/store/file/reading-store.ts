@@ -66,7 +66,7 @@ class ReadingStore implements BankStore {
 
   async catchUp (): Promise<void> {}
 
-  domains (model: string): DomainRecord[] {
+  domains (model: string): readonly DomainRecord[] {
     return this.#pointers.domains(model)
   }
 

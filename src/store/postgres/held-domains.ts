@@ -1,10 +1,8 @@
 /** What memory holds of the domains in a database, each with the revision of the store at which it changed last. */
+import { DomainLists, type Found } from '../domain-lists.js'
 import { storeErrors } from '../errors.js'
 import type { Pointer } from '../bank-store.js'
 import type { BankswitchError } from '../../base/errors.js'
-
-/** A pointer, or why there is none to be had; undefined for a domain that was removed. */
-export type Found = Pointer | BankswitchError | undefined
 
 export interface Held {
   readonly changed: number
@@ -13,18 +11,11 @@ export interface Held {
 
 export class HeldDomains {
   #models = new Map<string, Map<string, Held>>()
-  /** In the order of their names, until something changes. */
-  readonly #sorted = new Map<string, Pointer[]>()
+  readonly #lists = new DomainLists()
 
-  domains (model: string): Pointer[] {
-    let sorted = this.#sorted.get(model)
-    if (sorted === undefined) {
-      const all = [...this.#models.get(model)?.values() ?? []]
-      sorted = all.flatMap(({ found }) => found === undefined || found instanceof Error ? [] : [found])
-        .sort((a, b) => a.domain < b.domain ? -1 : 1)
-      this.#sorted.set(model, sorted)
-    }
-    return [...sorted]
+  /** In the order of their names. */
+  domains (model: string): readonly Pointer[] {
+    return this.#lists.of(model, () => Array.from(this.#models.get(model)?.values() ?? [], ({ found }) => found))
   }
 
   held (model: string, domain: string): Held | undefined {
@@ -49,13 +40,13 @@ export class HeldDomains {
     if (domains === undefined) this.#models.set(model, domains = new Map())
     if ((domains.get(domain)?.changed ?? -1) >= held.changed) return
     domains.set(domain, held)
-    this.#sorted.delete(model)
+    this.#lists.changed(model)
   }
 
   /** Begins from nothing. */
   clear (): void {
     this.#models = new Map()
-    this.#sorted.clear()
+    this.#lists.clear()
   }
 }
 

@@ -65,7 +65,7 @@ export class PostgresStore implements BankStore {
     return this.#needs.follower.catchUp()
   }
 
-  domains (model: string): DomainRecord[] {
+  domains (model: string): readonly DomainRecord[] {
     return this.#needs.held.domains(model)
   }
 
