@@ -10,6 +10,7 @@ export function leaseKey (model: string, domain: string, version: number | ''): 
 export class Leases {
   readonly #counts = new Map<string, number>()
   readonly #closing = new Set<string>()
+  readonly #awaited: Array<{ key: string, then: () => void }> = []
 
   /**
    * Holds the version until what is returned is called, which must happen exactly once. Throws VERSION_LEAVING when the
@@ -28,6 +29,7 @@ export class Leases {
       const left = this.#counts.get(key)! - 1
       if (left === 0) this.#counts.delete(key)
       else this.#counts.set(key, left)
+      if (left === 0) this.#settleAwaited()
     }
   }
 
@@ -55,6 +57,19 @@ export class Leases {
       return await work()
     } finally {
       this.#closing.delete(key)
+    }
+  }
+
+  /** Calls `then` when nobody holds the key any more, at once where that is so. */
+  whenFree (key: string, then: () => void): void {
+    this.#awaited.push({ key, then })
+    this.#settleAwaited()
+  }
+
+  #settleAwaited (): void {
+    for (const one of this.#awaited.filter(({ key }) => this.count(key) === 0)) {
+      this.#awaited.splice(this.#awaited.indexOf(one), 1)
+      one.then()
     }
   }
 

@@ -125,6 +125,16 @@ export interface ShippedMemory {
   readonly revision: number
 }
 
+/** What is in a store no more. */
+export interface Gone {
+  readonly model: string
+  readonly domain: string
+  /** Versions that the domain had. */
+  readonly versions: readonly VersionRecord[]
+  /** Whether the domain is gone with them. */
+  readonly isWhole: boolean
+}
+
 export interface BankStore {
   /** Milliseconds since the records were those of the place for certain; 0 where no other process can change it. */
   readonly ageMs: number
@@ -133,6 +143,11 @@ export interface BankStore {
    * Calls at the same time share a look. Never rejects.
    */
   catchUp (): Promise<void>
+  /**
+   * `listener`, which must not throw, is told of what is gone, whichever process removed it, once records are without
+   * it.
+   */
+  onGone (listener: (gone: Gone) => void): void
   /**
    * In the order of their names, without those that cannot be served because a newer server wrote them. It is the same
    * list until something of the model changes, and another one then.

@@ -233,6 +233,22 @@ describe('removing', () => {
     assert.equal(house.store.domain('signs', 'night'), undefined)
   })
 
+  it('frees as much of what another server removed, when nobody is answered with it any more', async () => {
+    const house = await openHouse()
+    for (const shift of [1, 2]) await house.publish('night', shift)
+    const run = house.pool.hold()
+    const answer = scores(house, 'night')
+    await run.reached
+    await house.store.removeDomain('signs', 'night')
+    assert.deepEqual([house.pool.forgotten.length, house.countedAs('forgetDomain')], [1, []])
+    run.open()
+    await answer
+    assert.deepEqual([house.pool.forgotten.length, house.banks.size.count], [2, 0])
+    const metrics = house.counted.filter(([name]) => name === 'countInference' || name === 'forgetDomain')
+    assert.deepEqual(metrics.map(([name]) => name), ['countInference', 'forgetDomain'])
+    assert.equal(house.answering.traffic('signs', 'night', 2).rows, 0)
+  })
+
   it('frees nothing when the store refuses, and leaves the version in use', async () => {
     const house = await openHouse()
     await house.publish('night', 1)

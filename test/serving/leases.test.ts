@@ -24,6 +24,18 @@ test('a lease that is given back twice is a mistake, and no other holder pays fo
   assert.equal(leases.count('a'), 1)
 })
 
+test('what waits for a key to be free comes once, when the last holder of it has let go', () => {
+  const leases = new Leases()
+  const [first, second, other] = ['signs/night/3', 'signs/night/4', 'signs/day/1'].map((key) => leases.take(key))
+  const done: string[] = []
+  leases.whenFree('signs/night/', () => done.push('night'))
+  leases.whenFree('signs/night/3', () => done.push('night 3'))
+  leases.whenFree('signs/fog/', () => done.push('fog'))
+  assert.deepEqual(done, ['fog'])
+  for (const release of [first, second, other]) release!()
+  assert.deepEqual(done, ['fog', 'night 3', 'night'])
+})
+
 test('a key that ends with a slash counts all below it, and nothing beside it', () => {
   const leases = new Leases()
   for (const key of ['signs/night/3', 'signs/night/31', 'signs/night2/3', 'signs/day/3', 'sign/night/3']) leases.take(key)

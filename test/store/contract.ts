@@ -151,6 +151,22 @@ function versions (empty: Open, filled: Open): void {
     assert.deepEqual(lists[0]!.map(({ domain, versions }) => [domain, versions.length]), [['day', 1], ['night', 3]])
   })
 
+  it('tells of versions and domains that are gone, once records are without them, and of nothing else', async (t) => {
+    const { store } = await filled(t)
+    const told: unknown[] = []
+    store.onGone(({ model, domain, versions, isWhole }) => {
+      const left = store.domain(model, domain)?.versions.map(({ version }) => version)
+      told.push([model, domain, versions.map(({ version }) => version), isWhole, left])
+    })
+    await store.publish('signs', 'night', newVersion('night four'))
+    await store.mark('signs', 'night', { kind: 'canary', candidate: { version: 3, percent: 1 } })
+    await store.deactivate('signs', 'night')
+    assert.deepEqual(told, [])
+    await store.removeVersion('signs', 'night', 1)
+    await store.removeDomain('signs', 'night')
+    assert.deepEqual(told, [['signs', 'night', [1], false, [2, 3, 4]], ['signs', 'night', [2, 3, 4], true, undefined]])
+  })
+
   it('leaves a record as it was given out', async (t) => {
     const { store } = await filled(t)
     const record = store.domain('signs', 'night')!

@@ -39,6 +39,20 @@ describe('stores over one database', () => {
     assert.ok(b.ageMs < 60_000)
   })
 
+  it('tell of what another one removed', async (t) => {
+    const { a, b } = await two(t)
+    await fill(a)
+    await b.catchUp()
+    const told: unknown[] = []
+    b.onGone(({ domain, versions, isWhole }) => told.push([domain, versions.map(({ version }) => version), isWhole]))
+    await a.activate('signs', 'night', 1)
+    await a.removeVersion('signs', 'night', 3)
+    await b.catchUp()
+    await a.removeDomain('signs', 'night')
+    await b.catchUp()
+    assert.deepEqual(told, [['night', [3], false], ['night', [1, 2], true]])
+  })
+
   it('see their own changes at once, and those of others under them', async (t) => {
     const { a, b } = await two(t)
     await a.publish('signs', 'night', newVersion('one'))
@@ -113,11 +127,14 @@ describe('stores over one database', () => {
     await a.activate('signs', 'night', 1)
     await b.catchUp()
     assert.equal(b.domain('signs', 'fog')!.active, 1)
+    const told: string[] = []
+    b.onGone(({ domain, isWhole }) => told.push(`${domain} ${isWhole}`))
     // As a restore would leave it, and further changes after it.
     await sql(`DELETE FROM bankswitch_domains; INSERT INTO bankswitch_domains SELECT * FROM kept;
       UPDATE bankswitch_store SET revision = (SELECT max(changed) FROM kept)`)
     await b.catchUp()
     assert.equal(b.domain('signs', 'fog'), undefined)
+    assert.deepEqual(told, ['fog true'])
     assert.equal(b.domain('signs', 'night')!.active, 2)
   })
 

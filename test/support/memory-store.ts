@@ -4,12 +4,12 @@ import {
   beyond, checkRevision, gateRecord, nextRecord, NO_NUMBERS, withActive, withoutActive, withoutVersion, withRollback,
   withVersion
 } from '#src/store/changes.js'
-import { DomainLists } from '#src/store/domain-lists.js'
 import { storeErrors } from '#src/store/errors.js'
+import { HeldChanges } from '#src/store/held-changes.js'
 import { checkGate, requireGate, requireVersion, withGate, withMark } from '#src/store/marks.js'
 import { readWholeGate, readWholeVersion } from '#src/store/whole-domain.js'
 import type {
-  BankStore, DomainRecord, ExpectedRevision, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer,
+  BankStore, DomainRecord, ExpectedRevision, Gone, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer,
   ShippedMemory, WholeDomain
 } from '#src/store/bank-store.js'
 
@@ -34,7 +34,7 @@ export class MemoryStore implements BankStore {
   readonly ageMs = 0
   readonly #memory: StoreMemory
   readonly #now: () => number
-  readonly #lists = new DomainLists()
+  readonly #changes = new HeldChanges()
 
   constructor (memory = emptyMemory(), now: () => number = Date.now) {
     this.#memory = memory
@@ -43,8 +43,12 @@ export class MemoryStore implements BankStore {
 
   async catchUp (): Promise<void> {}
 
+  onGone (listener: (gone: Gone) => void): void {
+    this.#changes.onGone(listener)
+  }
+
   domains (model: string): readonly DomainRecord[] {
-    return this.#lists.of(model, () => {
+    return this.#changes.listOf(model, () => {
       return [...this.#memory.domains].flatMap(([key, { pointer }]) => key.startsWith(`${model}/`) ? [pointer] : [])
     })
   }
@@ -128,7 +132,7 @@ export class MemoryStore implements BankStore {
     checkRevision(domain, pointer, expected)
     this.#memory.removed.set(`${model}/${domain}`, pointer)
     this.#memory.domains.delete(`${model}/${domain}`)
-    this.#lists.changed(model)
+    this.#changes.changed(model, domain, pointer, undefined)
   }
 
   async adopt (model: string, whole: WholeDomain): Promise<DomainRecord> {
@@ -163,8 +167,10 @@ export class MemoryStore implements BankStore {
   }
 
   #hold (model: string, held: Held): DomainRecord {
-    this.#memory.domains.set(`${model}/${held.pointer.domain}`, held)
-    this.#lists.changed(model)
+    const key = `${model}/${held.pointer.domain}`
+    const before = this.#memory.domains.get(key)
+    this.#memory.domains.set(key, held)
+    this.#changes.changed(model, held.pointer.domain, before?.pointer, held.pointer)
     return held.pointer
   }
 

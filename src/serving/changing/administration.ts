@@ -16,7 +16,7 @@ import type { TrafficBook } from '../../observability/traffic.js'
 import type { BankCache } from '../../runtime/bank-cache.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type {
-  BankStore, DomainRecord, ExpectedRevision, Mark, PassedGate, VersionRecord, VersionSource
+  BankStore, DomainRecord, ExpectedRevision, Gone, Mark, PassedGate, VersionRecord, VersionSource
 } from '../../store/bank-store.js'
 import type { HotDomains } from '../heating/hot-domains.js'
 import type { ModelStates, ReadyModel } from '../model-states.js'
@@ -32,7 +32,7 @@ export interface AdministrationNeeds extends BlendNeeds {
   store: BankStore
   pool: Pick<InferencePool, 'submit' | 'keepOpen' | 'forget'>
   banks: Pick<BankCache, 'get' | 'put' | 'forget'>
-  leases: Pick<Leases, 'take' | 'remove'>
+  leases: Pick<Leases, 'take' | 'remove' | 'whenFree'>
   traffic: Pick<TrafficBook, 'forget'>
   hot: Pick<HotDomains, 'forget'>
   metrics: Pick<Metrics, 'countRegistration' | 'forgetDomain'>
@@ -49,6 +49,7 @@ export class Administration {
   constructor (needs: AdministrationNeeds, models: ModelStates) {
     this.#needs = needs
     this.#models = models
+    needs.store.onGone((gone) => this.#forget(gone))
   }
 
   /** Stores a new version and activates it unless told not to. Throws what registration.ts throws. */
@@ -163,10 +164,7 @@ export class Administration {
   ): Promise<DomainRecord> {
     this.#models.get(model)
     return await this.#needs.leases.remove(leaseKey(model, domain, version), async () => {
-      const before = this.#needs.store.domain(model, domain)
-      const record = await this.#needs.store.removeVersion(model, domain, version, expected)
-      this.#forget(model, domain, before?.versions.filter((one) => one.version === version))
-      return record
+      return await this.#needs.store.removeVersion(model, domain, version, expected)
     })
   }
 
@@ -174,25 +172,30 @@ export class Administration {
   async removeDomain (model: string, domain: string, expected?: ExpectedRevision): Promise<void> {
     this.#requireNotDefault(model, domain)
     await this.#needs.leases.remove(leaseKey(model, domain, ''), async () => {
-      const before = this.#needs.store.domain(model, domain)
       await this.#needs.store.removeDomain(model, domain, expected)
-      this.#forget(model, domain, before?.versions)
-      this.#needs.shadows.forget(model, domain)
-      this.#needs.metrics.forgetDomain(model, domain)
     })
   }
 
-  /** Frees what memory holds of versions that are gone; a bank that another version shares is folded again. */
-  #forget (model: string, domain: string, versions: readonly VersionRecord[] = []): void {
-    const { banks, pool, hot, traffic } = this.#needs
-    const state = this.#models.get(model)
+  /**
+   * Frees what memory holds of versions that are gone, once what they still answer is counted. A bank that another
+   * version shares is folded again.
+   */
+  #forget ({ model, domain, versions, isWhole }: Gone): void {
+    const { banks, pool, hot, traffic, leases, shadows, metrics } = this.#needs
     for (const { version, digest } of versions) {
-      traffic.forget(leaseKey(model, domain, version))
-      if (state.state !== 'ready') continue
-      banks.forget(bankKey(state, digest))
-      pool.forget(bankKey(state, digest))
-      hot.forget(bankKey(state, digest))
+      const key = leaseKey(model, domain, version)
+      leases.whenFree(key, () => {
+        traffic.forget(key)
+        const state = this.#models.all().find(({ entry }) => entry.manifest.name === model)
+        if (state?.state !== 'ready') return
+        for (const holder of [banks, pool, hot]) holder.forget(bankKey(state, digest))
+      })
     }
+    if (!isWhole) return
+    leases.whenFree(leaseKey(model, domain, ''), () => {
+      shadows.forget(model, domain)
+      metrics.forgetDomain(model, domain)
+    })
   }
 
   /** The gate that the version has passed. Throws GATE_FAILED and what folding throws. */

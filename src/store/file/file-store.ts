@@ -38,7 +38,7 @@ import { recoverStore, type RecoveryReport } from './recover.js'
 import { readRemoved, writeRemoved } from './removed-file.js'
 import { readShipped, writeShipped } from './shipped-file.js'
 import type {
-  BankStore, DomainRecord, ExpectedRevision, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
+  BankStore, DomainRecord, ExpectedRevision, Gone, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
   VersionRecord, WholeDomain
 } from '../bank-store.js'
 
@@ -78,6 +78,10 @@ class FileStore implements BankStore {
   }
 
   async catchUp (): Promise<void> {}
+
+  onGone (listener: (gone: Gone) => void): void {
+    this.#pointers.onGone(listener)
+  }
 
   domains (model: string): readonly DomainRecord[] {
     return this.#pointers.domains(model)

@@ -6,10 +6,10 @@
  */
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { DomainLists } from '../domain-lists.js'
 import { storeErrors } from '../errors.js'
+import { HeldChanges } from '../held-changes.js'
 import { readPointer, writePointer } from './files.js'
-import type { Pointer } from '../bank-store.js'
+import type { Gone, Pointer } from '../bank-store.js'
 import type { BankswitchError } from '../../base/errors.js'
 
 /** Model -> domain -> its pointer, or why there is none to be had. */
@@ -18,16 +18,20 @@ export type FoundPointers = Map<string, Map<string, Pointer | BankswitchError>>
 export class Pointers {
   readonly #folder: string
   readonly #found: FoundPointers
-  readonly #lists = new DomainLists()
+  readonly #changes = new HeldChanges()
 
   constructor (folder: string, found: FoundPointers) {
     this.#folder = folder
     this.#found = found
   }
 
+  onGone (listener: (gone: Gone) => void): void {
+    this.#changes.onGone(listener)
+  }
+
   /** In the order of their names. */
   domains (model: string): readonly Pointer[] {
-    return this.#lists.of(model, () => this.#found.get(model)?.values() ?? [])
+    return this.#changes.listOf(model, () => this.#found.get(model)?.values() ?? [])
   }
 
   /** Also of one that cannot be had. */
@@ -52,9 +56,10 @@ export class Pointers {
   remember (model: string, domain: string, found: Pointer | BankswitchError | undefined): void {
     let domains = this.#found.get(model)
     if (domains === undefined) this.#found.set(model, domains = new Map())
+    const before = domains.get(domain)
     if (found === undefined) domains.delete(domain)
     else domains.set(domain, found)
-    this.#lists.changed(model)
+    this.#changes.changed(model, domain, before, found)
   }
 
   /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. Throws STORE_CHANGED. */

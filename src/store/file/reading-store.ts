@@ -13,7 +13,7 @@ import { gateFileName, versionFileName } from './pointer-file.js'
 import { Pointers } from './pointers.js'
 import { readShipped } from './shipped-file.js'
 import { shippedDomains } from './shipped-folder.js'
-import type { BankStore, DomainRecord, Pointer, ShippedMemory } from '../bank-store.js'
+import type { BankStore, DomainRecord, Gone, Pointer, ShippedMemory } from '../bank-store.js'
 
 /** Throws STORE_UNREADABLE for a folder that cannot be listed; one that is missing has no domains. */
 export async function openForReading (folder: string, shippedFolder: string): Promise<BankStore> {
@@ -65,6 +65,10 @@ class ReadingStore implements BankStore {
   }
 
   async catchUp (): Promise<void> {}
+
+  onGone (listener: (gone: Gone) => void): void {
+    this.#pointers.onGone(listener)
+  }
 
   domains (model: string): readonly DomainRecord[] {
     return this.#pointers.domains(model)

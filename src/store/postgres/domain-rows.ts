@@ -5,7 +5,7 @@ import { checkOf } from '../../base/json-schema.js'
 import { storeErrors } from '../errors.js'
 import { contradictionOf, pointerShape } from '../pointer-shape.js'
 import type { LastNumbers, Pointer, ShippedMemory, VersionRecord } from '../bank-store.js'
-import type { Found } from '../domain-lists.js'
+import type { Found } from '../held-changes.js'
 import type { Held } from './held-domains.js'
 import type { Statements } from './database.js'
 

@@ -156,9 +156,9 @@ export class Follower {
         for await (const page of readChanged(statements, since, known)) read.push(...page)
         return { revision, read }
       })
-      if (isWhole) held.clear()
-      for (const { model, domain, changed, found } of read) held.put(model, domain, { changed, found })
-      for (const [model, domain, own] of this.#own ?? []) held.put(model, domain, own)
+      const all = read.map(({ model, domain, changed, found }) => [model, domain, { changed, found }] as const)
+      if (isWhole) held.replace([...all, ...this.#own!])
+      else for (const [model, domain, one] of all) held.put(model, domain, one)
       this.#revision = revision
     } finally {
       this.#own = undefined

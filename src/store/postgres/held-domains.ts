@@ -1,7 +1,7 @@
 /** What memory holds of the domains in a database, each with the revision of the store at which it changed last. */
-import { DomainLists, type Found } from '../domain-lists.js'
 import { storeErrors } from '../errors.js'
-import type { Pointer } from '../bank-store.js'
+import { HeldChanges, type Found } from '../held-changes.js'
+import type { Gone, Pointer } from '../bank-store.js'
 import type { BankswitchError } from '../../base/errors.js'
 
 export interface Held {
@@ -11,11 +11,15 @@ export interface Held {
 
 export class HeldDomains {
   #models = new Map<string, Map<string, Held>>()
-  readonly #lists = new DomainLists()
+  readonly #changes = new HeldChanges()
+
+  onGone (listener: (gone: Gone) => void): void {
+    this.#changes.onGone(listener)
+  }
 
   /** In the order of their names. */
   domains (model: string): readonly Pointer[] {
-    return this.#lists.of(model, () => Array.from(this.#models.get(model)?.values() ?? [], ({ found }) => found))
+    return this.#changes.listOf(model, () => Array.from(this.#models.get(model)?.values() ?? [], ({ found }) => found))
   }
 
   held (model: string, domain: string): Held | undefined {
@@ -36,17 +40,31 @@ export class HeldDomains {
 
   /** Unless something later is held: what was read and what was written here come in either order. */
   put (model: string, domain: string, held: Held): void {
-    let domains = this.#models.get(model)
-    if (domains === undefined) this.#models.set(model, domains = new Map())
-    if ((domains.get(domain)?.changed ?? -1) >= held.changed) return
-    domains.set(domain, held)
-    this.#lists.changed(model)
+    const before = this.held(model, domain)
+    if (this.#isPut(model, domain, held)) this.#changes.changed(model, domain, before?.found, held.found)
   }
 
-  /** Begins from nothing. */
-  clear (): void {
+  /** Begins from nothing with these; of one domain the later counts. */
+  replace (all: ReadonlyArray<readonly [model: string, domain: string, held: Held]>): void {
+    const before = this.#models
     this.#models = new Map()
-    this.#lists.clear()
+    for (const [model, domain, held] of all) this.#isPut(model, domain, held)
+    for (const [model, domain] of all) {
+      this.#changes.changed(model, domain, before.get(model)?.get(domain)?.found, this.held(model, domain)!.found)
+    }
+    for (const [model, domains] of before) {
+      for (const [domain, { found }] of domains) {
+        if (this.held(model, domain) === undefined) this.#changes.changed(model, domain, found, undefined)
+      }
+    }
+  }
+
+  #isPut (model: string, domain: string, held: Held): boolean {
+    let domains = this.#models.get(model)
+    if (domains === undefined) this.#models.set(model, domains = new Map())
+    if ((domains.get(domain)?.changed ?? -1) >= held.changed) return false
+    domains.set(domain, held)
+    return true
   }
 }
 

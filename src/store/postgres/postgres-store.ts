@@ -24,8 +24,8 @@ import { noDomain, pointerOf, type HeldDomains } from './held-domains.js'
 import { Changes, unwritable } from './changes.js'
 import { deleteVersions, insertVersion, putDomain, putGate, putShipped, requireReadable } from './write-rows.js'
 import type {
-  BankStore, DomainRecord, ExpectedRevision, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer, ShippedMemory,
-  VersionRecord, WholeDomain
+  BankStore, DomainRecord, ExpectedRevision, Gone, LastNumbers, Mark, NewGate, NewVersion, PassedGate, Pointer,
+  ShippedMemory, VersionRecord, WholeDomain
 } from '../bank-store.js'
 import type { Follower } from './follower.js'
 
@@ -63,6 +63,10 @@ export class PostgresStore implements BankStore {
 
   catchUp (): Promise<void> {
     return this.#needs.follower.catchUp()
+  }
+
+  onGone (listener: (gone: Gone) => void): void {
+    this.#needs.held.onGone(listener)
   }
 
   domains (model: string): readonly DomainRecord[] {
