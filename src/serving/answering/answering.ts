@@ -34,7 +34,7 @@ export interface AnsweringNeeds extends InferenceNeeds, PictureNeeds, TransformN
 type StageTimes = Partial<Record<'decodeMs' | 'queueMs' | 'inferMs' | 'encodeMs', number>>
 
 export { noReport, type ShadowReport } from './shadows.js'
-export { compareRows, type Comparison } from './compare-rows.js'
+export { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from './compare-rows.js'
 export type { PictureRequest } from './classify.js'
 export type { CompareRequest } from './compare-classes.js'
 export type { InferenceRequest, Run } from './inference.js'

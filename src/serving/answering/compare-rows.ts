@@ -12,6 +12,19 @@ export interface Comparison {
   largestRelativeDifference: number
 }
 
+/** Of no rows. */
+export const NOTHING_COMPARED: Readonly<Comparison> = {
+  comparedRows: 0, disagreeingRows: 0, notFiniteRows: 0, largestRelativeDifference: 0
+}
+
+/** Adds what was compared further to `sum`. */
+export function addComparison (sum: Comparison, further: Comparison): void {
+  sum.comparedRows += further.comparedRows
+  sum.disagreeingRows += further.disagreeingRows
+  sum.notFiniteRows += further.notFiniteRows
+  sum.largestRelativeDifference = Math.max(sum.largestRelativeDifference, further.largestRelativeDifference)
+}
+
 /** `classOutput` names the output whose largest value is the class. Both have the same outputs, of the same shapes. */
 export function compareRows (
   first: Tensors, second: Tensors, rows: number, classOutput: string | undefined

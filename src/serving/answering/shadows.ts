@@ -12,7 +12,7 @@ import { resolveIn } from '../domain-reference.js'
 import { foldedBank, type BankSources } from '../banks-to-run.js'
 import { leaseKey } from '../leases.js'
 import { loneRow } from '../lone-row.js'
-import { compareRows, type Comparison } from './compare-rows.js'
+import { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from './compare-rows.js'
 import type { Group } from './inference.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
@@ -157,11 +157,7 @@ export class Shadows {
     const { manifest } = model.entry
     const classOutput = manifest.task === 'classification' ? manifest.output.name : undefined
     const comparison = compareRows(outputs, received, group.rows, classOutput)
-    const report = this.#reportOf(model, group)
-    report.comparedRows += comparison.comparedRows
-    report.disagreeingRows += comparison.disagreeingRows
-    report.notFiniteRows += comparison.notFiniteRows
-    report.largestRelativeDifference = Math.max(report.largestRelativeDifference, comparison.largestRelativeDifference)
+    addComparison(this.#reportOf(model, group), comparison)
     this.#needs.metrics.countShadow(manifest.name, group.resolved.record.domain, {
       ...comparison, droppedRows: 0, failedRows: 0
     })
@@ -171,7 +167,7 @@ export class Shadows {
     const report = this.#reportOf(model, group)
     report[`${what}Rows`] += group.rows
     this.#needs.metrics.countShadow(model.entry.manifest.name, group.resolved.record.domain, {
-      ...NOTHING, droppedRows: 0, failedRows: 0, [`${what}Rows`]: group.rows
+      ...NOTHING_COMPARED, droppedRows: 0, failedRows: 0, [`${what}Rows`]: group.rows
     })
   }
 
@@ -186,11 +182,7 @@ export class Shadows {
   }
 }
 
-const NOTHING: Readonly<Comparison> = {
-  comparedRows: 0, disagreeingRows: 0, notFiniteRows: 0, largestRelativeDifference: 0
-}
-
 /** A report of nothing yet. */
 export function noReport (version: number, active: number): ShadowReport {
-  return { version, active, ...NOTHING, droppedRows: 0, failedRows: 0, since: new Date().toISOString() }
+  return { version, active, ...NOTHING_COMPARED, droppedRows: 0, failedRows: 0, since: new Date().toISOString() }
 }

@@ -25,7 +25,7 @@ import { byteLength, concatenateRows, type Tensors } from '../../ort/rows.js'
 import { StreamTable } from '../../drift/stream-table.js'
 import { signatureParts } from '../../signature/file-parts.js'
 import { makeSignature, IMAGES_MIN as FEATURE_ROWS_MIN, type Signature } from '../../signature/signature.js'
-import { compareRows, type Comparison } from '../answering/answering.js'
+import { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from '../answering/answering.js'
 import { foldShared, type BankToRun } from '../banks-to-run.js'
 import { loneRow } from '../lone-row.js'
 import { BATCH, Gathering, type BaseVersion } from './gathering.js'
@@ -229,10 +229,7 @@ export class Candidates {
       stream: sender.stream,
       images,
       base: gathering.base!,
-      comparedRows: 0,
-      disagreeingRows: 0,
-      notFiniteRows: 0,
-      largestRelativeDifference: 0,
+      ...NOTHING_COMPARED,
       since: new Date().toISOString()
     }
     if (stream !== undefined) {
@@ -247,11 +244,7 @@ export class Candidates {
     const [result] = await this.#needs.pool.submit([loneRow(model, '', bank, feeds, Object.keys(outputs))])
     const { manifest } = model.entry
     const classOutput = manifest.task === 'classification' ? manifest.output.name : undefined
-    const compared = compareRows(outputs, result!.outputs, 1, classOutput)
-    report.comparedRows += compared.comparedRows
-    report.disagreeingRows += compared.disagreeingRows
-    report.notFiniteRows += compared.notFiniteRows
-    report.largestRelativeDifference = Math.max(report.largestRelativeDifference, compared.largestRelativeDifference)
+    addComparison(report, compareRows(outputs, result!.outputs, 1, classOutput))
   }
 }
 
