@@ -21,7 +21,7 @@ import { checkRevision } from '../../store/changes.js'
 import { parseDomainReference, resolveDomain } from '../domain-reference.js'
 import { autoUnsupported } from '../recognising/recognition.js'
 import {
-  versionFile, type Administration, type FileExtras, type Registered, type RegistrationOptions
+  joinExtras, versionFile, type Administration, type FileExtras, type Registered, type RegistrationOptions
 } from '../changing/administration.js'
 import { contribute, type GivenContribution } from './contribute.js'
 import type { BankStore, ExpectedRevision, VersionSource } from '../../store/bank-store.js'
@@ -214,15 +214,12 @@ export class Calibrations {
     const { bank, moments, signature, ...outcome } = await this.#needs.calibrate(request, onProgress, signal)
     const sums = contributionOf(options.mode, base, outcome.report.images, moments)
     const kept = options.mode === 'signature' && file !== undefined ? partsKept(file, ready.artefact.layers) : NO_PARTS
-    const parts = [
-      sums === undefined ? kept.others : contributionParts(sums),
-      signatureParts(signature === undefined ? [] : withSignature(kept.signatures, signature))
-    ]
     return {
       bank,
-      extras: {
-        tensors: parts.flatMap(({ tensors }) => tensors), metadata: parts.flatMap(({ metadata }) => metadata)
-      },
+      extras: joinExtras(
+        sums === undefined ? kept.others : contributionParts(sums),
+        signatureParts(signature === undefined ? [] : withSignature(kept.signatures, signature))
+      ),
       hasSignature: signature !== undefined,
       outcome
     }

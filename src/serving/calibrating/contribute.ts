@@ -12,12 +12,13 @@ import { calibrationErrors } from '../../calibration/errors.js'
 import { IMAGES_MIN } from '../../calibration/options.js'
 import { signatureParts } from '../../signature/file-parts.js'
 import { checkRevision } from '../../store/changes.js'
+import { joinExtras } from '../changing/administration.js'
 import { resolveDomain } from '../domain-reference.js'
 import { partsKept } from './signatures.js'
 import type { Bank } from '../../bank/bank.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { Signature } from '../../signature/signature.js'
-import type { Administration, FileExtras, Registered, RegistrationOptions } from '../changing/administration.js'
+import type { Administration, Registered, RegistrationOptions } from '../changing/administration.js'
 import type { ReadyModel } from '../model-states.js'
 
 /** Each time it was another change that came first. */
@@ -70,7 +71,8 @@ async function contributeOnce (
   const bank = bankOf(sums, layers, whole?.bank ?? readOwnBank(file, layers))
   const registered = await needs.registerMade(
     ready, domain, bank, 'calibration', { ...options, expected: record?.revision ?? 0 },
-    withSignatures(sums, whole?.signatures ?? [])
+    // Images of another site are of the domain too: what told it until now still does.
+    joinExtras(contributionParts(sums), signatureParts(whole?.signatures ?? []))
   )
   return { ...registered, images: sums.images }
 }
@@ -85,12 +87,6 @@ async function storedContribution (
   const { layers } = ready.artefact
   const { signatures } = partsKept(file, layers)
   return { bank: readOwnBank(file, layers), sums: parseContribution(file, layers), signatures }
-}
-
-/** Images of another site are of the domain too: what told it until now still does. */
-function withSignatures (sums: Contribution, signatures: readonly Signature[]): FileExtras {
-  const [own, kept] = [contributionParts(sums), signatureParts(signatures)]
-  return { tensors: [...own.tensors, ...kept.tensors], metadata: [...own.metadata, ...kept.metadata] }
 }
 
 function atLeast (contribution: Contribution, minimumImages: number): Contribution {

@@ -24,7 +24,7 @@ import type { Goldens } from './goldens.js'
 
 export { parseGoldens, type Goldens } from './goldens.js'
 export {
-  versionFile, type FileExtras, type Registered, type RegistrationOptions
+  joinExtras, versionFile, type FileExtras, type Registered, type RegistrationOptions
 } from './registration.js'
 
 /** What changing domains needs. */

@@ -122,6 +122,11 @@ export interface FileExtras {
   metadata: ReadonlyArray<readonly [string, string]>
 }
 
+/** Of parts that have no tensor and no metadata in common. */
+export function joinExtras (...parts: readonly FileExtras[]): FileExtras {
+  return { tensors: parts.flatMap(({ tensors }) => tensors), metadata: parts.flatMap(({ metadata }) => metadata) }
+}
+
 /** The file that a version is. */
 export function versionFile (
   { artefact }: ReadyModel, bank: Bank, source: VersionSource, { tensors, metadata }: FileExtras
@@ -150,9 +155,7 @@ export async function register (
     : await checkedPreprocessing(needs, model, domain, options.preprocessing, { folded, digest })
   const file = versionFile(model, bank, source, preprocessing === undefined
     ? extras
-    : {
-        ...extras, metadata: [...extras.metadata, [METADATA.PREPROCESSING, JSON.stringify(preprocessing)]]
-      })
+    : joinExtras(extras, { tensors: [], metadata: [[METADATA.PREPROCESSING, JSON.stringify(preprocessing)]] }))
   const { name } = entry.manifest
   // Without the model's own statistics there would be no default domain at all.
   const isTried = isActivated && source !== 'model'

@@ -27,6 +27,7 @@ import { signatureParts } from '../../signature/file-parts.js'
 import { makeSignature, IMAGES_MIN as FEATURE_ROWS_MIN, type Signature } from '../../signature/signature.js'
 import { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from '../answering/answering.js'
 import { foldShared, type BankToRun } from '../banks-to-run.js'
+import { joinExtras, type Administration, type FileExtras } from '../changing/administration.js'
 import { loneRow } from '../lone-row.js'
 import { BATCH, Gathering, type BaseVersion } from './gathering.js'
 import { makeRoom, ROOM_BYTES } from './room.js'
@@ -35,7 +36,6 @@ import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
-import type { Administration, FileExtras } from '../changing/administration.js'
 import type { LookedAt } from '../watching/drift.js'
 
 /** Streams at once, of all callers and of one. */
@@ -262,8 +262,7 @@ function domainOf ({ sender: { caller, stream } }: LookedAt): string {
 function extrasOf (gathering: Gathering, { origin }: Signature): FileExtras {
   const sums = contributionParts(gathering.sums!)
   if (gathering.features.length < FEATURE_ROWS_MIN) return sums
-  const signature = signatureParts([makeSignature(gathering.features, origin)])
-  return { tensors: [...sums.tensors, ...signature.tensors], metadata: [...sums.metadata, ...signature.metadata] }
+  return joinExtras(sums, signatureParts([makeSignature(gathering.features, origin)]))
 }
 
 function tensorsFile (tensors: Tensors): Uint8Array<ArrayBuffer> {
