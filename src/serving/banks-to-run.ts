@@ -37,6 +37,11 @@ export function foldedBank (
   })
 }
 
+/** The same, with the digest that names it. Rejects like `foldedBank`. */
+export async function bankToRun (sources: BankSources, model: ReadyModel, chosen: ChosenVersion): Promise<BankToRun> {
+  return { folded: await foldedBank(sources, model, chosen), digest: digestOfChosen(chosen) }
+}
+
 /** Of a version or a blend. Rejects like `foldedBank`, but for folding. */
 export async function statistics (
   store: BankSources['store'], model: ReadyModel, chosen: ChosenVersion
@@ -73,8 +78,12 @@ export function foldShared ({ artefact: { layers }, range }: ReadyModel, bank: B
   return folded
 }
 
+/** Of statistics that are in no store, or not yet. Throws like `foldShared`. */
+export function madeBankToRun (model: ReadyModel, bank: Bank): BankToRun {
+  return { folded: foldShared(model, bank), digest: bankDigest(bank) }
+}
+
 /** The statistics that stand in the model itself. Throws like `foldShared`. */
 export function ownBankOf (model: ReadyModel): BankToRun {
-  const { ownBank } = model.artefact
-  return { folded: foldShared(model, ownBank), digest: bankDigest(ownBank) }
+  return madeBankToRun(model, model.artefact.ownBank)
 }

@@ -105,12 +105,12 @@ export function sharesOfBanks (
   return [...shares.values()].sort((a, b) => a.digest < b.digest ? -1 : 1)
 }
 
-/** Holds a version, or all parts of a blend, until what is returned is called. Throws VERSION_LEAVING. */
-export function leaseChosen (leases: Pick<Leases, 'take'>, model: string, chosen: ChosenVersion): () => void {
+/** Holds versions, and all parts of blends, until what is returned is called. Throws VERSION_LEAVING. */
+export function leaseChosen (leases: Pick<Leases, 'take'>, model: string, ...chosen: ChosenVersion[]): () => void {
   const held: Array<() => void> = []
   const release = () => { for (const one of held) one() }
   try {
-    for (const { record, version } of chosen.blend?.parts ?? [chosen]) {
+    for (const { record, version } of chosen.flatMap((one): readonly ResolvedDomain[] => one.blend?.parts ?? [one])) {
       held.push(leases.take(leaseKey(model, record.domain, version.version)))
     }
     return release

@@ -6,11 +6,10 @@ import { storeGate, tryCandidate, type GateRules } from '#src/serving/changing/g
 import {
   checkGoldens, GOLDEN_BYTES_MAX, GOLDEN_ROWS_MAX, parseGoldens, serializeGoldens, type Goldens
 } from '#src/serving/changing/goldens.js'
-import { bankDigest } from '#src/bank/bank.js'
 import { bankErrors } from '#src/bank/errors.js'
 import { serializeSafetensors } from '#src/bank/formats/safetensors.js'
 import { numberToFloat16 } from '#src/base/float16.js'
-import { foldShared } from '#src/serving/banks-to-run.js'
+import { madeBankToRun } from '#src/serving/banks-to-run.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { hasCode } from '../support/errors.js'
 import { DOUBLER } from '../support/models-folder.js'
@@ -27,7 +26,7 @@ async function withGate (expected: PlainTensor, rules: GateRules, rows = expecte
 }
 
 const tried = async (house: House, shift = 0) => {
-  const bank = { folded: foldShared(house.models[0]!, bankOf(shift)), digest: bankDigest(bankOf(shift)) }
+  const bank = madeBankToRun(house.models[0]!, bankOf(shift))
   return await tryCandidate(house.asTrial, house.models[0]!, 'day', bank)
 }
 

@@ -6,8 +6,8 @@ import { imagingErrors } from '../../imaging/errors.js'
 import { pictureDifference, type PictureDifference } from '../../imaging/picture-difference.js'
 import { tileCount } from '../../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
-import { foldedBank } from '../banks-to-run.js'
-import { digestOfChosen, nameOfChosen, type ChosenVersion } from '../blends.js'
+import { bankToRun } from '../banks-to-run.js'
+import { nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { bankName, banksToCompare, holdingAll, underBank } from './compared-banks.js'
@@ -158,7 +158,7 @@ async function runUnder (
   const begin = performance.now()
   try {
     const times = await underBank(resolved, async () => {
-      const bank = { folded: await foldedBank(needs, model, resolved), digest: digestOfChosen(resolved) }
+      const bank = await bankToRun(needs, model, resolved)
       return await runTiles({ needs, model, manifest, source, ...run, progress, domain, bank })
     })
     metrics.countInference(manifest.name, domain, progress.tilesTotal, 'ok')

@@ -39,12 +39,11 @@ export function banksToCompare (
 export async function holdingAll<T> (
   leases: Pick<Leases, 'take'>, model: string, chosen: readonly ChosenVersion[], work: () => Promise<T>
 ): Promise<T> {
-  const held: Array<() => void> = []
+  const release = leaseChosen(leases, model, ...chosen)
   try {
-    for (const one of chosen) held.push(leaseChosen(leases, model, one))
     return await work()
   } finally {
-    for (const release of held) release()
+    release()
   }
 }
 

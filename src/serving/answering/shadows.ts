@@ -9,7 +9,7 @@
 import { LRUCache } from 'lru-cache'
 import { byteLength, concatenateRows, sliceRows, type Tensors } from '../../ort/rows.js'
 import { resolveIn } from '../domain-reference.js'
-import { foldedBank, type BankSources } from '../banks-to-run.js'
+import { bankToRun, type BankSources } from '../banks-to-run.js'
 import { leaseKey } from '../leases.js'
 import { loneRow } from '../lone-row.js'
 import { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from './compare-rows.js'
@@ -138,7 +138,7 @@ export class Shadows {
       const resolved = resolveIn(store.domain(name, record.domain) ?? record, {
         domain: record.domain, version: record.shadow!.version
       })
-      const bank = { folded: await foldedBank(this.#needs, model, resolved), digest: resolved.version.digest }
+      const bank = await bankToRun(this.#needs, model, resolved)
       const job = { ...loneRow(model, '', bank, group.feeds, Object.keys(outputs)), rows: group.rows }
       const [result] = await pool.submit([job])
       if (this.#isGone(model, group)) return

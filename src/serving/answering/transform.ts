@@ -14,8 +14,8 @@ import {
 import { cutTile, isGrey as isGreyRaster, type Raster } from '../../imaging/raster.js'
 import { middleTile, tileCount } from '../../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
-import { foldedBank } from '../banks-to-run.js'
-import { digestOfChosen, nameOfChosen } from '../blends.js'
+import { bankToRun } from '../banks-to-run.js'
+import { nameOfChosen } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { chooseVersion, type LeasedVersion } from './choose-version.js'
@@ -120,7 +120,7 @@ async function transformUnder (
   const decodingBytes = header.decodingBytes + RAW_CHANNELS * header.width * header.height
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
-    const bank = { folded: await foldedBank(needs, model, resolved), digest: digestOfChosen(resolved) }
+    const bank = await bankToRun(needs, model, resolved)
     const begin = performance.now()
     const source = decoded !== undefined && isGreyRaster(decoded) === isGrey
       ? decoded

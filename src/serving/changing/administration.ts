@@ -1,6 +1,6 @@
 /** Changes of domains and their versions, each checked against what is in use. */
 import { noReport, type ShadowReport } from '../answering/answering.js'
-import { bankKey, foldedBank, ownBankOf } from '../banks-to-run.js'
+import { bankKey, bankToRun, foldedBank, ownBankOf } from '../banks-to-run.js'
 import { resolveDomain, type DomainReference } from '../domain-reference.js'
 import { servingErrors } from '../errors.js'
 import { leaseKey, type Leases } from '../leases.js'
@@ -202,9 +202,8 @@ export class Administration {
   async #requireFit (model: string, domain: string, version: number): Promise<PassedGate> {
     const ready = this.#models.ready(model)
     const resolved = resolveDomain(this.#needs.store, model, { domain, version })
-    const { digest, preprocessing } = resolved.version
-    const bank = { folded: await foldedBank(this.#needs, ready, resolved), digest }
-    const { passed, fault } = await tryCandidate(this.#needs, ready, domain, bank, preprocessing)
+    const bank = await bankToRun(this.#needs, ready, resolved)
+    const { passed, fault } = await tryCandidate(this.#needs, ready, domain, bank, resolved.version.preprocessing)
     if (fault !== undefined) throw gateFailed(model, domain, version, fault)
     return passed
   }

@@ -5,14 +5,14 @@
  * lengths, values, and whether the folded values still fit float32. What only its answers show keeps it from being
  * activated, not from being stored.
  */
-import { bankDigest, completeBank, type Bank } from '../../bank/bank.js'
+import { completeBank, type Bank } from '../../bank/bank.js'
 import { compareConvolutions, type ComparedConvolutions } from '../../bank/convolution-weights.js'
 import { bankErrors } from '../../bank/errors.js'
 import { METADATA, serializeBankSafetensors } from '../../bank/formats/bank-safetensors.js'
 import { parseSafetensors, type TensorToWrite } from '../../bank/formats/safetensors.js'
 import { entryOf } from '../../models/preprocessing.js'
 import { hasSignatures, isSignatureTensor, parseSignatures, signatureParts } from '../../signature/file-parts.js'
-import { bankKey, foldShared } from '../banks-to-run.js'
+import { bankKey, madeBankToRun } from '../banks-to-run.js'
 import { servingErrors } from '../errors.js'
 import { AUTO } from '../version-wish.js'
 import { gateFailed, tryCandidate, type TrialNeeds } from './gates.js'
@@ -148,18 +148,18 @@ export async function register (
   const { isActivated, description, expected } = options
   const { artefact, entry } = model
   requireName(domain)
-  const folded = foldShared(model, bank)
-  const digest = bankDigest(bank)
+  const toRun = madeBankToRun(model, bank)
+  const { folded, digest } = toRun
   const preprocessing = options.preprocessing === undefined
     ? undefined
-    : await checkedPreprocessing(needs, model, domain, options.preprocessing, { folded, digest })
+    : await checkedPreprocessing(needs, model, domain, options.preprocessing, toRun)
   const file = versionFile(model, bank, source, preprocessing === undefined
     ? extras
     : joinExtras(extras, { tensors: [], metadata: [[METADATA.PREPROCESSING, JSON.stringify(preprocessing)]] }))
   const { name } = entry.manifest
   // Without the model's own statistics there would be no default domain at all.
   const isTried = isActivated && source !== 'model'
-  const verdict = isTried ? await tryCandidate(needs, model, domain, { folded, digest }, preprocessing) : undefined
+  const verdict = isTried ? await tryCandidate(needs, model, domain, toRun, preprocessing) : undefined
   const isNew = store.domain(name, domain) === undefined
   const shown = description ?? (isNew ? entryOf(entry.manifest, domain)?.description : undefined)
   const record = await store.publish(name, domain, {

@@ -16,7 +16,6 @@ import { sha256 } from '../../base/digest.js'
 import { BankswitchError } from '../../base/errors.js'
 import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
 import { serializeSafetensors } from '../../bank/formats/safetensors.js'
-import { bankDigest, type Bank } from '../../bank/bank.js'
 import { bytesOf } from '../../base/bytes.js'
 import { bankOf, combine, contributionOf, contributionParts } from '../../calibration/contributions.js'
 import { completeOptions, IMAGES_MIN } from '../../calibration/options.js'
@@ -26,11 +25,12 @@ import { StreamTable } from '../../drift/stream-table.js'
 import { signatureParts } from '../../signature/file-parts.js'
 import { makeSignature, IMAGES_MIN as FEATURE_ROWS_MIN, type Signature } from '../../signature/signature.js'
 import { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from '../answering/answering.js'
-import { foldShared, type BankToRun } from '../banks-to-run.js'
+import { madeBankToRun, type BankToRun } from '../banks-to-run.js'
 import { joinExtras, type Administration, type FileExtras } from '../changing/administration.js'
 import { loneRow } from '../lone-row.js'
 import { BATCH, Gathering, type BaseVersion } from './gathering.js'
 import { makeRoom, ROOM_BYTES } from './room.js'
+import type { Bank } from '../../bank/bank.js'
 import type { calibrateInThread } from '../../calibration/calibration-thread.js'
 import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
@@ -232,9 +232,7 @@ export class Candidates {
       ...NOTHING_COMPARED,
       since: new Date().toISOString()
     }
-    if (stream !== undefined) {
-      stream.candidate = { report, bank: { folded: foldShared(model, bank), digest: bankDigest(bank) } }
-    }
+    if (stream !== undefined) stream.candidate = { report, bank: madeBankToRun(model, bank) }
     this.#needs.logger.info({ ...report }, 'pictures that fit no domain have become a candidate')
   }
 
