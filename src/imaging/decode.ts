@@ -132,6 +132,14 @@ export interface PictureHeader {
   decodingBytes: number
 }
 
+/** The most that a decoder gives. */
+const RAW_CHANNELS = 4
+
+/** What decoding holds at most, with the pixels: of a coloured picture that is to be grey, all of its channels too. */
+export function decodedBytes ({ width, height, decodingBytes }: PictureHeader): number {
+  return decodingBytes + RAW_CHANNELS * width * height
+}
+
 /** What a picture is, from its header alone. Throws IMAGE_UNREADABLE or IMAGE_TOO_LARGE. */
 export async function readPictureHeader (bytes: Uint8Array, pixelsMax: number): Promise<PictureHeader> {
   return await readable(() => readHeader(bytes, pixelsMax))

@@ -1,5 +1,5 @@
 /** One picture turned into another under several banks, and how far their answers lie apart. */
-import { decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
+import { decodedBytes, decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
 import { contactSheet, sheetSize } from '../../imaging/contact-sheet.js'
 import { canvasFor, encodeRaster, requireFits } from '../../imaging/encode.js'
 import { imagingErrors } from '../../imaging/errors.js'
@@ -11,6 +11,7 @@ import { nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { bankName, banksToCompare, holdingAll, underBank } from './compared-banks.js'
+import { countPicture } from './count-picture.js'
 import { runTiles, type TileTimes } from './run-tiles.js'
 import type { Sliced, SlicedWork } from '../../base/slices.js'
 import type { Raster } from '../../imaging/raster.js'
@@ -19,9 +20,6 @@ import type { ReadyModel } from '../model-states.js'
 import type { CompareRequest } from './compare-classes.js'
 import { timesTogether, type InferenceResult } from './inference.js'
 import type { TransformNeeds } from './transform.js'
-
-/** The most that a decoder gives. */
-const RAW_CHANNELS = 4
 
 /** Of what all canvases hold: they themselves, their sheet, and its PNG, which is hardly larger than its pixels. */
 const SHEET_FACTOR = 3
@@ -85,9 +83,10 @@ export async function comparePictures (
       const answer = isSheet
         ? { sheet: await encodeRaster(await needs.slices.run(contactSheet(canvases), signal), 'png', 100) }
         : { differences: await needs.slices.run(differencesOf(chosen, canvases), signal) }
-      const answeredBy = chosen.map((one) => ({
-        domain: nameOfChosen(one), version: one.version.version, countedAs: keyOf(manifest, one)
-      }))
+      const answeredBy = chosen.map((one) => {
+        const { record, version: { version } } = one
+        return { domain: nameOfChosen(one), version, countedAs: leaseKey(manifest.name, record.domain, version) }
+      })
       return {
         banks: answeredBy.map(({ domain, version }) => ({ domain, version })),
         answeredBy,
@@ -107,7 +106,7 @@ function bytesOf (
   { imagePixels }: ComparePicturesNeeds, { output: { scale } }: ImageToImageManifest,
   header: PictureHeader, rules: readonly ColourRules[], isSheet: boolean
 ): number {
-  const { width, height, decodingBytes } = header
+  const { width, height } = header
   const canvas = { width: scale * width, height: scale * height }
   const sheet = isSheet ? sheetSize(rules.length, canvas) : { ...canvas, width: rules.length * canvas.width }
   if (isSheet) requireFits('png', sheet)
@@ -119,7 +118,7 @@ function bytesOf (
   const channels = rules.map((colour) => isGreyUnder(header, colour) ? 1 : 3)
   const sources = width * height * [...new Set(channels)].reduce((sum, one) => sum + one, 0)
   const canvases = sheet.width * sheet.height * Math.max(...channels)
-  return sources + Math.max(decodingBytes + RAW_CHANNELS * width * height, (isSheet ? SHEET_FACTOR : 1) * canvases)
+  return sources + Math.max(decodedBytes(header), (isSheet ? SHEET_FACTOR : 1) * canvases)
 }
 
 function isGreyUnder (header: PictureHeader, { colour }: ColourRules): boolean {
@@ -152,28 +151,12 @@ interface RunUnder {
 async function runUnder (
   needs: ComparePicturesNeeds, model: ReadyModel, { manifest, resolved, source, ...run }: RunUnder
 ): Promise<TileTimes> {
-  const { metrics, traffic, hot } = needs
-  const { record: { domain } } = resolved
+  const { domain } = resolved.record
   const progress = { tilesDone: 0, tilesTotal: tileCount(source.width, source.height, manifest.tiling) }
-  const begin = performance.now()
-  try {
-    const times = await underBank(resolved, async () => {
-      const bank = await bankToRun(needs, model, resolved)
-      return await runTiles({ needs, model, manifest, source, ...run, progress, domain, bank })
-    })
-    metrics.countInference(manifest.name, domain, progress.tilesTotal, 'ok')
-    traffic.countAnswered(keyOf(manifest, resolved), { ...times, rows: progress.tilesTotal, inputMs: 0 })
-    if (resolved.blend === undefined) hot.count(model, resolved, progress.tilesTotal)
-    return times
-  } catch (error) {
-    metrics.countInference(manifest.name, domain, progress.tilesDone, 'error')
-    traffic.countFailed(keyOf(manifest, resolved), performance.now() - begin)
-    throw error
-  }
-}
-
-function keyOf ({ name }: ImageToImageManifest, { record, version }: ChosenVersion): string {
-  return leaseKey(name, record.domain, version.version)
+  return await countPicture(needs, model, resolved, progress, () => underBank(resolved, async () => {
+    const bank = await bankToRun(needs, model, resolved)
+    return await runTiles({ needs, model, manifest, source, ...run, progress, domain, bank })
+  }))
 }
 
 function * differencesOf (chosen: readonly ChosenVersion[], canvases: readonly Raster[]): Sliced<ComparedPair[]> {

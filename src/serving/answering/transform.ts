@@ -7,7 +7,7 @@
  * fair queue lets other domains in between, and another request of the same domain waits for no more than the tiles in
  * flight.
  */
-import { decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
+import { decodedBytes, decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
 import {
   canvasFor, carriesAlpha, encodeRaster, requireFits, type EncodedFormat
 } from '../../imaging/encode.js'
@@ -16,29 +16,23 @@ import { middleTile, tileCount } from '../../imaging/tiles.js'
 import { rulesOf, type ColourRules } from '../../models/preprocessing.js'
 import { bankToRun } from '../banks-to-run.js'
 import { nameOfChosen } from '../blends.js'
-import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
 import { chooseVersion, type LeasedVersion } from './choose-version.js'
+import { countPicture, type CountingNeeds } from './count-picture.js'
 import { fromOf, recognisedIn, watchedAs } from './inference.js'
 import { runTiles, type TileNeeds, type TileTimes } from './run-tiles.js'
 import type { ImageToImageManifest } from '../../models/manifest.js'
-import type { TrafficBook } from '../../observability/traffic.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { InferencePool } from '../../runtime/pool.js'
-import type { HotDomains } from '../heating/hot-domains.js'
 import type { PictureNeeds, PictureRequest } from './classify.js'
 import type { Recognised } from '../recognising/recognition.js'
 import type { Progress, ProgressBoard } from './progress.js'
 import type { ReadyModel } from '../model-states.js'
 
-/** The most that a decoder gives. */
-const RAW_CHANNELS = 4
-
 /** What turning pictures into others needs. */
-export interface TransformNeeds extends Omit<PictureNeeds, 'runRows' | 'shadows' | 'pool'>, TileNeeds {
+export interface TransformNeeds extends
+  Omit<PictureNeeds, 'runRows' | 'shadows' | 'pool' | keyof CountingNeeds>, TileNeeds, CountingNeeds {
   pool: Pick<InferencePool, 'submit' | 'requireRoom' | 'keepOpen'>
-  traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed'>
-  hot: Pick<HotDomains, 'count'>
   progress: Pick<ProgressBoard, 'show'>
 }
 
@@ -95,8 +89,7 @@ function middleOf (source: Raster, { input, tiling }: ImageToImageManifest): Ten
 async function sourceOf (
   needs: TransformNeeds, { image, format, signal }: TransformRequest, header: PictureHeader, { colour }: ColourRules
 ): Promise<Raster> {
-  const bytes = header.decodingBytes + RAW_CHANNELS * header.width * header.height
-  return await needs.room.decode(bytes, () => decodeRaster(image, {
+  return await needs.room.decode(decodedBytes(header), () => decodeRaster(image, {
     pixelsMax: needs.imagePixels, isGrey: header.isGrey || colour === 'grey', isAlphaKept: carriesAlpha(format)
   }), signal)
 }
@@ -116,8 +109,6 @@ async function transformUnder (
   const channels = (isGrey ? 1 : 3) + (header.hasAlpha && carriesAlpha(format) ? 1 : 0)
   const sourceBytes = header.width * header.height * channels
   const canvasBytes = scale ** 2 * sourceBytes
-  // Of a coloured picture that is to be grey, all of its channels too.
-  const decodingBytes = header.decodingBytes + RAW_CHANNELS * header.width * header.height
   const progress: Progress = { tilesDone: 0, tilesTotal: tileCount(header.width, header.height, tiling) }
   const work = async (): Promise<Transformed> => {
     const bank = await bankToRun(needs, model, resolved)
@@ -146,21 +137,9 @@ async function transformUnder (
     const answer = { domain: nameOfChosen(resolved), version, picture, tiles: progress.tilesTotal }
     return { ...answer, decodeMs: decodedAt - begin, decodedAt, ...times, encodeMs }
   }
-  const { metrics, traffic } = needs
-  const key = leaseKey(name, domain, version)
-  const begin = performance.now()
-  try {
-    const result = await needs.room.hold(sourceBytes + Math.max(decodingBytes, 2 * canvasBytes), () => {
+  return await countPicture(needs, model, resolved, progress, () => {
+    return needs.room.hold(sourceBytes + Math.max(decodedBytes(header), 2 * canvasBytes), () => {
       return needs.progress.show(progressKey, progress, work)
     })
-    metrics.countInference(name, domain, result.tiles, 'ok')
-    traffic.countAnswered(key, { ...result, rows: result.tiles, inputMs: result.decodeMs })
-    traffic.countOutput(key, result.encodeMs)
-    if (resolved.blend === undefined) needs.hot.count(model, resolved, result.tiles)
-    return result
-  } catch (error) {
-    metrics.countInference(name, domain, progress.tilesDone, 'error')
-    traffic.countFailed(key, performance.now() - begin)
-    throw error
-  }
+  })
 }
