@@ -83,6 +83,18 @@ export async function readDomain (
   return read
 }
 
+/** The numbers of a domain, and whether it is there; undefined for a name that never had one. Throws DatabaseAway. */
+export async function readNumbers (
+  statements: Statements, model: string, domain: string
+): Promise<{ numbers: LastNumbers, isThere: boolean } | undefined> {
+  const [row] = await statements.rows<Pick<DomainRow, 'revision' | 'last_version'> & { is_there: boolean }>(
+    `SELECT revision, last_version, pointer IS NOT NULL AS is_there FROM bankswitch_domains
+     WHERE model = $1 AND domain = $2`,
+    [model, domain]
+  )
+  return row === undefined ? undefined : { numbers: numbersOf(row), isThere: row.is_there }
+}
+
 async function withVersions (
   statements: Statements, rows: readonly DomainRow[], since: number,
   held: (model: string, domain: string) => Held | undefined
@@ -107,8 +119,11 @@ async function withVersions (
 }
 
 function stored ({ model, domain, ...row }: DomainRow, found: Found): StoredDomain {
-  const numbers = { revision: Number(row.revision), lastVersion: Number(row.last_version) }
-  return { model, domain, changed: Number(row.changed), found, numbers }
+  return { model, domain, changed: Number(row.changed), found, numbers: numbersOf(row) }
+}
+
+function numbersOf ({ revision, last_version: lastVersion }: Pick<DomainRow, 'revision' | 'last_version'>): LastNumbers {
+  return { revision: Number(revision), lastVersion: Number(lastVersion) }
 }
 
 function foundIn ({ domain, pointer: head }: DomainRow, rows: readonly VersionRow[], before: Found): Found {

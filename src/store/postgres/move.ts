@@ -13,7 +13,7 @@ import {
 import { readSmall, type SnapshotEntry } from '../file/snapshot-entry.js'
 import { unwritable } from './changes.js'
 import { Database, type Statements } from './database.js'
-import { readChanged, readDomain, readFile, readGateFile, readShipped } from './domain-rows.js'
+import { readChanged, readDomain, readFile, readGateFile, readNumbers, readShipped } from './domain-rows.js'
 import { pointerOf } from './held-domains.js'
 import { migrate, requireMigrated } from './migrations.js'
 import { unreadable } from './postgres-store.js'
@@ -141,7 +141,7 @@ class TableSink implements ArchiveSink {
 
   async place (model: string, pointer: Pointer): Promise<Pointer> {
     const { domain } = pointer
-    const stored = await readDomain(this.#statements, model, domain, undefined)
+    const stored = await readNumbers(this.#statements, model, domain)
     const placed = beyond(pointer, stored?.numbers ?? NO_NUMBERS)
     await putUnraised(this.#statements, model, domain, { pointer: placed, numbers: placed })
     return placed
@@ -153,8 +153,8 @@ class TableSink implements ArchiveSink {
 
   /** A domain that is there has later numbers than those of its removal. */
   async putRemoved (model: string, domain: string, numbers: LastNumbers): Promise<void> {
-    const stored = await readDomain(this.#statements, model, domain, undefined)
-    if (stored?.found !== undefined) return
+    const stored = await readNumbers(this.#statements, model, domain)
+    if (stored?.isThere === true) return
     const { revision, lastVersion } = stored?.numbers ?? NO_NUMBERS
     await putUnraised(this.#statements, model, domain, {
       numbers: {
