@@ -65,13 +65,19 @@ export class RecentTraffic {
     const known = keys.flatMap((key) => this.#versions.get(key) ?? [])
     if (known.length === 0) return undefined
     const now = this.#now()
-    const counts = known.map((rings) => rings.counts.last(now, SLOTS))
-    const series = counts[0]!.map((_, at) => counts.reduce((sum, slots) => sum + slots[at]![0]! + slots[at]![1]!, 0))
-    const failures = counts.flat().reduce((sum, [, failed]) => sum + failed!, 0)
-    const latencies = new Uint32Array(BUCKETS)
-    for (const slot of known.flatMap((rings) => rings.latencies.last(now, LATENCY_SLOTS))) {
-      for (let at = 0; at < BUCKETS; at++) latencies[at]! += slot[at]!
+    const counts = new Float64Array(SLOTS * 2)
+    const bySlot = new Float64Array(LATENCY_SLOTS * BUCKETS)
+    let length = 0
+    for (const rings of known) {
+      length = rings.counts.addLast(now, SLOTS, counts)
+      rings.latencies.addLast(now, LATENCY_SLOTS, bySlot)
     }
+    const first = SLOTS - length
+    const series = Array.from({ length }, (_, at) => counts[2 * (first + at)]! + counts[2 * (first + at) + 1]!)
+    let failures = 0
+    for (let at = 1; at < counts.length; at += 2) failures += counts[at]!
+    const latencies = new Float64Array(BUCKETS)
+    for (let at = 0; at < bySlot.length; at++) latencies[at % BUCKETS]! += bySlot[at]!
     const [p50Ms, p99Ms] = [quantileOf(latencies, 0.5), quantileOf(latencies, 0.99)]
     const paceMs = Math.min(now, (PACE_SLOTS - 1) * SLOT_MS + now % SLOT_MS)
     return {

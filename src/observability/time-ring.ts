@@ -42,6 +42,21 @@ export class TimeRing<Values extends Numbers> {
     return Array.from({ length }, (_, at) => this.#slot(this.#newest + 1 - length + at))
   }
 
+  /**
+   * Adds the last `count` slots to `sums`, which has as many slots of the same width, that of `now` at the end. Gives
+   * how many there were.
+   */
+  addLast (now: number, count: number, sums: Float64Array): number {
+    this.at(now)
+    const length = Math.min(count, this.slots, this.#newest + 1)
+    for (let back = 0; back < length; back++) {
+      const from = (this.#newest - back) % this.slots * this.#width
+      const to = (count - 1 - back) * this.#width
+      for (let at = 0; at < this.#width; at++) sums[to + at]! += this.#values[from + at]!
+    }
+    return length
+  }
+
   #slot (slot: number): Values {
     const begin = (slot % this.slots) * this.#width
     return this.#values.subarray(begin, begin + this.#width) as Values

@@ -46,6 +46,10 @@ describe('a ring of slots', () => {
           all[all.length - 1]! += add
         }
         assert.deepEqual(ring.last(now, slots).map(([count]) => count), all.slice(-slots))
+        const sums = new Float64Array(slots + 2).fill(1)
+        const length = ring.addLast(now, sums.length, sums)
+        const none = Array<number>(sums.length - length).fill(0)
+        assert.deepEqual([...sums], [...none, ...all.slice(-slots)].map((count) => 1 + count))
       }
     ), { seed: runSeed })
   })
