@@ -3,7 +3,7 @@ import { senderOf } from './access/sender.js'
 import { recordOf, type Subject } from './request-record.js'
 import type { Engine } from '../engine.js'
 import type { DomainReference } from '../serving/domain-reference.js'
-import type { Sender, VersionWish } from '../serving/version-wish.js'
+import type { VersionWish } from '../serving/version-wish.js'
 import type { RowEstimates } from './limits/row-estimates.js'
 import type { FastifyRequest } from 'fastify'
 
@@ -55,7 +55,6 @@ export function requestedModel (
     header: typeof header === 'string' ? header : undefined,
     parameter: parameter === undefined ? undefined : String(parameter),
     sender: senderIn(request),
-    caller: senderOf(request),
     canaryKey: request.id
   }
   // For the log, should the request fail before anyone answers.
@@ -66,10 +65,10 @@ export function requestedModel (
   return { model, wish, named }
 }
 
-/** Whose stream a picture is of, under a name that nobody else's can be. */
-function senderIn (request: FastifyRequest): Sender | undefined {
+/** Whose picture it is, under a name that nobody else's can be, and of which stream. */
+function senderIn (request: FastifyRequest): VersionWish['sender'] {
   const stream = request.headers[STREAM_HEADER]
-  return typeof stream === 'string' ? { caller: senderOf(request), stream } : undefined
+  return { caller: senderOf(request), ...(typeof stream === 'string' ? { stream } : {}) }
 }
 
 /**

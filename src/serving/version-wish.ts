@@ -24,10 +24,8 @@ export interface VersionWish {
   readonly path?: string | undefined
   /** The version segment of the path; it pins the version of whichever domain is chosen. */
   readonly pathVersion?: string | undefined
-  /** Where the pictures of a stream are to be answered alike. */
-  readonly sender?: Sender | undefined
-  /** Whose request it is, whether or not a stream is named. */
-  readonly caller?: string | undefined
+  /** Whose request it is, and of which of their streams where one is named: its pictures are to be answered alike. */
+  readonly sender?: { readonly caller: string, readonly stream?: string | undefined } | undefined
   /** Decides whether a canary answers; without one it does not. */
   readonly canaryKey?: string | undefined
 }

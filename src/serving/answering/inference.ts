@@ -83,13 +83,13 @@ export interface Group {
 }
 
 /** Whose picture it is that is to be recognised, and what gives it up. */
-export function fromOf ({ sender }: VersionWish, signal: AbortSignal | undefined): From {
-  return { sender, signal }
+export function fromOf (wish: VersionWish, signal: AbortSignal | undefined): From {
+  return { sender: wish.sender?.stream === undefined ? undefined : watchedAs(wish), signal }
 }
 
 /** Whose pictures are watched together. */
-export function watchedAs ({ sender, caller = '' }: VersionWish): Sender {
-  return sender ?? { caller, stream: '' }
+export function watchedAs ({ sender }: VersionWish): Sender {
+  return { caller: sender?.caller ?? '', stream: sender?.stream ?? '' }
 }
 
 function chosenRows ({ resolved, rows, isChosen }: Group): readonly boolean[] {

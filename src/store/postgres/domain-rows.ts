@@ -122,8 +122,8 @@ function stored ({ model, domain, ...row }: DomainRow, found: Found): StoredDoma
   return { model, domain, changed: Number(row.changed), found, numbers: numbersOf(row) }
 }
 
-function numbersOf ({ revision, last_version: lastVersion }: Pick<DomainRow, 'revision' | 'last_version'>): LastNumbers {
-  return { revision: Number(revision), lastVersion: Number(lastVersion) }
+function numbersOf (row: Pick<DomainRow, 'revision' | 'last_version'>): LastNumbers {
+  return { revision: Number(row.revision), lastVersion: Number(row.last_version) }
 }
 
 function foundIn ({ domain, pointer: head }: DomainRow, rows: readonly VersionRow[], before: Found): Found {
