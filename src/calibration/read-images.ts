@@ -56,7 +56,7 @@ export interface ImageSet {
 }
 
 const ENTRIES_MAX = 100_000
-export const BROKEN_NAMED = 100
+const BROKEN_NAMED = 100
 
 /** Unpacked, a set of pictures is hardly larger than packed; ten times as large, it is something else. */
 const UNPACKED_RATIO_MAX = 10
@@ -68,36 +68,50 @@ const DECODING_FLOOR_BYTES = 16 * 2 ** 20
 /** Throws CALIBRATION_IMAGE_BROKEN (strict only), CALIBRATION_TOO_LARGE and the ARCHIVE_* errors. */
 export async function readImages (uploads: readonly NamedFile[], options: ReadOptions): Promise<ImageSet> {
   const rows = new Rows(options)
+  const { rules, imagePixels } = options
+  const counts = await eachPicture(uploads, options, async (bytes) => {
+    const { dims, data } = await preprocessImage(bytes, rules!, imagePixels, rows.besides)
+    rows.add(dims.slice(1), data)
+  })
+  return { ...rows.finish(), ...counts }
+}
+
+/**
+ * Gives `take` each picture in turn, out of its archive; one that `take` finds broken is named and left out. Throws
+ * CALIBRATION_IMAGE_BROKEN (strict only), the ARCHIVE_* errors, and what else `take` throws.
+ */
+export async function eachPicture (
+  uploads: readonly NamedFile[], { isStrict, onProgress }: Pick<ReadOptions, 'isStrict' | 'onProgress'>,
+  take: (bytes: Uint8Array) => Promise<void>
+): Promise<Pick<ImageSet, 'given' | 'brokenCount' | 'broken'>> {
   const broken: BrokenImage[] = []
   let [given, brokenCount] = [0, 0]
   for (const [at, upload] of uploads.entries()) {
-    for await (const file of unpacked(upload)) {
+    for await (const { name, bytes } of unpacked(upload)) {
       given++
-      options.onProgress(at / uploads.length)
+      onProgress(at / uploads.length)
       try {
-        const { rules, imagePixels } = options
-        const { dims, data } = await preprocessImage(file.bytes, rules!, imagePixels, rows.besides)
-        rows.add(dims.slice(1), data)
+        await take(bytes)
       } catch (thrown) {
         if (!(thrown instanceof BankswitchError) || !thrown.code.startsWith('IMAGE_')) throw thrown
-        const { code, message } = thrown
-        if (options.isStrict) throw brokenImage(file.name, thrown)
-        if (brokenCount++ < BROKEN_NAMED) broken.push({ name: file.name.slice(0, 200), code, reason: message })
+        if (isStrict) throw brokenImage(name, thrown)
+        const { code, message: reason } = thrown
+        if (brokenCount++ < BROKEN_NAMED) broken.push({ name: name.slice(0, 200), code, reason })
       }
     }
-    options.onProgress((at + 1) / uploads.length)
+    onProgress((at + 1) / uploads.length)
   }
-  return { ...rows.finish(), given, brokenCount, broken }
+  return { given, brokenCount, broken }
 }
 
-export function brokenImage (name: string, cause: BankswitchError): Error {
+function brokenImage (name: string, cause: BankswitchError): Error {
   return calibrationErrors.CALIBRATION_IMAGE_BROKEN(`"${name.slice(0, 200)}" cannot be read: ${cause.message}`, {
     ...cause.details, image: name.slice(0, 200)
   }, cause)
 }
 
 /** The file, or what is in it. Throws the ARCHIVE_* errors. */
-export async function * unpacked (upload: NamedFile): AsyncGenerator<NamedFile> {
+async function * unpacked (upload: NamedFile): AsyncGenerator<NamedFile> {
   const kind = archiveKind(upload.bytes)
   if (kind === undefined) return yield upload
   const totalBytes = Math.max(UNPACKED_FLOOR_BYTES, UNPACKED_RATIO_MAX * upload.bytes.length)

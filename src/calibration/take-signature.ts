@@ -1,5 +1,4 @@
 /** From images to a domain's signature: what the stem sees of each. Of pictures, one is in memory at a time. */
-import { BankswitchError } from '../base/errors.js'
 import { bytesOf } from '../base/bytes.js'
 import { sha256 } from '../base/digest.js'
 import { decodeRaster } from '../imaging/decode.js'
@@ -12,7 +11,7 @@ import { featuresOfRows } from '../signature/features.js'
 import { IMAGES_MIN, makeSignature, type Signature, type SignatureOrigin } from '../signature/signature.js'
 import { calibrationErrors } from './errors.js'
 import { rowsOf } from './forward.js'
-import { brokenImage, BROKEN_NAMED, unpacked, type BrokenImage, type ImageCounts } from './read-images.js'
+import { eachPicture, type ImageCounts } from './read-images.js'
 import type { NamedFile } from './archives.js'
 
 /** The compiled stem, and how images are prepared for it. */
@@ -31,7 +30,7 @@ export interface PictureSource {
   uploads: readonly NamedFile[]
   imagePixels: number
   isStrict: boolean
-  /** Told before every picture; what it throws ends the reading. */
+  /** Told before every picture and after every upload; what it throws ends the reading. */
   onProgress (share: number): void
 }
 
@@ -62,31 +61,20 @@ export async function signatureOfPictures (
 ): Promise<{ signature: Signature, images: ImageCounts }> {
   const seen = new Set<string>()
   const features: Float64Array[] = []
-  const brokenImages: BrokenImage[] = []
-  let [given, broken] = [0, 0]
-  const signature = await withStem(request, async (read) => {
-    for (const [at, upload] of uploads.entries()) {
-      for await (const file of unpacked(upload)) {
-        given++
-        onProgress(at / uploads.length)
-        try {
-          const { dims, data } = await prepare(file.bytes, request, imagePixels)
-          const digest = sha256(bytesOf(data))
-          if (seen.has(digest)) continue
-          seen.add(digest)
-          features.push(...await read({ [request.input]: { type: 'float32', dims, data } }))
-        } catch (thrown) {
-          if (!(thrown instanceof BankswitchError) || !thrown.code.startsWith('IMAGE_')) throw thrown
-          if (isStrict) throw brokenImage(file.name, thrown)
-          const { code, message: reason } = thrown
-          if (broken++ < BROKEN_NAMED) brokenImages.push({ name: file.name.slice(0, 200), code, reason })
-        }
-      }
+  return await withStem(request, async (read) => {
+    const { given, brokenCount, broken } = await eachPicture(uploads, { isStrict, onProgress }, async (bytes) => {
+      const { dims, data } = await prepare(bytes, request, imagePixels)
+      const digest = sha256(bytesOf(data))
+      if (seen.has(digest)) return
+      seen.add(digest)
+      features.push(...await read({ [request.input]: { type: 'float32', dims, data } }))
+    })
+    const duplicates = given - brokenCount - seen.size
+    return {
+      signature: makeSignature(features, request.origin),
+      images: { given, used: features.length, duplicates, broken: brokenCount, brokenImages: broken }
     }
-    return makeSignature(features, request.origin)
   })
-  const duplicates = given - broken - seen.size
-  return { signature, images: { given, used: features.length, duplicates, broken, brokenImages } }
 }
 
 async function prepare (
