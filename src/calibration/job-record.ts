@@ -53,8 +53,12 @@ export function noJob (id: string): BankswitchError {
   return calibrationErrors.JOB_NOT_FOUND('there is no such job', { received: id.slice(0, 100) })
 }
 
-/** A job whose process ended before it did: as succeeded with the result of its commit, if that is found. */
-export function settled (record: JobRecord, result: unknown): JobRecord {
+/**
+ * A job whose process ended before it did: as succeeded with the result of its commit, where it had begun to commit and
+ * `findCommit` finds that, else as failed with JOB_LOST.
+ */
+export function settled (record: JobRecord, findCommit: (record: JobRecord) => unknown): JobRecord {
+  const result = record.commit === undefined ? undefined : findCommit(record)
   const endedAt = new Date().toISOString()
   if (result !== undefined) return { ...record, state: 'succeeded', progress: 1, endedAt, result }
   const { code, kind, message, details } = calibrationErrors.JOB_LOST(

@@ -22,6 +22,8 @@ const KEPT_MAX = 1000
 const CANCELLED_MS = 10_000
 const CANCELLED_AGAIN_MS = 250
 
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+
 export interface JobTableOptions {
   database: Database
   /** As for jobs of one process. */
@@ -87,8 +89,12 @@ export class JobTable implements JobRecords {
   }
 
   async #get (id: string): Promise<JobRecord | undefined> {
-    if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) return undefined
+    if (!ID.test(id)) return undefined
     await this.#settleSilent()
+    return await this.#read(id)
+  }
+
+  async #read (id: string): Promise<JobRecord | undefined> {
     const [row] = await this.#reading<{ record: JobRecord, result: unknown }>(
       'SELECT record, result FROM bankswitch_jobs WHERE id = $1', [id]
     )
@@ -97,10 +103,12 @@ export class JobTable implements JobRecords {
   }
 
   async #cancel (id: string): Promise<JobRecord | undefined> {
+    if (!ID.test(id)) return undefined
     await this.#changing('UPDATE bankswitch_jobs SET is_cancelled = true WHERE id = $1 AND NOT is_ended', [id])
+    await this.#settleSilent()
     const until = performance.now() + CANCELLED_MS
     for (;;) {
-      const record = await this.#get(id)
+      const record = await this.#read(id)
       if (record === undefined || record.endedAt !== undefined || performance.now() > until) return record
       await wait(CANCELLED_AGAIN_MS)
     }
@@ -114,14 +122,13 @@ export class JobTable implements JobRecords {
       [this.#owner, SILENT_MS]
     )
     for (const { record } of rows) {
-      const found = record.commit === undefined ? undefined : this.#options.findCommit(record)
-      const { result, ...rest } = settled(record, found)
+      const { result, ...rest } = settled(record, this.#options.findCommit)
       const ended = await this.#changing(
         `UPDATE bankswitch_jobs SET is_ended = true, record = $2, result = $3
          WHERE id = $1 AND NOT is_ended AND seen_at < now() - $4 * interval '1 ms' RETURNING id`,
         [record.id, JSON.stringify(rest), result === undefined ? null : JSON.stringify(result), SILENT_MS]
       )
-      if (ended.length > 0 && found === undefined) this.#options.onLost?.(rest)
+      if (ended.length > 0 && rest.state === 'failed') this.#options.onLost?.(rest)
     }
   }
 

@@ -240,11 +240,10 @@ export class Jobs {
     for (const record of await records.recover((error) => onFault?.(error))) {
       this.#records.set(record.id, record)
       if (record.state !== 'queued' && record.state !== 'running') continue
-      const result = record.commit === undefined ? undefined : findCommit(record)
-      const ended = settled(record, result)
+      const ended = settled(record, findCommit)
       this.#records.set(record.id, ended)
       await records.write(ended)
-      if (result === undefined) onLost?.(ended)
+      if (ended.state === 'failed') onLost?.(ended)
     }
   }
 }

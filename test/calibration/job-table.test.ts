@@ -63,6 +63,7 @@ describe('jobs over one database', () => {
     assert.equal((await b.cancel(id)).state, 'cancelled')
     assert.equal(a.get(id).state, 'cancelled')
     await assert.rejects(b.cancel('00000000-0000-4000-8000-000000000000'), hasCode('JOB_NOT_FOUND'))
+    await assert.rejects(b.cancel('no id at all'), hasCode('JOB_NOT_FOUND'))
   })
 
   it('are told as lost when their server has been silent for long, and commit no more', async (t) => {
