@@ -1,13 +1,37 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Discriminant } from '#src/signature/discriminant.js'
-import { makeSignature } from '#src/signature/signature.js'
+import { makeSignature, type Signature } from '#src/signature/signature.js'
 import { featureRows, ORIGIN } from '../support/feature-rows.js'
 import { runSeed } from '../support/run-seed.js'
 
 const signatureOf = (centre: number, seed: number) => makeSignature(featureRows(400, 3, seed, centre), ORIGIN)
 const day = signatureOf(0, runSeed)
 const night = signatureOf(6, runSeed + 1)
+
+/** Of normally spread features, but for a constant; by Gaussian elimination of the whole matrix. */
+function logLikelihood (row: Float64Array, mean: Float64Array, covariance: number[][]): number {
+  const size = row.length
+  const rest = covariance.map((line, at) => [...line, row[at]! - mean[at]!])
+  let sum = 0
+  for (let pivot = 0; pivot < size; pivot++) {
+    const diagonal = rest[pivot]![pivot]!
+    sum += Math.log(diagonal) + rest[pivot]![size]! ** 2 / diagonal
+    for (let other = pivot + 1; other < size; other++) {
+      const share = rest[other]![pivot]! / diagonal
+      rest[other] = rest[other]!.map((value, at) => value - share * rest[pivot]![at]!)
+    }
+  }
+  return -sum / 2
+}
+
+function mixed (own: Signature, all: readonly Signature[]): number[][] {
+  const images = all.reduce((sum, one) => sum + one.images, 0)
+  const at = ({ covariance }: Signature, i: number, j: number) => covariance[Math.max(i, j) * (Math.max(i, j) + 1) / 2 + Math.min(i, j)]!
+  return Array.from(own.mean, (_, i) => Array.from(own.mean, (_, j) => {
+    return 0.1 * at(own, i, j) + 0.9 * all.reduce((sum, one) => sum + at(one, i, j) * one.images / images, 0)
+  }))
+}
 
 describe('the discriminant', () => {
   it('chooses the domain that an image is of, and tells the next', () => {
@@ -17,7 +41,39 @@ describe('the discriminant', () => {
     const fitting = choices.find(({ domain, p }) => domain === 'night' && p > 0.1)!
     assert.equal(fitting.runnerUp, 'day')
     assert.ok(fitting.margin! > 0)
-    assert.equal(fitting.z.length, 6)
+  })
+
+  it('compares likelihoods under covariances that are partly the domains\' own', () => {
+    const wide = makeSignature(featureRows(400, 3, runSeed + 4).map((row) => row.map((value) => 5 * value)), ORIGIN)
+    const discriminant = new Discriminant(new Map([['day', day], ['wide', wide]]))
+    for (const row of featureRows(50, 3, runSeed + 5, 2)) {
+      const [ofDay, ofWide] = [day, wide].map((one) => logLikelihood(row, one.mean, mixed(one, [day, wide]))) as [number, number]
+      const { domain, margin } = discriminant.choose(row)
+      assert.equal(domain, ofDay >= ofWide ? 'day' : 'wide')
+      assert.ok(Math.abs(margin! - Math.abs(ofDay - ofWide)) < 1e-6 * (1 + Math.abs(ofDay)), `${margin}, not ${ofDay - ofWide}`)
+    }
+  })
+
+  it('prefers the default domain by a factor of two', () => {
+    const both = new Map([['day', day], ['night', night]])
+    for (const row of featureRows(50, 3, runSeed + 6, 3)) {
+      const towards = (defaultDomain?: string) => {
+        const { domain, margin } = new Discriminant(both, defaultDomain).choose(row)
+        return domain === 'day' ? margin! : -margin!
+      }
+      assert.ok(Math.abs(towards('day') - towards() - Math.LN2) < 1e-9)
+      assert.ok(Math.abs(towards('night') - towards() + Math.LN2) < 1e-9)
+      assert.equal(towards('fog'), towards())
+    }
+  })
+
+  it('finds the domain of an image among very many', () => {
+    const many = new Map(Array.from({ length: 40 }, (_, at) => [`d${at}`, signatureOf(10 * at, runSeed + at)]))
+    const discriminant = new Discriminant(many, 'd0')
+    for (const at of [0, 1, 17, 39]) {
+      const choices = featureRows(50, 3, runSeed + 100 + at, 10 * at).map((row) => discriminant.choose(row).domain)
+      assert.ok(choices.filter((domain) => domain === `d${at}`).length >= 45, `${choices}`)
+    }
   })
 
   it('knows a single domain, where only the fit is a question', () => {

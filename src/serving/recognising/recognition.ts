@@ -1,29 +1,26 @@
 /**
  * Which domain a picture belongs to that names none: the door of recognising.
  *
- * The stem reads the picture's features on an inference thread, in a turn of its own; the discriminant of the
- * signatures chooses. Domains that differ in their pictures' size are told apart by the size first: only signatures of
- * the size that is nearest compete. A picture that no domain fits is answered by the default domain.
+ * The stem reads the picture's features; the discriminant of the signatures chooses. Domains that differ in their
+ * pictures' size are told apart by the size first: only signatures of the size that is nearest compete. A picture that
+ * no domain fits is answered by the default domain, if that is one for pictures of this size.
  */
 import { BankswitchError } from '../../base/errors.js'
 import { rulesAt, type PictureSize } from '../../models/signature-preparation.js'
-import { shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
-import { featuresOfRows } from '../../signature/features.js'
 import { domainBySize, nearestSize, sizeOfTensors } from '../domain-by-size.js'
 import { checkFeeds } from '../feeds.js'
-import { turnOf } from '../lone-row.js'
-import { AUTO, type Sender } from '../version-wish.js'
-import { autoUnsupported, SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.js'
+import { SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.js'
+import { StemRuns, type StemNeeds } from './stem-runs.js'
 import { Streams, type StreamOptions } from './streams.js'
 import type { ImageTensor } from '../../imaging/raster.js'
 import type { ClassificationManifest } from '../../models/manifest.js'
 import type { Preprocessing } from '../../models/preprocessing.js'
 import type { Metrics } from '../../observability/metrics.js'
-import type { Job } from '../../runtime/job.js'
-import type { InferencePool } from '../../runtime/pool.js'
-import type { Discriminant, DomainChoice } from '../../signature/discriminant.js'
+import type { Tensors } from '../../ort/rows.js'
+import type { Discriminant } from '../../signature/discriminant.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { ReadyModel } from '../model-states.js'
+import type { Sender } from '../version-wish.js'
 
 export { autoUnsupported } from './signature-book.js'
 
@@ -43,12 +40,9 @@ export interface Recognised {
   readonly p?: number
 }
 
-export interface RecognitionNeeds extends BookNeeds {
+export interface RecognitionNeeds extends BookNeeds, StemNeeds {
   store: BookNeeds['store'] & Pick<BankStore, 'domains'>
-  pool: Pick<InferencePool, 'submit'>
   metrics: Pick<Metrics, 'countRecognised'>
-  runRows: number
-  runBytes: number
 }
 
 export interface RecognitionOptions extends StreamOptions {
@@ -71,12 +65,14 @@ export class Recognition {
   readonly #needs: RecognitionNeeds
   readonly #options: RecognitionOptions
   readonly #book: SignatureBook
+  readonly #stems: StemRuns
   readonly #streams: Streams
 
   constructor (needs: RecognitionNeeds, options: RecognitionOptions) {
     this.#needs = needs
     this.#options = options
     this.#book = new SignatureBook(needs)
+    this.#stems = new StemRuns(needs)
     this.#streams = new Streams(options)
   }
 
@@ -94,7 +90,7 @@ export class Recognition {
       return Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
     }
     const features = await this.features(model, feeds, rows, from.signal)
-    return features.map((row) => this.#settled(model, group.discriminant!.choose(row), from.sender))
+    return features.map((row) => this.#settled(model, group, row, from.sender))
   }
 
   /** The choice for one picture of a model for classification. Rejects like `rows`, and with what preparing throws. */
@@ -107,7 +103,7 @@ export class Recognition {
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
     checkFeeds(model.artefact.inputs, feeds)
     const [features] = await this.features(model, feeds, 1, from.signal)
-    return this.#settled(model, group.discriminant.choose(features!), from.sender)
+    return this.#settled(model, group, features!, from.sender)
   }
 
   /**
@@ -131,35 +127,15 @@ export class Recognition {
   }
 
   /**
-   * What the stem sees in each of the rows, which have been checked. Rejects with AUTO_UNSUPPORTED and what the pool
-   * throws.
+   * What the stem sees in each of the rows, which have been checked. Rejects with AUTO_UNSUPPORTED, and with what the
+   * pool and ONNX Runtime throw.
    */
   async features (model: ReadyModel, feeds: Tensors, rows: number, signal?: AbortSignal): Promise<Float64Array[]> {
-    const { stem, artefact, memory, entry: { manifest } } = model
-    if (stem === undefined || artefact.stem === undefined) throw autoUnsupported(manifest.name)
-    const { proof, stem: { inputs, output, channels } } = artefact
-    const { pool, runRows, runBytes } = this.#needs
-    memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, runBytes)
-    const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))
-    const partRows = proof.isRowInvariant ? runRows : rows
-    const jobs: Job[] = []
-    for (let first = 0; first < rows; first += partRows) {
-      const count = Math.min(partRows, rows - first)
-      jobs.push({
-        turnOf: turnOf(manifest.name, AUTO),
-        model: stem,
-        bankKey: stem.id,
-        bank: undefined,
-        rows: count,
-        feeds: count === rows ? read : sliceRows(read, first, count),
-        wanted: [output],
-        isAside: true,
-        runKey: proof.isRowInvariant ? `${stem.id}|${shapeKey(read)}` : undefined,
-        keeps: memory.keepsOf(feeds)
-      })
-    }
-    const results = await pool.submit(jobs, signal)
-    return results.flatMap(({ outputs }) => featuresOfRows(outputs[output]!.data as Float32Array, channels.length))
+    return await this.#stems.features(model, feeds, rows, signal)
+  }
+
+  async close (): Promise<void> {
+    await this.#stems.close()
   }
 
   #bySize (manifest: ClassificationManifest, size: PictureSize): Recognised {
@@ -169,12 +145,14 @@ export class Recognition {
   }
 
   /** Whether it fits, and what the stream makes of it. What fits nothing has no vote. */
-  #settled (model: ReadyModel, choice: DomainChoice, sender: Sender | undefined): Recognised {
+  #settled (
+    model: ReadyModel, { discriminant, domains }: SizeGroup, features: Float64Array, sender: Sender | undefined
+  ): Recognised {
     const { name, defaultDomain } = model.entry.manifest
-    const { domain: nearest, runnerUp, margin, p } = choice
+    const { domain: nearest, runnerUp, margin, p } = discriminant!.choose(features)
     const fit: Fit = p < this.#options.fitMin ? 'none' : 'good'
     this.#needs.metrics.countRecognised(name, nearest, fit)
-    let domain = fit === 'none' ? defaultDomain : nearest
+    let domain = fit === 'none' && domains.has(defaultDomain) ? defaultDomain : nearest
     if (fit === 'good' && sender !== undefined) domain = this.#streams.settle(name, sender, nearest)
     return {
       domain,

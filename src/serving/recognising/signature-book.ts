@@ -20,6 +20,8 @@ import type { ReadyModel } from '../model-states.js'
 export interface SizeGroup {
   /** Absent for models whose pictures have no one size. */
   readonly size?: PictureSize
+  /** Those that have a signature, and those that run pictures of this size. */
+  readonly domains: ReadonlySet<string>
   /** Absent where no domain of this size has a signature, so that the size alone decides. */
   readonly discriminant?: Discriminant
 }
@@ -78,28 +80,30 @@ export class SignatureBook {
   async #together (
     { entry: { manifest } }: ReadyModel, stem: string, active: readonly ActiveVersion[]
   ): Promise<SizeGroup[]> {
-    const bySize = new Map<string, { size: PictureSize | undefined, signatures: Map<string, Signature> }>()
-    const groupOf = (size: PictureSize | undefined) => {
+    const bySize = new Map<string, Gathered>()
+    const groupFor = (size: PictureSize | undefined, domain: string) => {
       const key = size === undefined ? '' : `${size.width}x${size.height}`
       let group = bySize.get(key)
-      if (group === undefined) bySize.set(key, group = { size, signatures: new Map() })
+      if (group === undefined) bySize.set(key, group = { size, domains: new Set(), signatures: new Map() })
+      group.domains.add(domain)
       return group
     }
     const stale: string[] = []
     for (const { record, version } of active) {
-      groupOf(ownSize(manifest, record, version))
+      groupFor(ownSize(manifest, record, version), record.domain)
       for (const signature of await this.#signatures(manifest, record, version)) {
         const size = sizeOf(manifest, signature)
         if (signature.origin.stem !== stem || size === undefined) stale.push(record.domain)
-        else groupOf(size === ANY_SIZE ? undefined : size).signatures.set(record.domain, signature)
+        else groupFor(size === ANY_SIZE ? undefined : size, record.domain).signatures.set(record.domain, signature)
       }
     }
     if (stale.length > 0) {
       this.#needs.logger.warn({ model: manifest.name, domains: stale }, 'signatures made otherwise do not count')
     }
-    const groups = [...bySize.values()].map(({ size, signatures }): SizeGroup => ({
+    const groups = [...bySize.values()].map(({ size, domains, signatures }): SizeGroup => ({
       ...(size === undefined ? {} : { size }),
-      ...(signatures.size === 0 ? {} : { discriminant: new Discriminant(signatures) })
+      domains,
+      ...(signatures.size === 0 ? {} : { discriminant: new Discriminant(signatures, manifest.defaultDomain) })
     }))
     if (groups.some(({ discriminant }) => discriminant !== undefined)) return groups
     throw nothingToChooseBy(manifest.name, active, stale)
@@ -129,6 +133,13 @@ interface KnownGroups {
   /** Names what is active, which not every change changes. */
   key: string
   groups: Promise<SizeGroup[]>
+}
+
+/** Of one size. */
+interface Gathered {
+  size: PictureSize | undefined
+  domains: Set<string>
+  signatures: Map<string, Signature>
 }
 
 interface ActiveVersion {
