@@ -8,13 +8,13 @@ import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { sha256 } from '#src/base/digest.js'
-import { parseSafetensors, serializeSafetensors } from '#src/bank/formats/safetensors.js'
 import { markdownTable, quantile } from '#src/cli/measure.js'
 import { openPostgres } from '#src/store/postgres/open.js'
 import { startPostgres, type Postgres } from '../test/support/postgres.js'
+import { variantOf } from '../test/support/signs.js'
 import { Client } from './client.js'
 import { openBench } from './report.js'
-import { signsRequest, startBenchServer, type BenchServer } from './server.js'
+import { memoryOf, signsRequest, startBenchServer, type BenchServer } from './server.js'
 
 const { values, publish } = openBench('postgres', { chunks: '12', requests: '2000', changes: '200', domains: '10000' })
 const SIGNS = 'traffic-signs'
@@ -87,7 +87,7 @@ async function spread (): Promise<string> {
     const own = await clients[0]!.call('GET', `${ADMIN}/day/versions/1`)
     for (let change = 0; change < Number(values.changes); change++) {
       const at = change % REPLICAS
-      const { version } = JSON.parse((await clients[at]!.call('PUT', `${ADMIN}/spread`, variant(own, change), OCTETS)).toString()) as { version: number }
+      const { version } = JSON.parse((await clients[at]!.call('PUT', `${ADMIN}/spread`, variantOf(own, change / 1e4), OCTETS)).toString()) as { version: number }
       const begin = performance.now()
       await Promise.all(clients.filter((_, index) => index !== at).map(async (client) => {
         await infer(client, `spread:${version}`)
@@ -106,6 +106,21 @@ async function spread (): Promise<string> {
   }
   return `${values.changes} registrations at one of ${REPLICAS} servers, looked at four times a second: the first answer by the version's name at ` +
     `both others after ${told(named)}; active at both others after ${told(times)}.`
+}
+
+/** Of a server after one inference. */
+async function startOver (url: string): Promise<{ seconds: number, residentMiB: number }> {
+  const begin = performance.now()
+  const server = await start('started', url)
+  const seconds = (performance.now() - begin) / 1000
+  const client = new Client(server)
+  try {
+    await infer(client, 'day')
+    return { seconds, residentMiB: Math.round(memoryOf(server).rss) }
+  } finally {
+    client.close()
+    await server.stop()
+  }
 }
 
 /** A store of many domains, of one version each. */
@@ -141,8 +156,11 @@ async function many (postgres: Postgres): Promise<string> {
   const busy = await looks(() => writer.store.activate(SIGNS, 'domain-7', 1))
   await reader.close()
   await writer.close()
+  const [none, all] = [await startOver(await postgres.createPlace()), await startOver(url)]
   return `${count.toLocaleString('en')} domains of one version:\n\n${markdownTable(['what', 'takes'], [
     ['opening the store', `${startMs.toFixed(0)} ms`],
+    ['start of a server until it is ready', `${(all.seconds - none.seconds).toFixed(1)} s more than the ${none.seconds.toFixed(1)} s over an empty database`],
+    ['memory of that server, resident', `${all.residentMiB - none.residentMiB} MiB more than the ${none.residentMiB} MiB over an empty database`],
     ['a look without a change', `${idle.ms.toFixed(1)} ms, ${idle.cpuMs.toFixed(2)} ms of processor time`],
     ['a look after a change of one domain', `${busy.ms.toFixed(1)} ms, ${busy.cpuMs.toFixed(2)} ms of processor time with the change itself`]
   ])}`
@@ -154,14 +172,4 @@ async function infer (client: Client, domain: string): Promise<void> {
 
 function activeOf (bytes: Uint8Array): number | null {
   return (JSON.parse(Buffer.from(bytes).toString()) as { active: number | null }).active
-}
-
-/** A bank near another. */
-function variant (bank: Uint8Array, number: number): Uint8Array {
-  const { tensors } = parseSafetensors(bank)
-  return serializeSafetensors([...tensors].map(([name, { shape, bytes }]) => {
-    const numbers = new Float32Array(Uint8Array.from(bytes).buffer)
-    if (name.endsWith('.running_mean')) numbers[0]! += number / 1e4
-    return { name, dtype: 'F32' as const, shape, bytes: new Uint8Array(numbers.buffer) }
-  }), new Map())
 }
