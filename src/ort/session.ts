@@ -2,8 +2,9 @@
  * The door to ONNX Runtime.
  *
  * `run` of onnxruntime-node is a synchronous native call that holds its thread for the whole inference, in spite of
- * the promise it returns (js/node/lib/backend.ts): call it in worker threads or in a process of its own only. Every
- * session has one intra-op thread; parallelism comes from workers.
+ * the promise it returns (js/node/lib/backend.ts): call it in worker threads or in a process of its own, and on the
+ * thread that answers only what has shown to take less time than handing it over (the stem). Every session has one
+ * intra-op thread; parallelism comes from workers.
  */
 import './telemetry-off.js'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
