@@ -1,7 +1,8 @@
 /**
  * What a blend of two domains costs over one of them, interleaved, and with --data FOLDER, in which gtsrb32.npz is, what
  * it is worth at dusk: day pictures of traffic-signs at five exposures between day and low light, and the real pictures
- * of both and between them, under the banks of both, blends of them, the domain that each looks like, and the mean of their answers, layer by layer.
+ * of both and between them, under the banks of both, blends of them, the domain that each looks like, and the mean of
+ * their answers, layer by layer.
  *
  *   npm run bench -- blend [--data FOLDER --rounds 2000]
  */
