@@ -1,5 +1,6 @@
-# A base of one's own, or this one by its digest: --build-arg BASE=node:24-bookworm-slim@sha256:…
-ARG BASE=node:24-bookworm-slim
+# Pinned, so that a build is the same tomorrow; to be raised with Node's and Debian's security releases. Another base:
+# --build-arg BASE=…
+ARG BASE=node:24.18.0-bookworm-slim@sha256:6f7b03f7c2c8e2e784dcf9295400527b9b1270fd37b7e9a7285cf83b6951452d
 
 FROM ${BASE} AS build
 WORKDIR /app
