@@ -1,6 +1,7 @@
 /**
  * Servers that are killed at random moments of registrations under load, and by native crashes, which end a process as
- * SIGABRT and SIGSEGV do. REGISTRATIONS says how many (200 for a thorough run), TEST_SEED repeats the moments.
+ * SIGABRT and SIGSEGV do. REGISTRATIONS says how many, some four to each kill (200 for a thorough run), TEST_SEED repeats
+ * the moments.
  */
 import assert from 'node:assert/strict'
 import { it, type TestContext } from 'node:test'
@@ -44,13 +45,14 @@ async function killOverAndOver (t: TestContext, folder: string, settings: Record
     return [domain, { acknowledged: new Map(), mayServe: new Set([null]) }]
   }))
   let registrations = 0
-  for (let round = 0; registrations < REGISTRATIONS; round++) {
+  let kills = 0
+  for (; registrations < REGISTRATIONS; kills++) {
     const server = await startProcess(t, settings, folder)
     await assertKept(server, expected)
     const { bytes } = await inferSigns(server.address, 'day')
     const load = keepAsking(server, bytes)
     let left = 1 + Math.floor(random() * ROUND_MAX)
-    const signal = SIGNALS[round % SIGNALS.length]!
+    const signal = SIGNALS[kills % SIGNALS.length]!
     const work = DOMAINS.map(async (domain) => {
       while (left-- > 0) {
         registrations++
@@ -70,7 +72,7 @@ async function killOverAndOver (t: TestContext, folder: string, settings: Record
   assert.doesNotMatch(last.stdout(), /quarantine/)
   const acknowledged = [...expected.values()].reduce((sum, one) => sum + one.acknowledged.size, 0)
   assert.ok(acknowledged > 0)
-  t.diagnostic(`${registrations} registrations, ${acknowledged} acknowledged`)
+  t.diagnostic(`${kills} kills, ${registrations} registrations, ${acknowledged} acknowledged`)
 }
 
 async function registerAndActivate (
