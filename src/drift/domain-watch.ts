@@ -51,10 +51,16 @@ export interface Alarm {
   readonly eValue: number
 }
 
-export interface DriftState {
+/** What there is to tell at a glance. */
+export interface DriftGlance {
   state: 'notEnoughSeen' | 'steady' | 'drifting'
-  /** Pictures looked at; those among them that counted; those not finite; those of streams that found no room. */
+  /** Looked at. */
   pictures: number
+  eValue?: number
+}
+
+export interface DriftState extends DriftGlance {
+  /** Of the pictures looked at, those that counted; those not finite; those of streams that found no room. */
   counted: number
   notFinite: number
   unwatched: number
@@ -63,7 +69,6 @@ export interface DriftState {
   lastAlarmAt?: number
   driftingSince?: number
   streams: { watched: number, drifting: number }
-  eValue?: number
   moved?: MovedFeature[]
   nearest?: string
 }
@@ -143,23 +148,31 @@ export class DomainWatch {
     return Math.max(this.#all.detector.eValue, this.isDrifting ? this.#lastAlarm!.eValue : 0)
   }
 
+  /** Evidence only once enough has been seen. */
+  get glance (): DriftGlance {
+    const { isDrifting, eValue } = this
+    const { pictures, counted } = this.#counts
+    const state = isDrifting ? 'drifting' : counted >= ENOUGH ? 'steady' : 'notEnoughSeen'
+    return { state, pictures, ...(state === 'notEnoughSeen' ? {} : { eValue }) }
+  }
+
   /** What there is to tell; figures only once enough has been seen. */
   get report (): DriftState {
     const { alarms, ...counted } = this.#counts
     const drifting = this.#streams.all().filter(({ unrest }) => unrest > 0)
     const beginnings = [...drifting, this.#all].flatMap(({ driftsSince }) => driftsSince ?? [])
-    const { isDrifting, eValue } = this
-    const isEnough = isDrifting || this.#counts.counted >= ENOUGH
+    const { glance } = this
+    const isEnough = glance.state !== 'notEnoughSeen'
     const nearest = this.#nearest.most
     return {
-      state: isDrifting ? 'drifting' : isEnough ? 'steady' : 'notEnoughSeen',
+      ...glance,
       ...counted,
       since: this.#since,
       alarms,
       ...(this.#lastAlarm === undefined ? {} : { lastAlarmAt: this.#lastAlarm.at }),
-      ...(isDrifting ? { driftingSince: Math.min(...beginnings) } : {}),
+      ...(glance.state === 'drifting' ? { driftingSince: Math.min(...beginnings) } : {}),
       streams: { watched: this.#streams.size, drifting: drifting.length },
-      ...(isEnough ? { eValue, moved: this.#moved.most(FEATURES_TOLD) } : {}),
+      ...(isEnough ? { moved: this.#moved.most(FEATURES_TOLD) } : {}),
       ...(isEnough && nearest !== undefined ? { nearest } : {})
     }
   }

@@ -6,13 +6,14 @@
  */
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import Fastify, { LogController, type FastifyReply, type FastifyRequest, type FastifySchema } from 'fastify'
+import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import {
   accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
 } from './access/route-access.js'
 import { isDatabase } from '../config/schema.js'
 import { addAudit, type RecentCall } from './audit.js'
+import { asDocumented } from './documented.js'
 import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { AnswerBudget } from './limits/answer-budget.js'
@@ -43,7 +44,6 @@ import { registerSampleRoutes } from './routes/samples.js'
 import { registerWebPage } from './routes/web-page.js'
 import { SAFETY_HEADERS } from './safety-headers.js'
 import { unreadableRequests } from './unreadable-requests.js'
-import type { TObject } from '#typebox'
 import type { App } from './app-type.js'
 import type { KeyRing } from '../access/key-ring.js'
 import type { Settings } from '../config/schema.js'
@@ -267,14 +267,6 @@ async function addDocuments (app: App, version: string): Promise<void> {
   app.get('/openapi.json', {
     config: { access: 'documents' }, schema: { hide: true }, logLevel: 'silent'
   }, async () => app.swagger())
-}
-
-/** A field of the query that has a default is required of nobody: it is filled in before the query is checked. */
-function asDocumented (schema: FastifySchema): FastifySchema {
-  const query = schema?.querystring as TObject | undefined
-  if (query?.required === undefined) return schema
-  const required = query.required.filter((name) => !('default' in query.properties[name]!))
-  return { ...schema, querystring: { ...query, required } }
 }
 
 /** Which methods a path answers to, to tell a wrong method from a wrong path. */

@@ -224,7 +224,11 @@ export const ComparisonSchema = Type.Object({
     domain: Type.String(),
     version: Type.Integer(),
     predictions: Type.Optional(Type.Array(Prediction)),
-    entropy: Type.Optional(Type.Number({ description: 'How undecided the scores are, in nats' }))
+    entropy: Type.Optional(Type.Number({ description: 'How undecided the scores are, in nats' })),
+    fit: Type.Optional(Type.Union([Type.Literal('good'), Type.Literal('none')], {
+      description: 'Whether the picture is like those of the domain; absent without a signature'
+    })),
+    p: Type.Optional(Type.Number({ description: 'Share of the domain\'s own pictures that are as strange' }))
   })),
   agreement: Type.Optional(Type.Object({
     index: Type.Integer(),

@@ -83,6 +83,13 @@ export class Discriminant {
     return this.#candidates.find((candidate) => candidate.domain === domain)?.signature
   }
 
+  /** By domain, the conformal p-value under its own signature, in (0, 1]; never NaN. */
+  pValues (features: Float64Array): Map<string, number> {
+    return new Map(this.#candidates.map(({ domain, signature }) => {
+      return [domain, pValueOf(signature, scoreOf(signature, features))]
+    }))
+  }
+
   /** One hard choice; the same for the same features. */
   choose (features: Float64Array): DomainChoice {
     const ranked = this.#nearest(features).map(({ domain, signature, factor, most }) => {

@@ -40,7 +40,9 @@ describe('the TypeScript client', () => {
     folder = await mkdtemp(join(tmpdir(), 'bankswitch-models-'))
     await writeModels(folder, [{ manifest: DOUBLER, graph: superResolver().bytes }])
     await symlink(join(ROOT, 'models', SIGNS), join(folder, SIGNS))
-    service = await startService({ BANKSWITCH_MODELS_DIR: folder })
+    service = await startService({
+      BANKSWITCH_MODELS_DIR: folder, BANKSWITCH_DRIFT_ERT: '1000000', BANKSWITCH_DRIFT_COLLECT: 'true'
+    })
     address = await service.app.listen({ host: '127.0.0.1', port: 0 })
     // No test here waits for a wish of the server: those that it would refuse do not ask again.
     client = new Client(address, { key: ADMIN_KEY, retries: 0 })
@@ -116,6 +118,7 @@ describe('the TypeScript client', () => {
       const { banks, agreement } = await client.compare(SIGNS, bytes, { domains: ['lowlight', 'day:1', 'day=0.5;fog=0.5'], top: 2, timeoutMs: 60_000 })
       assert.deepEqual(banks.map(({ domain, predictions }) => [domain, predictions!.length]), [['lowlight', 2], ['day', 2], ['day:1=0.5;fog:1=0.5', 2]])
       assert.ok(agreement!.share > 0 && banks[0]!.entropy! > 0)
+      assert.deepEqual(banks.map(({ fit, p }) => [fit, p !== undefined && p > 0]), [['good', true], ['none', true], [undefined, false]])
       const picture = await painted(13, 9, 3, (x, y) => 9 * x + 3 * y).png().toBuffer()
       const { differences } = await client.compare('doubler', picture)
       assert.deepEqual(differences, [])
@@ -137,6 +140,14 @@ describe('the TypeScript client', () => {
       const { compiled, labels } = await client.model(SIGNS)
       assert.deepEqual([compiled!.layers.length, labels], [15, 43])
       assert.deepEqual((await client.domains(SIGNS)).map(({ domain }) => domain).filter((name) => !name.startsWith('x-')), ['day', 'fog', 'lowlight', 'lowres'])
+    })
+
+    it('whether pictures are still those of a domain, and what became of those that fit none', async () => {
+      const { state, domain, requestsPerFalseAlarm } = await client.drift(SIGNS, 'lowres')
+      assert.deepEqual([state, domain, requestsPerFalseAlarm], ['notEnoughSeen', 'lowres', 1_000_000])
+      assert.deepEqual(await client.candidates(SIGNS), [])
+      await failing(client.drift(SIGNS, 'none'), 'DOMAIN_NOT_FOUND', 404)
+      await failing(client.candidates('none'), 'MODEL_NOT_FOUND', 404)
     })
 
     it('any route', async () => {
@@ -182,6 +193,18 @@ describe('the TypeScript client', () => {
       await client.register(SIGNS, domain, { description: 'made up', layers }, { preprocessing: { mean: [0.4, 0.4, 0.4] } })
       const { description, versions } = await client.domain(SIGNS, domain)
       assert.deepEqual([description, versions[0]!.source, versions[0]!.preprocessing], ['made up', 'json', { mean: [0.4, 0.4, 0.4] }])
+      await client.deleteDomain(SIGNS, domain)
+    })
+
+    it('a domain by a blend of others', async () => {
+      const domain = 'x-dusk'
+      const options = { activate: false, description: 'between', ifNew: true }
+      const { blend, version, active } = await client.registerBlend(SIGNS, domain, 'day=0.7,lowlight=0.3', options)
+      assert.deepEqual([blend, version, active], ['day:1=0.7;lowlight:1=0.3', 1, false])
+      const { description } = await client.domain(SIGNS, domain)
+      assert.match(description!, /between/)
+      await failing(client.registerBlend(SIGNS, domain, 'day=0.7,lowlight=0.3', options), 'PRECONDITION_FAILED', 412)
+      await failing(client.registerBlend(SIGNS, domain, 'day'), 'DOMAIN_REFERENCE_INVALID', 400)
       await client.deleteDomain(SIGNS, domain)
     })
 

@@ -50,12 +50,14 @@ describe('a domain under watch', () => {
       alarms: 0,
       streams: { watched: 0, drifting: 0 }
     })
+    assert.deepEqual(watch.glance, { state: 'notEnoughSeen', pictures: 0 })
     const camera = new Camera(runSeed)
     while (watch.report.counted < ENOUGH) assert.equal((watch.see(camera.picture()), 0), 0)
     const { state, eValue, moved, nearest, streams } = watch.report
     assert.deepEqual([state, nearest, streams], ['steady', 'other', { watched: 1, drifting: 0 }])
     assert.ok(eValue! < 10)
     assert.equal(moved!.length, 5)
+    assert.deepEqual(watch.glance, { state, eValue, pictures: watch.report.pictures })
   })
 
   it('tells of drift soon: since when, what moved, and which stream', () => {

@@ -47,6 +47,18 @@ describe('comparing the banks of a classifier', () => {
     assert.match(String(response.headers['server-timing']), /^read;dur=[\d.]+, decode;dur=[\d.]+, queue;dur=[\d.]+, infer;dur=[\d.]+, encode;dur=[\d.]+$/)
   })
 
+  it('tells how well the picture fits each domain with a signature, as auto does', async () => {
+    const { banks } = (await compare()).json() as { banks: Array<{ domain: string, fit?: string, p?: number }> }
+    const fits = new Map(banks.map(({ domain, fit, p }) => [domain, { fit, p }]))
+    const { recognised } = (await service.app.inject({
+      method: 'POST', url: '/v1/models/traffic-signs/predict', payload: picture, headers: { ...PNG, 'x-domain': 'auto' }
+    })).json()
+    assert.deepEqual([recognised.nearest, fits.get('fog')], ['fog', { fit: recognised.fit, p: recognised.p }])
+    assert.equal(fits.get('lowlight')!.fit, 'none')
+    const pinned = (await compare('?domains=fog:1,day=0.5;fog=0.5')).json().banks
+    assert.deepEqual([pinned[0].p, 'fit' in pinned[1]], [recognised.p, false])
+  })
+
   it('asks chosen ones, blends among them', async () => {
     const response = await compare('?domains=fog:1,%20day,day=0.5;fog=0.5')
     const { banks } = response.json()

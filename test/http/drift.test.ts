@@ -6,6 +6,8 @@ import { ADMIN, startService, type Service } from '../support/service.js'
 import { binaryRequest } from '../support/wire.js'
 
 const DRIFT = '/v1/models/traffic-signs/domains/day/drift'
+const TRAFFIC = '/v1/models/traffic-signs/traffic'
+const DAY_TRAFFIC = '/v1/models/traffic-signs/domains/day/traffic'
 const CANDIDATES = '/admin/models/traffic-signs/candidates'
 const ROW = 3 * 32 * 32
 const IMAGES = 32
@@ -22,6 +24,19 @@ async function ask (service: Service, domain: string, rows: number, seed: number
   return statusCode
 }
 
+interface Glance {
+  domain: string
+  drift?: { state: string, pictures: number, eValue?: number }
+}
+
+/** What the traffic tells of drift: whether it is looked for, and by domain. */
+async function glances (service: Service): Promise<{ isWatched: boolean, drifts: Record<string, Glance['drift']> }> {
+  const { watchesDrift, domains } = (await service.app.inject(TRAFFIC)).json() as { watchesDrift: boolean, domains: Glance[] }
+  const one = (await service.app.inject(DAY_TRAFFIC)).json() as Omit<Glance, 'domain'> & { watchesDrift: boolean }
+  assert.deepEqual([one.watchesDrift, one.drift], [watchesDrift, domains.find(({ domain }) => domain === 'day')?.drift])
+  return { isWatched: watchesDrift, drifts: Object.fromEntries(domains.map(({ domain, drift }) => [domain, drift])) }
+}
+
 describe('a service that does not look for drift', () => {
   let service: Service
   before(async () => { service = await startService() })
@@ -35,6 +50,8 @@ describe('a service that does not look for drift', () => {
     }
     const { payload } = await service.app.inject({ url: '/metrics', headers: ADMIN })
     assert.doesNotMatch(payload, /^bankswitch_drift\w*{/m)
+    const { isWatched, drifts } = await glances(service)
+    assert.deepEqual([isWatched, drifts.day], [false, undefined])
   })
 })
 
@@ -63,8 +80,12 @@ describe('a service that looks for drift', () => {
     assert.deepEqual((await service.app.inject(DRIFT)).json(), {
       model: 'traffic-signs', domain: 'day', version: 1, state: 'notEnoughSeen', requestsPerFalseAlarm: 1000, share: 1
     })
-    for (let at = 0; at < 60; at++) assert.equal(await ask(service, 'day', 1, runSeed + at), 200)
+    assert.deepEqual((await glances(service)).drifts.day, undefined)
+    assert.equal(await ask(service, 'day', 1, runSeed), 200)
+    assert.deepEqual(await glances(service), { isWatched: true, drifts: { day: { state: 'notEnoughSeen', pictures: 1 } } })
+    for (let at = 1; at < 60; at++) assert.equal(await ask(service, 'day', 1, runSeed + at), 200)
     const told = (await service.app.inject(DRIFT)).json()
+    assert.deepEqual((await glances(service)).drifts.day, { state: 'drifting', pictures: 60, eValue: told.eValue })
     assert.deepEqual([told.state, told.pictures, told.streams], ['drifting', 60, { watched: 1, drifting: 1 }])
     assert.ok(told.alarms > 0 && told.eValue > 10 && told.moved.length === 5)
     assert.ok(Date.parse(told.since) <= Date.parse(told.driftingSince))

@@ -57,6 +57,19 @@ describe('the OpenAPI document', () => {
     }
   })
 
+  it('tells pictures from JSON where a route answers either', () => {
+    for (const [name, json, pictures] of [
+      ['predict', 'Predictions', ['image/png', 'image/jpeg', 'image/webp']], ['compare', 'Comparison', ['image/png']]
+    ] as const) {
+      const { responses } = document.paths[`/v1/models/{model}/${name}`]!.post!
+      const content = (status: number) => responses[status]!.content as Record<string, { schema: { title?: string, format?: string } }>
+      assert.deepEqual(Object.keys(content(200)), ['application/json', ...pictures])
+      assert.equal(content(200)['application/json']!.schema.title, json)
+      for (const type of pictures) assert.equal(content(200)[type]!.schema.format, 'binary')
+      assert.deepEqual(Object.keys(content(406)), ['application/json'])
+    }
+  })
+
   it('requires nothing of a query that has a default', () => {
     const query = operations.flatMap(([name, { parameters = [] }]) => parameters
       .filter((parameter) => parameter.in === 'query')

@@ -129,7 +129,7 @@ describe('the last hour', () => {
     assert.ok(fog.recent.p50Ms > 0 && fog.recent.perSecond > 0 && fog.residentBytes > 1000, JSON.stringify(fog))
     const one = await get('/v1/models/traffic-signs/domains/fog/traffic')
     assert.deepEqual(one.versions.map(({ version, requests }: { version: number, requests: number }) => [version, requests]), [[1, 2]])
-    assert.deepEqual((await get('/v1/models/traffic-signs/domains/lowres/traffic')), { slotSeconds: 15, versions: [] })
+    assert.deepEqual((await get('/v1/models/traffic-signs/domains/lowres/traffic')), { slotSeconds: 15, watchesDrift: false, versions: [] })
     assert.equal((await get('/v1/models/gone/traffic')).code, 'MODEL_NOT_FOUND')
     assert.equal((await get('/v1/models/traffic-signs/domains/gone/traffic')).code, 'DOMAIN_NOT_FOUND')
   })

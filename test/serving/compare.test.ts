@@ -2,14 +2,30 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import sharp from 'sharp'
+import { preparationOf } from '#src/models/signature-preparation.js'
+import { makeSignature, type Signature } from '#src/signature/signature.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { painted, pixelAt, type Paint } from '../imaging/fixtures/pictures.js'
 import { hasCode } from '../support/errors.js'
 import { gate } from '../support/gate.js'
 import { DOUBLER } from '../support/models-folder.js'
-import { openHouse, readyModel, type House, type HouseOptions } from '../support/served.js'
+import { seededNormal } from '../support/random.js'
+import { runSeed } from '../support/run-seed.js'
+import { openHouse, readyModel, STEM, type House, type HouseOptions } from '../support/served.js'
+import type { PictureManifest } from '#src/models/manifest.js'
 
 const white = () => painted(4, 4, 3, () => 255).png().toBuffer()
+
+/** Of images whose first value is about `centre`. */
+function signature (centre: number, manifest: PictureManifest): Signature {
+  const normal = seededNormal(runSeed)
+  const rows = Array.from({ length: 200 }, () => Float64Array.of(centre + 0.2 * normal(), 0))
+  const size = manifest.task === 'classification' ? manifest.input.size : undefined
+  return makeSignature(rows, { stem: STEM, preparation: preparationOf(manifest, size) })
+}
+
+/** Runs of the stem so far. */
+const looks = ({ pool: { jobs } }: House) => jobs.filter(({ turnOf }) => turnOf.endsWith('@auto')).length
 
 describe('comparing classes', () => {
   /** Of a white picture the scores are 2 + shift and 2 - shift: day says neither, night cat, fog and mist dog. */
@@ -39,6 +55,28 @@ describe('comparing classes', () => {
     assert.deepEqual(agreement, { index: 0, label: 'cat', banks: ['day:1', 'night:1'], share: 0.5 })
     const others = await compare(house, ['night', 'fog', 'mist'])
     assert.deepEqual(others.agreement, { index: 1, label: 'dog', banks: ['fog:1', 'mist:1'], share: 2 / 3 })
+  })
+
+  it('tells how well the picture fits each that has a signature, by one look of the stem', async () => {
+    const house = await openHouse()
+    await house.publish('night', 1, { signatures: [signature(2, MANIFEST)] })
+    await house.publish('fog', -2, { signatures: [signature(50, MANIFEST)] })
+    const { banks } = await compare(house)
+    assert.equal(looks(house), 1)
+    const { recognised } = await house.answering.classify('signs', { wish: { header: 'auto' }, image: await white() }, 1)
+    assert.equal(recognised!.nearest, 'night')
+    assert.deepEqual(banks.map(({ domain, fit, p }) => [domain, fit, p]), [
+      ['day', undefined, undefined], ['fog', 'none', 1 / 201], ['night', 'good', recognised!.p]
+    ])
+    await house.publish('night', 1)
+    const pinned = await compare(house, ['night', 'night:1', 'fog', 'fog=0.5;day=0.5'])
+    assert.deepEqual(pinned.banks.map(({ fit }) => fit), [undefined, undefined, 'none', undefined])
+  })
+
+  it('does not look where no domain has a signature', async () => {
+    const house = await openFour()
+    const { banks } = await compare(house)
+    assert.deepEqual([looks(house), banks.some((bank) => 'fit' in bank || 'p' in bank)], [0, false])
   })
 
   it('asks those that it is told, in their order and once each, pinned, labelled or blended', async () => {
@@ -179,6 +217,19 @@ describe('comparing pictures', () => {
     assert.deepEqual(house.pool.jobs.map(({ turnOf }) => turnOf), ['doubler@light', 'doubler@mid', 'doubler@plain'])
     assert.deepEqual(house.heated, ['light:1:1', 'mid:1:1', 'plain:1:1'])
     assert.equal(house.answering.traffic(DOUBLER.name, 'mid', 1).success.count, 1)
+  })
+
+  it('tells how well it fits each that has a signature, by one look of the stem', async () => {
+    const house = await openThree()
+    const model = house.models[1]!
+    await house.publish('dark', 0, { model, signatures: [signature(0, DOUBLER)] })
+    await house.publish('bright', 0, { model, signatures: [signature(50, DOUBLER)] })
+    for (const isSheet of [false, true]) {
+      const { banks } = await compare(house, ['plain', 'bright', 'dark'], isSheet)
+      assert.deepEqual(banks.map(({ domain, fit }) => [domain, fit]), [['plain', undefined], ['bright', 'none'], ['dark', 'good']])
+      assert.ok(banks[1]!.p! < banks[2]!.p!)
+    }
+    assert.equal(looks(house), 2)
   })
 
   it('has no PSNR of equal pictures', async () => {

@@ -84,6 +84,19 @@ describe('the discriminant', () => {
     assert.equal(discriminant.choose(featureRows(1, 3, 1, 50)[0]!).p, 1 / (1 + day.scores.length))
   })
 
+  it('tells of each domain what choosing tells of the one that it chose', () => {
+    const discriminant = new Discriminant(new Map([['day', day], ['night', night]]))
+    for (const row of [...featureRows(20, 3, runSeed + 4, 3), new Float64Array(6).fill(NaN)]) {
+      const values = discriminant.pValues(row)
+      const { domain, p } = discriminant.choose(row)
+      assert.equal(values.get(domain), p)
+      assert.deepEqual([...values.keys()], ['day', 'night'])
+      for (const value of values.values()) assert.ok(value > 0 && value <= 1)
+    }
+    const far = discriminant.pValues(featureRows(1, 3, 1, 50)[0]!)
+    assert.deepEqual([...far.values()], [1 / (1 + day.scores.length), 1 / (1 + night.scores.length)])
+  })
+
   it('says something of what is no number', () => {
     const discriminant = new Discriminant(new Map([['day', day], ['night', night]]))
     for (const odd of [NaN, Infinity, -1e308]) {

@@ -17,11 +17,18 @@ export interface BankValues {
   layers: Readonly<Record<string, BankLayer>>
 }
 
-export interface RegisterOptions extends CallOptions, PreconditionOptions {
+interface NewVersionOptions extends CallOptions, PreconditionOptions {
   /** Serve the new version at once; false only stores it. */
   activate?: boolean | undefined
+}
+
+export interface RegisterOptions extends NewVersionOptions {
   /** How pictures for it are prepared, where it differs from the model. */
   preprocessing?: Record<string, unknown> | undefined
+}
+
+export interface BlendOptions extends NewVersionOptions {
+  description?: string | undefined
 }
 
 /** A file goes as it is, and the server tells its form from the bytes; values go as JSON. */

@@ -2,7 +2,7 @@
  * A server's API as methods. Each rejects with a BankswitchError that carries the server's code, with the reason of its
  * signal, or with a TypeError for what cannot be sent at all. What has no method here, `request` reaches.
  */
-import { encodeBank, type BankValues, type RegisterOptions } from './banks.js'
+import { encodeBank, type BankValues, type BlendOptions, type RegisterOptions } from './banks.js'
 import {
   calibrationForm, isEnded, resultOf, type CalibrateOptions, type CalibrationImages, type CalibrationOptions,
   type CalibrationResult, type WatchOptions
@@ -16,10 +16,13 @@ import {
 import { jsonOf, Transport, type Answer, type Message } from './transport.js'
 import type { CallOptions, ClientOptions, PreconditionOptions } from './options.js'
 import type { AnswerOf, Given, Route } from './routes.js'
-import type { Accepted, Comparison, Domain, Job, Model, Predictions, Progress, Registered } from './generated/api.js'
+import type {
+  Accepted, Comparison, Domain, Drift, DriftCandidate, Job, Model, Predictions, Progress, Registered
+} from './generated/api.js'
 import type { InputTensor } from './tensors.js'
 
 const DOMAIN = '/admin/models/{model}/domains/{domain}'
+const BLEND = `POST ${DOMAIN}/blend`
 const POLL_MS = 500
 
 /** A server that does not answer must not keep whoever gives up. */
@@ -107,6 +110,16 @@ export class Client {
     return await this.request('GET /v1/models/{model}/domains/{domain}', { path: { model, domain } }, options)
   }
 
+  /** Whether pictures are still those of the domain. Rejects with DRIFT_OFF where nobody looks for it. */
+  async drift (model: string, domain: string, options?: CallOptions): Promise<Drift> {
+    return await this.request('GET /v1/models/{model}/domains/{domain}/drift', { path: { model, domain } }, options)
+  }
+
+  /** New domains made of pictures that fitted none, and what they would change. Rejects with DRIFT_OFF likewise. */
+  async candidates (model: string, options?: CallOptions): Promise<DriftCandidate[]> {
+    return (await this.request('GET /admin/models/{model}/candidates', { path: { model } }, options)).candidates
+  }
+
   /** A new version of a domain, or a new domain: from a safetensors or npz file, or from values. */
   async register (
     model: string, domain: string, bank: Uint8Array | Blob | BankValues, options: RegisterOptions = {}
@@ -118,6 +131,16 @@ export class Client {
       query: { activate, preprocessing: rules },
       header: preconditionHeaders(options),
       ...encodeBank(bank)
+    }, options)
+  }
+
+  /** Keeps a blend of other domains, such as `day=0.7,lowlight=0.3`, as a new version of a domain or a new domain. */
+  async registerBlend (
+    model: string, domain: string, blend: string, options: BlendOptions = {}
+  ): Promise<AnswerOf<typeof BLEND>> {
+    const { activate, description } = options
+    return await this.request(BLEND, {
+      path: { model, domain }, query: { activate }, header: preconditionHeaders(options), body: { blend, description }
     }, options)
   }
 

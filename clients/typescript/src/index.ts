@@ -3,7 +3,7 @@ export { Client } from './client.js'
 export { BankswitchError } from './errors.js'
 export { Inference } from './inference.js'
 export type { AnsweredBy, InferOptions, WantedOutput } from './inference.js'
-export type { BankLayer, BankValues, RegisterOptions } from './banks.js'
+export type { BankLayer, BankValues, BlendOptions, RegisterOptions } from './banks.js'
 export type { CalibrateOptions, CalibrationImages, CalibrationOptions, CalibrationResult } from './calibration.js'
 export type { ClientOptions, CallOptions, DomainWish, PreconditionOptions } from './options.js'
 export type {
@@ -12,6 +12,6 @@ export type {
 export type { Given } from './routes.js'
 export type { Datatype, InputTensor, Tensor, Values } from './tensors.js'
 export type {
-  Accepted, AdminCall, Caller, Candidate, Comparison, Domain, DomainTraffic, Gate, History, Job, Model, Predictions,
+  Accepted, AdminCall, Caller, Candidate, Comparison, Domain, DomainTraffic, Drift, DriftCandidate, Gate, History, Job, Model, Predictions,
   Progress, Registered, Routes, Shadow, Traffic, Version
 } from './generated/api.js'

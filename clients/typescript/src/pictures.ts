@@ -1,5 +1,6 @@
 /** Pictures on their way to a server and back. */
 import type { Answer } from './transport.js'
+import type { Comparison } from './generated/api.js'
 import type { CallOptions, DomainWish } from './options.js'
 
 export type PictureType = 'image/png' | 'image/jpeg' | 'image/webp'
@@ -40,7 +41,8 @@ export interface SheetOptions extends Omit<CompareOptions, 'accept' | 'top'> {
 export interface Sheet {
   bytes: Uint8Array
   type: string
-  banks: Array<{ domain: string, version: number }>
+  /** With a fit where the domain has a signature; `p` has three digits. */
+  banks: Array<Pick<Comparison['banks'][number], 'domain' | 'version' | 'fit' | 'p'>>
 }
 
 /** A picture that a model has made of another. */
@@ -80,10 +82,13 @@ export function pictureOf ({ bytes, headers }: Answer): Picture {
 
 export function sheetOf ({ bytes, headers }: Answer): Sheet {
   const list = (name: string) => (headers.get(name) ?? '').split(',')
-  const versions = list('x-domain-version')
+  const [versions, fits, ps] = [list('x-domain-version'), list('x-domain-fit'), list('x-domain-p')]
   return {
     bytes,
     type: headers.get('content-type') ?? '',
-    banks: list('x-domain').map((domain, at) => ({ domain, version: Number(versions[at]) }))
+    banks: list('x-domain').map((domain, at) => {
+      const fit = fits[at] as 'good' | 'none' | '' | undefined
+      return { domain, version: Number(versions[at]), ...fit ? { fit, p: Number(ps[at]) } : {} }
+    })
   }
 }

@@ -12,7 +12,7 @@ import type { AnswerBudget } from '../limits/answer-budget.js'
 import type { BodyLimits } from '../limits/request-body.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { CompareRequest } from '../../serving/answering/answering.js'
+import type { ComparedPictures, CompareRequest } from '../../serving/answering/answering.js'
 import type { Static } from '#typebox'
 
 /** The first is the answer to whoever takes any. */
@@ -38,7 +38,8 @@ export async function registerCompareRoutes (
       description: 'The body is a picture, as for predict. Models for classification answer with the predictions of ' +
         'each bank, how undecided each is, and what most say; those for image-to-image with how far the pictures lie ' +
         'apart, or, for `Accept: image/png`, with the pictures side by side, in the order that X-Domain and ' +
-        'X-Domain-Version tell.',
+        'X-Domain-Version tell. How well the picture fits each domain with a signature is told too, with a sheet in ' +
+        'X-Domain-Fit and X-Domain-P.',
       consumes: PICTURE_BODY_TYPES,
       produces: [...ANSWER_TYPES],
       headers: CompareHeaders,
@@ -97,8 +98,18 @@ async function pictures (
   engine.answering.observeEncoding(model, answeredBy, encodeMs)
   reply.header('vary', 'accept')
   if (sheet === undefined) return reply.send({ model, banks, differences })
+  reply.headers(fitHeaders(banks))
   answers.keep(request, reply, sheet.length)
   return reply.header('content-type', 'image/png').send(sheet)
+}
+
+/** In the order of the banks, with nothing between the commas where it is not known. */
+function fitHeaders (banks: ComparedPictures['banks']): Record<string, string> {
+  if (banks.every(({ fit }) => fit === undefined)) return {}
+  return {
+    'x-domain-fit': banks.map(({ fit }) => fit ?? '').join(),
+    'x-domain-p': banks.map(({ p }) => p?.toPrecision(3) ?? '').join()
+  }
 }
 
 interface Compared extends Omit<AnswerFacts, 'domain' | 'version'> {

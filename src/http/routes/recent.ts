@@ -26,18 +26,29 @@ const Series = Type.Array(Type.Integer(), { description: 'Requests by slot; the 
 const SlotSeconds = Type.Number({ description: 'Time of a slot' })
 const Residence = Type.Optional(Type.Integer({ description: 'Bytes of the active version\'s bank in memory' }))
 
+const WatchesDrift = Type.Boolean({ description: 'Whether drift is looked for' })
+const Glance = Type.Optional(Type.Object({
+  state: Type.Union([Type.Literal('notEnoughSeen'), Type.Literal('steady'), Type.Literal('drifting')]),
+  pictures: Type.Integer({ description: 'Looked at' }),
+  eValue: Type.Optional(Type.Number({ description: '1 or less on average while there is no drift' }))
+}, { description: 'Drift from the active version; absent before its first picture' }))
+
 const TrafficSchema = Type.Object({
   slotSeconds: SlotSeconds,
+  watchesDrift: WatchesDrift,
   domains: Type.Array(Type.Object({
     domain: Type.String(),
     residentBytes: Residence,
+    drift: Glance,
     recent: Type.Optional(Type.Object({ ...countsShape, series: Series }))
   }), { description: 'Those that were asked in this process, or are in memory' })
 }, { title: 'Traffic' })
 
 const DomainTrafficSchema = Type.Object({
   slotSeconds: SlotSeconds,
+  watchesDrift: WatchesDrift,
   residentBytes: Residence,
+  drift: Glance,
   recent: Type.Optional(Type.Object({ ...countsShape, series: Series })),
   versions: Type.Array(Type.Object({ version: Type.Integer(), ...countsShape }))
 }, { title: 'DomainTraffic' })
@@ -99,6 +110,7 @@ function registerTraffic (app: App, engine: Engine): void {
     }
   }, async ({ params: { model } }) => ({
     slotSeconds: SLOT_SECONDS,
+    watchesDrift: engine.watchesDrift,
     domains: engine.domains(model).flatMap((record) => {
       const { domain } = record
       const known = trafficOf(engine, model, record, LISTED_SLOTS)
@@ -119,6 +131,7 @@ function registerTraffic (app: App, engine: Engine): void {
     const record = engine.domain(model, domain)
     return {
       slotSeconds: SLOT_SECONDS,
+      watchesDrift: engine.watchesDrift,
       ...trafficOf(engine, model, record, SLOTS),
       versions: record.versions.flatMap(({ version }) => {
         const recent = engine.answering.recentTraffic(model, domain, [version], 0)
@@ -132,9 +145,11 @@ function trafficOf (engine: Engine, model: string, record: DomainRecord, slots: 
   const { domain, versions } = record
   const active = versions.find(({ version }) => version === record.active)
   const residentBytes = active === undefined ? undefined : engine.residentBytes(model, active)
+  const drift = active === undefined ? undefined : engine.driftGlance(model, domain, active.version)
   const recent = engine.answering.recentTraffic(model, domain, versions.map(({ version }) => version), slots)
   return {
     ...(residentBytes === undefined ? {} : { residentBytes }),
+    ...(drift === undefined ? {} : { drift }),
     ...(recent === undefined ? {} : { recent: { ...rounded(recent), series: recent.series } })
   }
 }

@@ -9,8 +9,10 @@ import {
 } from '../version-wish.js'
 import { SlicedWork } from '../../base/slices.js'
 import { classify, type Classified, type PictureNeeds, type PictureRequest } from './classify.js'
-import { compareClasses, type ComparedClasses, type CompareRequest } from './compare-classes.js'
-import { comparePictures, type ComparedPictures } from './compare-pictures.js'
+import {
+  compareClasses, type CompareClassesNeeds, type ComparedClasses, type CompareRequest
+} from './compare-classes.js'
+import { comparePictures, type ComparedPictures, type ComparePicturesNeeds } from './compare-pictures.js'
 import { banksToCompare } from './compared-banks.js'
 import { infer, type InferenceNeeds, type InferenceRequest, type InferenceResult } from './inference.js'
 import { inferMixed, type MixedRequest, type MixedResult } from './mixed-inference.js'
@@ -26,6 +28,7 @@ import type { Progress, ProgressBoard } from './progress.js'
 export interface AnsweringNeeds extends InferenceNeeds, PictureNeeds, TransformNeeds {
   store: InferenceNeeds['store'] & TransformNeeds['store']
   pool: TransformNeeds['pool']
+  recognition: CompareClassesNeeds['recognition'] & ComparePicturesNeeds['recognition']
   metrics: Pick<Metrics, 'countInference' | 'observeStage'>
   traffic: Pick<TrafficBook, 'countAnswered' | 'countOutput' | 'countFailed' | 'of' | 'recent'>
   progress: Pick<ProgressBoard, 'show' | 'get'>
@@ -37,6 +40,7 @@ export { noReport, type ShadowReport } from './shadows.js'
 export { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from './compare-rows.js'
 export type { PictureRequest } from './classify.js'
 export type { CompareRequest } from './compare-classes.js'
+export type { ComparedPictures } from './compare-pictures.js'
 export type { InferenceRequest, Run } from './inference.js'
 export type { MixedResult } from './mixed-inference.js'
 export type { Recognised } from '../recognising/recognition.js'

@@ -10,7 +10,7 @@ import { bankToRun } from '../banks-to-run.js'
 import { nameOfChosen, type ChosenVersion } from '../blends.js'
 import { leaseKey } from '../leases.js'
 import { turnOf } from '../lone-row.js'
-import { bankName, banksToCompare, holdingAll, underBank } from './compared-banks.js'
+import { bankName, banksToCompare, fitUnder, holdingAll, underBank } from './compared-banks.js'
 import { countPicture } from './count-picture.js'
 import { runTiles, type TileTimes } from './run-tiles.js'
 import type { Sliced, SlicedWork } from '../../base/slices.js'
@@ -19,13 +19,15 @@ import type { ImageToImageManifest } from '../../models/manifest.js'
 import type { ReadyModel } from '../model-states.js'
 import type { CompareRequest } from './compare-classes.js'
 import { timesTogether, type InferenceResult } from './inference.js'
-import type { TransformNeeds } from './transform.js'
+import { middleOf, type TransformNeeds } from './transform.js'
+import type { DomainFit, Recognition } from '../recognising/recognition.js'
 
 /** Of what all canvases hold: they themselves, their sheet, and its PNG, which is hardly larger than its pixels. */
 const SHEET_FACTOR = 3
 
 /** What comparing pictures needs. */
 export interface ComparePicturesNeeds extends Omit<TransformNeeds, 'progress'> {
+  recognition: TransformNeeds['recognition'] & Pick<Recognition, 'gaugeFor'>
   /** What is long goes on in slices of this. */
   slices: Pick<SlicedWork, 'run'>
 }
@@ -36,7 +38,8 @@ export interface ComparedPair extends PictureDifference {
 }
 
 export interface ComparedPictures extends TileTimes {
-  banks: Array<Pick<InferenceResult, 'domain' | 'version'>>
+  /** With a fit where the domain has a signature. */
+  banks: Array<Pick<InferenceResult, 'domain' | 'version'> & Partial<DomainFit>>
   answeredBy: ReadonlyArray<Pick<InferenceResult, 'domain' | 'version' | 'countedAs'>>
   /** Of each bank with each other; absent where a sheet was asked for. */
   differences?: ComparedPair[]
@@ -63,14 +66,18 @@ export async function comparePictures (
   return await holdingAll(needs.leases, manifest.name, chosen, async () => {
     const header = await readPictureHeader(image, needs.imagePixels)
     const rules = chosen.map(({ record, version }) => rulesOf(manifest, record.domain, version.preprocessing))
-    const bytes = bytesOf(needs, manifest, header, rules, isSheet)
+    const gauge = await needs.recognition.gaugeFor(model)
+    // The last one is what the stem looks at.
+    const colours = [...rules, ...gauge === undefined ? [] : [manifest.input]]
+    const bytes = bytesOf(needs, manifest, header, { banks: rules.length, colours, isSheet })
     return await needs.room.hold(bytes, async () => {
       const begin = performance.now()
-      const sources = await decodeOnce(image, header, rules, needs.imagePixels)
+      const sources = await decodeOnce(image, header, colours, needs.imagePixels)
       const decodedAt = performance.now()
       const canvases: Raster[] = []
       const times: TileTimes[] = []
       for (const { record } of chosen) needs.pool.requireRoom(turnOf(manifest.name, record.domain), 1)
+      const fits = await gauge?.fits(middleOf(sources.at(-1)!, manifest), signal)
       await needs.pool.keepOpen(async () => {
         for (const [at, resolved] of chosen.entries()) {
           const [source, colour] = [sources[at]!, rules[at]!]
@@ -88,7 +95,7 @@ export async function comparePictures (
         return { domain: nameOfChosen(one), version, countedAs: leaseKey(manifest.name, record.domain, version) }
       })
       return {
-        banks: answeredBy.map(({ domain, version }) => ({ domain, version })),
+        banks: answeredBy.map(({ domain, version }, at) => ({ domain, version, ...fitUnder(chosen[at]!, fits) })),
         answeredBy,
         ...answer,
         tiles: chosen.length * tileCount(header.width, header.height, manifest.tiling),
@@ -104,18 +111,19 @@ export async function comparePictures (
 /** What all of it holds at once. Throws IMAGE_TOO_LARGE. */
 function bytesOf (
   { imagePixels }: ComparePicturesNeeds, { output: { scale } }: ImageToImageManifest,
-  header: PictureHeader, rules: readonly ColourRules[], isSheet: boolean
+  header: PictureHeader,
+  { banks, colours, isSheet }: { banks: number, colours: readonly ColourRules[], isSheet: boolean }
 ): number {
   const { width, height } = header
   const canvas = { width: scale * width, height: scale * height }
-  const sheet = isSheet ? sheetSize(rules.length, canvas) : { ...canvas, width: rules.length * canvas.width }
+  const sheet = isSheet ? sheetSize(banks, canvas) : { ...canvas, width: banks * canvas.width }
   if (isSheet) requireFits('png', sheet)
   if (sheet.width * sheet.height > imagePixels) {
     throw imagingErrors.IMAGE_TOO_LARGE('the pictures of all banks together have too many pixels', {
       expected: `at most ${imagePixels} pixels`, received: `${sheet.width} x ${sheet.height}`
     })
   }
-  const channels = rules.map((colour) => isGreyUnder(header, colour) ? 1 : 3)
+  const channels = colours.map((colour) => isGreyUnder(header, colour) ? 1 : 3)
   const sources = width * height * [...new Set(channels)].reduce((sum, one) => sum + one, 0)
   const canvases = sheet.width * sheet.height * Math.max(...channels)
   return sources + Math.max(decodedBytes(header), (isSheet ? SHEET_FACTOR : 1) * canvases)

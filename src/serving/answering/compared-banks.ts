@@ -6,6 +6,7 @@ import { servingErrors } from '../errors.js'
 import type { PictureManifest } from '../../models/manifest.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { Leases } from '../leases.js'
+import type { DomainFit } from '../recognising/recognition.js'
 
 /** A bank is a row of a run, or all tiles of a picture and its canvas. */
 const BANKS_MAX = { classification: 32, 'image-to-image': 8 } as const
@@ -50,6 +51,14 @@ export async function holdingAll<T> (
 /** Domain and version, or what a blend is called. */
 export function bankName (chosen: ChosenVersion): string {
   return chosen.blend?.text ?? `${nameOfChosen(chosen)}:${chosen.version.version}`
+}
+
+/** How well the picture fits the domain; nothing for a blend, or for a version whose signature does not count. */
+export function fitUnder (
+  { record, version, blend }: ChosenVersion, fits: ReadonlyMap<string, DomainFit> | undefined
+): Partial<DomainFit> {
+  const isSigned = blend === undefined && version.version === record.active
+  return (isSigned ? fits?.get(record.domain) : undefined) ?? {}
 }
 
 /** `work`, whose errors name the bank as well: the others may be right. */

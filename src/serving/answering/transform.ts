@@ -80,7 +80,7 @@ export async function transform (
 }
 
 /** What a picture is recognised and watched by. */
-function middleOf (source: Raster, { input, tiling }: ImageToImageManifest): Tensors {
+export function middleOf (source: Raster, { input, tiling }: ImageToImageManifest): Tensors {
   const tile = middleTile(source.width, source.height, tiling)
   return { [input.name]: { type: 'float32', ...cutTile(source, tile, input) } }
 }

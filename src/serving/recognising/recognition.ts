@@ -40,6 +40,21 @@ export interface Recognised {
   readonly p?: number
 }
 
+/** How well a picture fits one domain. */
+export interface DomainFit {
+  readonly fit: 'good' | 'none'
+  /** Conformal p-value under the domain's signature. */
+  readonly p: number
+}
+
+/** What a picture is held against, to tell how well it fits domains that it need not be answered by. */
+export interface Gauge {
+  /** How it is to be prepared for that; absent for models whose pictures have no one size. */
+  readonly rules?: Preprocessing
+  /** By domain that has a signature, of the one row. Rejects like `features`. */
+  fits (feeds: Tensors, signal?: AbortSignal): Promise<ReadonlyMap<string, DomainFit>>
+}
+
 export interface RecognitionNeeds extends BookNeeds, StemNeeds {
   store: BookNeeds['store'] & Pick<BankStore, 'domains'>
   metrics: Pick<Metrics, 'countRecognised'>
@@ -117,12 +132,27 @@ export class Recognition {
 
   /** Whether the active version of a domain has a signature that counts. Rejects with what the store throws. */
   async hasSignature (model: ReadyModel, domain: string): Promise<boolean> {
-    try {
-      const groups = await this.#book.groups(model)
-      return groups.some(({ discriminant }) => discriminant?.signatureOf(domain) !== undefined)
-    } catch (error) {
-      if (error instanceof BankswitchError && /^(SIGNATURE|AUTO)_/.test(error.code)) return false
-      throw error
+    const groups = await this.#groupsOrNone(model)
+    return groups.some(({ discriminant }) => discriminant?.signatureOf(domain) !== undefined)
+  }
+
+  /**
+   * What pictures, or those of this size, are held against; undefined where no domain has a signature for them. Rejects
+   * with what the store throws.
+   */
+  async gaugeFor (model: ReadyModel, size?: PictureSize): Promise<Gauge | undefined> {
+    const groups = await this.#groupsOrNone(model)
+    const group = groups.length === 0 ? undefined : groupFor(groups, size)
+    if (group?.discriminant === undefined) return undefined
+    const { size: prepared, discriminant } = group
+    const { manifest } = model.entry
+    return {
+      ...(prepared === undefined ? {} : { rules: rulesAt(manifest as ClassificationManifest, prepared) }),
+      fits: async (feeds, signal) => {
+        checkFeeds(model.artefact.inputs, feeds)
+        const [features] = await this.features(model, feeds, 1, signal)
+        return new Map([...discriminant.pValues(features!)].map(([domain, p]) => [domain, { fit: this.#fitOf(p), p }]))
+      }
     }
   }
 
@@ -138,6 +168,20 @@ export class Recognition {
     await this.#stems.close()
   }
 
+  /** Empty where nothing tells domains apart. */
+  async #groupsOrNone (model: ReadyModel): Promise<SizeGroup[]> {
+    try {
+      return await this.#book.groups(model)
+    } catch (error) {
+      if (error instanceof BankswitchError && /^(SIGNATURE|AUTO)_/.test(error.code)) return []
+      throw error
+    }
+  }
+
+  #fitOf (p: number): DomainFit['fit'] {
+    return p < this.#options.fitMin ? 'none' : 'good'
+  }
+
   #bySize (manifest: ClassificationManifest, size: PictureSize): Recognised {
     const domain = domainBySize(this.#needs.store, manifest, size)
     this.#needs.metrics.countRecognised(manifest.name, domain, 'size')
@@ -150,7 +194,7 @@ export class Recognition {
   ): Recognised {
     const { name, defaultDomain } = model.entry.manifest
     const { domain: nearest, runnerUp, margin, p } = discriminant!.choose(features)
-    const fit: Fit = p < this.#options.fitMin ? 'none' : 'good'
+    const fit = this.#fitOf(p)
     this.#needs.metrics.countRecognised(name, nearest, fit)
     let domain = fit === 'none' && domains.has(defaultDomain) ? defaultDomain : nearest
     if (fit === 'good' && sender !== undefined) domain = this.#streams.settle(name, sender, nearest)

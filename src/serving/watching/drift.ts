@@ -11,7 +11,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
-import { DomainWatch } from '../../drift/domain-watch.js'
+import { DomainWatch, type DriftGlance } from '../../drift/domain-watch.js'
 import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
 import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
 import { leaseKey } from '../leases.js'
@@ -30,6 +30,7 @@ export const WAITING_ROWS_MAX = 64
 export const WAITING_BYTES_MAX = 16 * 2 ** 20
 
 export { driftOff, type DriftReport } from './drift-report.js'
+export type { DriftGlance } from '../../drift/domain-watch.js'
 export type { Answered, LookedAt } from './looked-at.js'
 
 /** Versions under watch; the one not seen for longest goes. */
@@ -121,6 +122,11 @@ export class Drift {
     }
     const { watch, passedOver } = watched
     return { ...settings, passedOver, ...toldOf(watch.report, model.artefact.stem?.channels ?? []) }
+  }
+
+  /** The same in short, of what is in memory; undefined before the first picture. */
+  glance (model: string, domain: string, version: number): DriftGlance | undefined {
+    return this.#watched.peek(leaseKey(model, domain, version))?.watch.glance
   }
 
   /** What waits. */

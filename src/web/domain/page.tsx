@@ -9,6 +9,7 @@ import { linkTo } from '../service/route.js'
 import { useSession } from '../service/session.js'
 import { bytes, count, figure, moment, NO_DATA, pair, percent, plural, rate } from '../service/words.js'
 import { DeedDialog, type Deed } from './deeds.js'
+import { Drift } from './drift.js'
 import { Layers } from './layers.js'
 import { Trial } from './trial.js'
 import { Versions } from './versions.js'
@@ -47,6 +48,7 @@ export function DomainPage ({ model, name }: { model: string, name: string }) {
       )}
       <Trial model={model} domain={domain} may={may} onDeed={setDeed} />
       <Traffic traffic={traffic} />
+      {traffic !== undefined && known?.state === 'ready' && <Drift model={model} domain={domain} isWatched={traffic.watchesDrift} />}
       {may.read && known !== undefined && <Layers model={model} domain={domain} others={known.domains} defaultDomain={known.defaultDomain} />}
       {deed !== undefined && (
         <DeedDialog

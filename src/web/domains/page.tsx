@@ -61,7 +61,10 @@ function ModelSection ({ model, search }: { model: Model, search: string }) {
       {rows?.length === 0 && <p class='empty'>No domains yet.</p>}
       {rows !== undefined && rows.length > 0 && found!.length === 0 && <p class='empty'>No domain is called so.</p>}
       {found !== undefined && found.length > 0 && (
-        <DomainsTable model={name} rows={found} slots={60} isTrafficKnown={traffic.data !== undefined} noData={NO_DATA} />
+        <DomainsTable
+          model={name} rows={found} slots={60} isTrafficKnown={traffic.data !== undefined}
+          watchesDrift={traffic.data?.watchesDrift === true} noData={NO_DATA}
+        />
       )}
     </section>
   )

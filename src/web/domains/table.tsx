@@ -2,7 +2,7 @@
 import { useState } from 'preact/hooks'
 import { Sparkline } from '../parts/plot.js'
 import { WindowedTable, type Column } from '../parts/windowed-table.js'
-import { age, bytes, milliseconds, moment, percent, rate } from '../service/words.js'
+import { age, bytes, DRIFT_STATES, figure, milliseconds, moment, percent, plural, rate } from '../service/words.js'
 import { linkTo } from '../service/route.js'
 import type { Domain, Traffic } from '../../../clients/typescript/src/index.js'
 
@@ -13,6 +13,16 @@ export interface DomainRow extends Omit<Known, 'domain'> {
 }
 
 const failureShare = ({ recent }: DomainRow) => recent === undefined ? undefined : recent.failures / recent.requests
+
+/** What drifts comes first, and of equal states what more speaks for drift. */
+const DRIFT_RANKS = { notEnoughSeen: 0, steady: 1, drifting: 2 } as const
+const driftRank = ({ drift }: DomainRow) => {
+  if (drift === undefined) return undefined
+  const { state, eValue = 0 } = drift
+  return DRIFT_RANKS[state] + eValue / (1 + eValue)
+}
+
+const DRIFT: Column<DomainRow> = { name: 'Drift', kind: 'drift', value: driftRank, isDescending: true }
 
 const COLUMNS: ReadonlyArray<Column<DomainRow>> = [
   { name: 'Domain', value: ({ domain }) => domain.domain },
@@ -26,16 +36,20 @@ const COLUMNS: ReadonlyArray<Column<DomainRow>> = [
   { name: 'Pin', kind: 'pin' }
 ]
 
+const COLUMNS_WITH_DRIFT = COLUMNS.toSpliced(3, 0, DRIFT)
+
 interface TableProps {
   model: string
   rows: DomainRow[]
   /** As many as a sparkline holds. */
   slots: number
   isTrafficKnown: boolean
+  /** Without it, there is no column for drift. */
+  watchesDrift: boolean
   noData: string
 }
 
-export function DomainsTable ({ model, rows, slots, isTrafficKnown, noData }: TableProps) {
+export function DomainsTable ({ model, rows, slots, isTrafficKnown, watchesDrift, noData }: TableProps) {
   const [pins, setPins] = useState(() => pinsOf(model))
   const toggle = (domain: string) => {
     const next = new Set(pins)
@@ -51,6 +65,7 @@ export function DomainsTable ({ model, rows, slots, isTrafficKnown, noData }: Ta
         <NameCell model={model} domain={row.domain} />
         <ActiveCell domain={row.domain} />
         <TrialCell domain={row.domain} />
+        {watchesDrift && <DriftCell row={row} noData={noData} />}
         <TrafficCells row={row} slots={slots} noData={isTrafficKnown ? noData : '…'} />
         <td class='number memory'>{row.residentBytes === undefined ? <span class='muted'>not loaded</span> : bytes(row.residentBytes)}</td>
         <td class='pin'>
@@ -66,7 +81,7 @@ export function DomainsTable ({ model, rows, slots, isTrafficKnown, noData }: Ta
   }
   return (
     <WindowedTable
-      label={`Domains of ${model}`} kind='domains' columns={COLUMNS} rows={rows} keyOf={({ domain }) => domain.domain}
+      label={`Domains of ${model}`} kind='domains' columns={watchesDrift ? COLUMNS_WITH_DRIFT : COLUMNS} rows={rows} keyOf={({ domain }) => domain.domain}
       isFirst={({ domain }) => pins.has(domain.domain)} cells={cells}
     />
   )
@@ -99,6 +114,17 @@ function TrialCell ({ domain: { canary, shadow } }: { domain: Domain }) {
       {canary !== undefined && <span class='tag trial-tag'>canary {canary.version} · {canary.percent} %</span>}
       {shadow !== undefined && <span class='tag'>shadow {shadow.version} · {shadow.percent} %</span>}
       {canary === undefined && shadow === undefined && <span class='muted'>–</span>}
+    </td>
+  )
+}
+
+function DriftCell ({ row: { domain, drift }, noData }: { row: DomainRow, noData: string }) {
+  if (drift === undefined) return <td class='drift nothing'>{domain.active === null ? '–' : noData}</td>
+  const { state, pictures, eValue } = drift
+  return (
+    <td class='drift'>
+      {state === 'drifting' ? <span class='tag warning'>{DRIFT_STATES[state]}</span> : DRIFT_STATES[state]}
+      <span class='second' {...eValue === undefined ? {} : { title: `evidence ${figure(eValue)}` }}>{plural(pictures, 'picture')}</span>
     </td>
   )
 }

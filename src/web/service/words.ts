@@ -2,6 +2,10 @@
 
 export const NO_DATA = 'no data yet'
 
+export const DRIFT_STATES = {
+  noSignature: 'no signature', notEnoughSeen: 'not enough seen', steady: 'steady', drifting: 'drifting'
+} as const
+
 export function milliseconds (ms: number): string {
   if (ms >= 10_000) return `${(ms / 1000).toFixed(0)} s`
   if (ms >= 1_000) return `${(ms / 1000).toFixed(1)} s`

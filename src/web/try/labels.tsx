@@ -1,11 +1,17 @@
 /** What each bank takes the picture for. */
 import { Fault } from '../parts/dialog.js'
-import { milliseconds, percent } from '../service/words.js'
+import { figure, milliseconds, percent } from '../service/words.js'
 import { useAnswers, type BankAnswer, type Chosen } from './answers.js'
 import { bankTitle, BY_MODEL } from './bank-choice.js'
-import type { Predictions } from '../../../clients/typescript/src/index.js'
+import type { Client, Predictions } from '../../../clients/typescript/src/index.js'
 
 const TOP = 5
+
+interface Answer extends Pick<Predictions, 'domain' | 'version' | 'predictions'> {
+  /** Where a signature tells. */
+  fit?: 'good' | 'none' | 'size' | undefined
+  p?: number | undefined
+}
 
 interface LabelsProps {
   model: string
@@ -14,9 +20,7 @@ interface LabelsProps {
 }
 
 export function Labels ({ model, chosen: { picture, subject }, banks }: LabelsProps) {
-  const answers = useAnswers(picture, banks, (client, bank, signal) => {
-    return client.predict(model, picture, { top: TOP, signal, ...bank === BY_MODEL ? {} : { domain: bank } })
-  })
+  const answers = useAnswers(picture, banks, (client, bank, signal) => ask(client, { model, picture, bank, signal }))
   return (
     <div class='cards' aria-live='polite'>
       {answers.map((answer) => <LabelCard key={answer.bank} answer={answer} subject={subject} />)}
@@ -25,7 +29,24 @@ export function Labels ({ model, chosen: { picture, subject }, banks }: LabelsPr
   )
 }
 
-function LabelCard ({ answer: { bank, answer, error, ms }, subject }: { answer: BankAnswer<Predictions>, subject: string | undefined }) {
+interface Question {
+  model: string
+  picture: Blob
+  bank: string
+  signal: AbortSignal
+}
+
+/** A comparison of one bank tells how well the picture fits it, and counts for no domain's drift. */
+async function ask (client: Client, { model, picture, bank, signal }: Question): Promise<Answer> {
+  if (bank === BY_MODEL) {
+    const { recognised, ...answer } = await client.predict(model, picture, { top: TOP, signal })
+    return { ...answer, fit: recognised?.fit, p: recognised?.p }
+  }
+  const { banks: [answer] } = await client.compare(model, picture, { top: TOP, signal, domains: [bank] })
+  return { ...answer!, predictions: answer!.predictions! }
+}
+
+function LabelCard ({ answer: { bank, answer, error, ms }, subject }: { answer: BankAnswer<Answer>, subject: string | undefined }) {
   const best = answer?.predictions[0]?.label
   return (
     <section class='card' aria-label={`Under ${bankTitle(bank)}`}>
@@ -49,6 +70,15 @@ function LabelCard ({ answer: { bank, answer, error, ms }, subject }: { answer: 
           ))}
         </ol>
       )}
+      {answer?.p !== undefined && <FitText fit={answer.fit} p={answer.p} />}
     </section>
+  )
+}
+
+function FitText ({ fit, p }: Pick<Answer, 'fit'> & { p: number }) {
+  return (
+    <p class='fit' title='p: of the domain’s own pictures, the share that is as strange as this one'>
+      {fit === 'none' ? <span class='tag warning'>not like its pictures</span> : 'like its pictures'} <span class='muted'>p = {figure(p)}</span>
+    </p>
   )
 }

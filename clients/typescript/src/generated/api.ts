@@ -54,6 +54,10 @@ export interface Comparison {
     predictions?: Array<{ index: number, label: string, score: number }>
     /** How undecided the scores are, in nats */
     entropy?: number
+    /** Whether the picture is like those of the domain; absent without a signature */
+    fit?: 'good' | 'none'
+    /** Share of the domain's own pictures that are as strange */
+    p?: number
   }>
   agreement?: {
     index: number
@@ -93,8 +97,18 @@ export interface Domain {
 export interface DomainTraffic {
   /** Time of a slot */
   slotSeconds: number
+  /** Whether drift is looked for */
+  watchesDrift: boolean
   /** Bytes of the active version's bank in memory */
   residentBytes?: number
+  /** Drift from the active version; absent before its first picture */
+  drift?: {
+    state: 'notEnoughSeen' | 'steady' | 'drifting'
+    /** Looked at */
+    pictures: number
+    /** 1 or less on average while there is no drift */
+    eValue?: number
+  }
   recent?: {
     /** In the last hour, failed ones too */
     requests: number
@@ -411,11 +425,21 @@ export interface Shadow {
 export interface Traffic {
   /** Time of a slot */
   slotSeconds: number
+  /** Whether drift is looked for */
+  watchesDrift: boolean
   /** Those that were asked in this process, or are in memory */
   domains: Array<{
     domain: string
     /** Bytes of the active version's bank in memory */
     residentBytes?: number
+    /** Drift from the active version; absent before its first picture */
+    drift?: {
+      state: 'notEnoughSeen' | 'steady' | 'drifting'
+      /** Looked at */
+      pictures: number
+      /** 1 or less on average while there is no drift */
+      eValue?: number
+    }
     recent?: {
       /** In the last hour, failed ones too */
       requests: number
