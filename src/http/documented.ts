@@ -14,7 +14,8 @@ export function asDocumented (schema: FastifySchema | undefined): FastifySchema 
 function queryOf ({ querystring }: FastifySchema): Pick<FastifySchema, 'querystring'> {
   const query = querystring as TObject | undefined
   if (query?.required === undefined) return {}
-  return { querystring: { ...query, required: query.required.filter((name) => !('default' in query.properties[name]!)) } }
+  const required = query.required.filter((name) => !('default' in query.properties[name]!))
+  return { querystring: { ...query, required } }
 }
 
 /** Of a route that answers pictures too: each type by what it is, and errors as JSON only. */

@@ -36,6 +36,8 @@ describe('the page, to a newcomer', () => {
     await card('day').getByText('✗ wrong').waitFor()
     assert.equal(await card('day').getByRole('listitem').count(), 5)
     assert.match(await card('lowlight').getByRole('listitem').first().innerText(), /speed limit 100\s+98 %/)
+    await card('lowlight').getByText(/^like its pictures/).waitFor()
+    await card('day').getByText('not like its pictures').waitFor()
     assert.equal(await page.evaluate('document.title'), 'Try a picture · bankswitch')
     await tab.close()
   })

@@ -12,6 +12,6 @@ export type {
 export type { Given } from './routes.js'
 export type { Datatype, InputTensor, Tensor, Values } from './tensors.js'
 export type {
-  Accepted, AdminCall, Caller, Candidate, Comparison, Domain, DomainTraffic, Drift, DriftCandidate, Gate, History, Job, Model, Predictions,
-  Progress, Registered, Routes, Shadow, Traffic, Version
+  Accepted, AdminCall, Caller, Candidate, Comparison, Domain, DomainTraffic, Drift, DriftCandidate, Gate, History, Job,
+  Model, Predictions, Progress, Registered, Routes, Shadow, Traffic, Version
 } from './generated/api.js'

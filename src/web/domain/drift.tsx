@@ -1,5 +1,6 @@
 /** Whether the pictures are still those of the domain: how sure that is, what moved, and what they look like instead. */
 import { Fault } from '../parts/dialog.js'
+import { TableFrame } from '../parts/table-frame.js'
 import { usePolled } from '../service/poll.js'
 import { linkTo } from '../service/route.js'
 import { count, DRIFT_STATES, figure, moment, NO_DATA, percent } from '../service/words.js'
@@ -68,7 +69,7 @@ function streamsText ({ watched, drifting }: NonNullable<Report['streams']>): st
 function Moved ({ moved }: { moved: NonNullable<Report['moved']> }) {
   const largest = moved.reduce((most, { shift }) => Math.max(most, Math.abs(shift)), 1e-9)
   return (
-    <div class='frame'>
+    <TableFrame label='What moved most'>
       <table class='moved'>
         <caption>What moved most over the last pictures, in standard deviations of one picture</caption>
         <thead>
@@ -90,6 +91,6 @@ function Moved ({ moved }: { moved: NonNullable<Report['moved']> }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </TableFrame>
   )
 }

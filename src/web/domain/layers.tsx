@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { bankDifference, type LayerDifference } from '../../bank/difference.js'
 import { Fault } from '../parts/dialog.js'
 import { useWidth } from '../parts/plot.js'
+import { TableFrame } from '../parts/table-frame.js'
 import { useSession } from '../service/session.js'
 import { figure } from '../service/words.js'
 import { rangeOf, readBank, type Range } from './read-bank.js'
@@ -81,7 +82,7 @@ function LayersShown ({ bank, difference, other }: Shown & { other: string | und
         : <ShiftPlot difference={difference} other={other!} />}
       <details>
         <summary>Statistics of each layer</summary>
-        <div class='frame'>
+        <TableFrame label='Statistics of each layer'>
           <table>
             <thead>
               <tr>
@@ -101,7 +102,7 @@ function LayersShown ({ bank, difference, other }: Shown & { other: string | und
               ))}
             </tbody>
           </table>
-        </div>
+        </TableFrame>
       </details>
     </>
   )
@@ -144,7 +145,7 @@ function ShiftPlot ({ difference, other }: { difference: readonly LayerDifferenc
       </svg>
       <details class='plot-table'>
         <summary>Table<span class='hidden'> of shifts by layer</span></summary>
-        <div class='frame'>
+        <TableFrame label='Shifts by layer'>
           <table>
             <thead>
               <tr>
@@ -163,7 +164,7 @@ function ShiftPlot ({ difference, other }: { difference: readonly LayerDifferenc
               ))}
             </tbody>
           </table>
-        </div>
+        </TableFrame>
       </details>
     </figure>
   )

@@ -1,6 +1,7 @@
 /** The versions of a domain and what may be done with each. */
 import { useState } from 'preact/hooks'
 import { Fault } from '../parts/dialog.js'
+import { TableFrame } from '../parts/table-frame.js'
 import { useSession } from '../service/session.js'
 import { age, bytes, count, moment, pair } from '../service/words.js'
 import type { Deed } from './deeds.js'
@@ -21,7 +22,7 @@ export function Versions ({ model, domain, traffic, may, onDeed }: VersionsProps
     <section aria-labelledby='versions'>
       <h2 id='versions'>Versions</h2>
       {fault !== undefined && <Fault error={fault} />}
-      <div class='frame'>
+      <TableFrame label='Versions'>
         <table class='wide versions'>
           <thead>
             <tr>
@@ -51,7 +52,7 @@ export function Versions ({ model, domain, traffic, may, onDeed }: VersionsProps
             ))}
           </tbody>
         </table>
-      </div>
+      </TableFrame>
     </section>
   )
 }

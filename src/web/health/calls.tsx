@@ -1,4 +1,5 @@
 /** Who changed what lately, and who was refused. */
+import { TableFrame } from '../parts/table-frame.js'
 import { usePolled } from '../service/poll.js'
 import { age, moment } from '../service/words.js'
 import type { AdminCall } from '../../../clients/typescript/src/index.js'
@@ -17,7 +18,7 @@ export function Calls () {
       <h2 id='calls'>Admin calls</h2>
       {data === undefined ? <p class='empty'>Loading…</p> : data.length === 0 && <p class='empty'>Nothing was changed since the start.</p>}
       {data !== undefined && data.length > 0 && (
-        <div class='frame'>
+        <TableFrame label='Admin calls'>
           <table class='wide'>
             <thead><tr><th scope='col'>When</th><th scope='col'>Key or address</th><th scope='col'>Call</th><th scope='col'>Outcome</th></tr></thead>
             <tbody>
@@ -31,7 +32,7 @@ export function Calls () {
               ))}
             </tbody>
           </table>
-        </div>
+        </TableFrame>
       )}
     </section>
   )

@@ -1,4 +1,5 @@
 /** Calibrations, newest first. */
+import { TableFrame } from '../parts/table-frame.js'
 import { usePolled } from '../service/poll.js'
 import { useSession } from '../service/session.js'
 import { age, moment } from '../service/words.js'
@@ -24,7 +25,7 @@ export function Jobs () {
       <h2 id='jobs'>Jobs</h2>
       {data === undefined ? <p class='empty'>Loading…</p> : data.length === 0 && <p class='empty'>No calibrations yet.</p>}
       {data !== undefined && data.length > 0 && (
-        <div class='frame'>
+        <TableFrame label='Jobs'>
           <table class='wide'>
             <thead>
               <tr><th scope='col'>Domain</th><th scope='col'>State</th><th scope='col'>Begun</th><th scope='col'>What came of it</th></tr>
@@ -44,7 +45,7 @@ export function Jobs () {
               ))}
             </tbody>
           </table>
-        </div>
+        </TableFrame>
       )}
     </section>
   )

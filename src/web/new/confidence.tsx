@@ -1,4 +1,5 @@
 /** How far the statistics of a calibration can be trusted. */
+import { TableFrame } from '../parts/table-frame.js'
 import { figure, percent, plural } from '../service/words.js'
 import type { CalibrationResult } from '../../../clients/typescript/src/index.js'
 
@@ -27,7 +28,7 @@ export function Confidence ({ result: { images, report } }: { result: Calibratio
           <ul>{images.brokenImages.map(({ name, code }) => <li key={name}>{name} <code>{code}</code></li>)}</ul>
         </details>
       )}
-      <div class='frame'>
+      <TableFrame label='Confidence'>
         <table class='confidence'>
           <caption>Standard errors, as shares of the spread</caption>
           <thead>
@@ -54,7 +55,7 @@ export function Confidence ({ result: { images, report } }: { result: Calibratio
             ))}
           </tbody>
         </table>
-      </div>
+      </TableFrame>
     </>
   )
 }
