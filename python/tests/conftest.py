@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,7 @@ from served import Server, serving
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Iterator[Callable[[Path], Server]]:
-    """Starts a server over the models and domains in a folder."""
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Starts a server over the models and domains in a folder, with flags if it is to have any."""
     with ExitStack() as stack:
-        yield lambda folder: stack.enter_context(serving(folder))
+        yield lambda folder, *flags: stack.enter_context(serving(folder, *flags))

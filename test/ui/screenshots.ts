@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { openBrowser } from '../support/browser.js'
 import { ROOT } from '../support/folders.js'
+import { seededUniform } from '../support/random.js'
 import { startPage, type ServedPage } from './served-page.js'
 import type { Browser, Page } from 'playwright-core'
 
@@ -21,6 +22,9 @@ const SECONDS = Number(process.argv[2] ?? 70)
 
 const QUALITY = 74
 
+/** Of each sample, so that no two pictures that follow each other are alike. */
+const VARIANTS = 24
+
 interface Shot {
   name: string
   hash: string
@@ -29,7 +33,14 @@ interface Shot {
 }
 
 const SHOTS: readonly Shot[] = [
-  { name: 'domains', hash: '#/', prepare: (page) => page.locator('.pace').first().waitFor() },
+  {
+    name: 'domains',
+    hash: '#/',
+    prepare: async (page) => {
+      await page.locator('.pace').first().waitFor()
+      await page.locator('.first-look li').nth(5).locator('img').waitFor()
+    }
+  },
   {
     name: 'try',
     hash: '#/try/traffic-signs/lowlight-speed-limit-100.png',
@@ -40,7 +51,14 @@ const SHOTS: readonly Shot[] = [
     hash: '#/try/sr-x2/noise.png',
     prepare: (page) => page.locator('.wipe img:not(.over)').waitFor()
   },
-  { name: 'domain', hash: '#/domain/traffic-signs/fog', prepare: (page) => page.locator('.shift').waitFor() },
+  {
+    name: 'domain',
+    hash: '#/domain/traffic-signs/fog',
+    prepare: async (page) => {
+      await page.locator('.shift').waitFor()
+      await page.locator('.moved').waitFor()
+    }
+  },
   {
     name: 'activate',
     hash: '#/domain/traffic-signs/fog',
@@ -51,7 +69,12 @@ const SHOTS: readonly Shot[] = [
 ]
 
 await mkdir(FOLDER, { recursive: true })
-const served = await startPage({ BANKSWITCH_MODELS_DIR: join(ROOT, 'models'), BANKSWITCH_DOMAINS_DIR: join(ROOT, 'domains') })
+const served = await startPage({
+  BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
+  BANKSWITCH_DOMAINS_DIR: join(ROOT, 'domains'),
+  BANKSWITCH_DRIFT_ERT: '1000000',
+  BANKSWITCH_DRIFT_SHARE: '0.5'
+})
 const browser = await openBrowser()
 try {
   await prepareServer(served)
@@ -83,7 +106,14 @@ async function shoot (
 /** Traffic on all domains, a version on trial, and one that is only stored. */
 async function prepareServer ({ address, admin }: ServedPage): Promise<void> {
   const files = (await readdir(SAMPLES)).filter((name) => name.endsWith('.png'))
-  const pictures = await Promise.all(files.map(async (name) => ({ name, bytes: await readFile(join(SAMPLES, name)) })))
+  const random = seededUniform(1)
+  const pictures: Array<{ name: string, bytes: Buffer }> = []
+  for (let variant = 0; variant < VARIANTS; variant++) {
+    for (const name of files) {
+      const bytes = await sharp(await readFile(join(SAMPLES, name))).linear(0.9 + 0.2 * random(), 6 * random() - 3).png().toBuffer()
+      pictures.push({ name, bytes })
+    }
+  }
   const bank = await admin('GET', '/admin/models/traffic-signs/domains/fog/versions/1')
   await admin('PUT', '/admin/models/traffic-signs/domains/fog?activate=false', bank, 'application/octet-stream')
   await admin('PUT', '/admin/models/traffic-signs/domains/fog/canary', JSON.stringify({ version: 2, percent: 10 }), 'application/json')

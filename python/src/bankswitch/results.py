@@ -80,6 +80,10 @@ class ComparedBank:
     predictions: tuple[Prediction, ...]
     #: How undecided its scores are, in nats; None where they are no probabilities.
     entropy: float | None
+    #: "good" or "none", whether the picture is like those of the domain; None where no signature tells.
+    fit: str | None = None
+    #: Share of the domain's own pictures that are as strange, where a signature tells.
+    p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,62 @@ class Registered:
     warnings: tuple[tuple[str, str], ...]
     #: Of the domain, for `if_match`.
     revision: int
+    #: Of a blend its parts with their versions and shares, as `domain` takes them.
+    blend: str | None = None
+
+
+@dataclass(frozen=True)
+class MovedChannel:
+    """A channel of an early layer whose values have moved."""
+
+    layer: str
+    channel: int
+    #: "mean" or "spread".
+    of: str
+    #: In standard deviations of one picture.
+    shift: float
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Whether pictures are still those of a domain; `described` is all that the server says of it."""
+
+    model: str
+    domain: str
+    #: The active one.
+    version: int
+    #: "noSignature", "notEnoughSeen", "steady" or "drifting".
+    state: str
+    #: Those that were looked at; None before the first.
+    pictures: int | None
+    #: Evidence of drift: 1 or less on average while there is none; None until enough was seen.
+    e_value: float | None
+    #: The other domain that the last pictures look most like.
+    nearest: str | None
+    #: Farthest first; none until enough was seen.
+    moved: tuple[MovedChannel, ...]
+    described: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DriftCandidate:
+    """A new domain, stored and not activated, that the server has made of pictures that fitted none."""
+
+    domain: str
+    version: int
+    #: Whose pictures they are; empty where no stream was named.
+    stream: str
+    #: Pictures that it was made of.
+    images: int
+    #: What answers the stream and is compared with, as "domain:version".
+    base: str
+    compared_rows: int
+    #: Of those, the ones with another best class.
+    disagreeing_rows: int
+    not_finite_rows: int
+    #: Relative to the largest magnitude of the row.
+    largest_relative_difference: float
+    since: str
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from served import ROOT, SIGNS, Call, Server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, start_server: Callable[[Path], Server]) -> Server:
-    """Ready, with the models traffic-signs, doubler and echo."""
+def server(tmp_path_factory: pytest.TempPathFactory, start_server: Callable[..., Server]) -> Server:
+    """Ready, with the models traffic-signs, doubler and echo; it looks for drift."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "models").mkdir()
     (folder / "models" / SIGNS).symlink_to(ROOT / "models" / SIGNS)
     shutil.copytree(ROOT / "domains" / SIGNS, folder / "domains" / SIGNS)
     subprocess.run(["node", str(Path(__file__).parent / "made_models.mjs"), str(folder / "models")], check=True)
-    return start_server(folder)
+    return start_server(folder, "--drift-ert", "1000000", "--drift-collect", "true")
 
 
 @pytest.fixture(params=["Client", "AsyncClient"])

@@ -155,8 +155,8 @@ def test_every_option_of_a_calibration_can_be_typed() -> None:
     """And is passed on by its name."""
     values: dict[str, Any] = {
         "mode": "ema", "base": "day", "batch_size": 4, "momentum": "null", "batches_tracked": 1, "prior_images": 2.5,
-        "prior_kind": "mixture", "signature_size": "32x32", "layers": "bn1,layer1.*", "tolerance": 0.2, "minimum_images": 3,
-        "description": "dark",
+        "prior_kind": "mixture", "signature_size": "32x32", "layers": "bn1,layer1.*", "tolerance": 0.2,
+        "minimum_images": 3, "description": "dark",
     }  # fmt: skip
     flags = [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     switches = ["fresh", "stop_early", "strict"]

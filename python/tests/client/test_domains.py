@@ -9,11 +9,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import load, load_file, save_file
 
-from bankswitch import InvalidCall, ServerError
+from bankswitch import Client, InvalidCall, MovedChannel, ServerError
 from served import ROOT, SIGNS, Call, Server
 
 _NUMBERS = count()
@@ -91,6 +92,48 @@ def test_versions_are_stored_activated_rolled_back_and_removed(call: Call, name:
     call("delete", SIGNS, name)
     with pytest.raises(ServerError, match=r"it has .*day"):
         call("domain", SIGNS, name)
+
+
+def test_a_blend_is_kept_as_a_version(call: Call, name: str) -> None:
+    """Told by its parts, only stored if that is wished, and guarded like a bank."""
+    kept = call("register_blend", SIGNS, name, "day=0.7,lowlight=0.3", description="dusk", only_new=True)
+    assert (kept.blend, kept.version, kept.active) == ("day:1=0.7;lowlight:1=0.3", 1, True)
+    assert "dusk" in call("domain", SIGNS, name).description
+    stored = call("register_blend", SIGNS, name, "day=0.5,lowlight=0.5", activate=False, if_match=kept.revision)
+    assert (stored.version, stored.active) == (2, False)
+    with pytest.raises(ServerError, match="PRECONDITION_FAILED"):
+        call("register_blend", SIGNS, name, "day=0.5,lowlight=0.5", if_match=kept.revision)
+    with pytest.raises(ServerError, match="DOMAIN_REFERENCE_INVALID"):
+        call("register_blend", SIGNS, name, "day")
+
+
+def test_drift_is_told_once_there_is_something_to_tell(call: Call) -> None:
+    """Nothing of a domain that nobody asks, and no candidate while all pictures fit."""
+    told = call("drift", SIGNS, "lowres")
+    assert (told.model, told.domain, told.version, told.state) == (SIGNS, "lowres", 1, "notEnoughSeen")
+    assert (told.pictures, told.e_value, told.nearest, told.moved) == (None, None, None, ())
+    assert told.described["requestsPerFalseAlarm"] == 1_000_000
+    assert call("candidates", SIGNS) == []
+    with pytest.raises(ServerError, match="DOMAIN_NOT_FOUND"):
+        call("drift", SIGNS, "gone")
+
+
+def test_drift_and_candidates_are_read_whole() -> None:
+    """As the server writes them."""
+    moved = {"layer": "bn1", "channel": 7, "of": "spread", "shift": -1.5}
+    drift = {"model": "m", "domain": "d", "version": 2, "state": "drifting", "requestsPerFalseAlarm": 1000, "share": 1}
+    drift |= {"pictures": 60, "eValue": 2e6, "nearest": "fog", "moved": [moved]}
+    candidate = {"domain": "candidate-1", "version": 1, "stream": "camera-7", "images": 256, "comparedRows": 9}
+    candidate |= {"base": {"domain": "day", "version": 3}, "disagreeingRows": 4, "notFiniteRows": 0}
+    candidate |= {"largestRelativeDifference": 0.5, "since": "2026-01-01T00:00:00.000Z"}
+    answers = {"/v1/models/m/domains/d/drift": drift, "/admin/models/m/candidates": {"candidates": [candidate]}}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
+    with Client("http://other", "k" * 16, transport=transport) as client:
+        told = client.drift("m", "d")
+        assert (told.state, told.pictures, told.e_value, told.nearest) == ("drifting", 60, 2e6, "fog")
+        assert told.moved == (MovedChannel("bn1", 7, "spread", -1.5),)
+        (found,) = client.candidates("m")
+    assert (found.domain, found.base, found.disagreeing_rows, found.images) == ("candidate-1", "day:3", 4, 256)
 
 
 def test_preprocessing_belongs_to_the_version(call: Call, name: str, fog: Path) -> None:

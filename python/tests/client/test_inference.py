@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 
-from bankswitch import Client
+from bankswitch import Client, InvalidCall, ServerError
 from served import SIGNS, Call, Server
+
+_NUMBERS = count()
 
 PIXELS = np.random.default_rng(1).normal(size=(2, 3, 32, 32)).astype(np.float32)
 
@@ -120,6 +124,8 @@ def test_several_banks_are_compared(call: Call, samples: Path) -> None:
     for bank in told.banks:
         assert bank.predictions == call("predict", SIGNS, path, domain=bank.domain, top=2).predictions
         assert bank.entropy is not None and bank.entropy > 0
+    assert [bank.fit for bank in told.banks] == ["good", "none", None]
+    assert told.banks[0].p > told.banks[1].p > 0 and told.banks[2].p is None
     assert told.agreement is not None and 0 < told.agreement.share <= 1
     assert told.differences == ()
     assert len(call("compare", SIGNS, path).banks) >= 4
@@ -133,6 +139,25 @@ def test_pictures_of_several_banks_lie_side_by_side(call: Call, tmp_path: Path) 
     assert (sheet.banks, sheet.media_type, sheet.array().shape) == (("plain:1",), "image/png", (8, 12, 3))
     sheet.save(tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes() == sheet.content
+
+
+def test_pictures_of_a_stream_decide_together(call: Call, samples: Path) -> None:
+    """One that looks otherwise is answered like those before it, in its stream alone."""
+    fog, dark = (samples / name for name in ("fog-slippery-road.png", "lowlight-speed-limit-100.png"))
+    assert call("predict", SIGNS, fog, domain="auto").domain == "fog"
+    camera, other = (f"camera-{next(_NUMBERS)}" for _ in range(2))
+    for picture, stream, domain in (
+        (dark, camera, "lowlight"),
+        (dark, camera, "lowlight"),
+        (fog, camera, "lowlight"),
+        (fog, other, "fog"),
+    ):
+        assert call("predict", SIGNS, picture, domain="auto", stream=stream).domain == domain
+    assert call("infer", SIGNS, {"input": PIXELS}, domain="auto", stream="camera-7").domain == "day"
+    with pytest.raises(InvalidCall, match="no name of a stream"):
+        call("predict", SIGNS, fog, domain="auto", stream="camera 7")
+    with pytest.raises(ServerError, match="REQUEST_INVALID"):
+        call("predict", SIGNS, fog, domain="auto", stream="a/b")
 
 
 def test_a_blend_is_asked_as_it_is_told(call: Call) -> None:

@@ -43,13 +43,13 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
-    """A server over the models and domains in `folder`."""
+def serving(folder: Path, *flags: str) -> Iterator[Server]:
+    """A server over the models and domains in `folder`, with these flags besides its port."""
     if not MAIN.exists():
         pytest.fail("there is no dist/main.js; npm run build:all makes it")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BANKSWITCH_")}
     process = subprocess.Popen(
-        ["node", str(MAIN), "serve", "--port", "0"],
+        ["node", str(MAIN), "serve", "--port", "0", *flags],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

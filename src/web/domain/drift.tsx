@@ -77,7 +77,7 @@ function Moved ({ moved }: { moved: NonNullable<Report['moved']> }) {
             <th scope='col'>Layer and channel</th>
             <th scope='col'>What of it</th>
             <th scope='col' class='number'>Shift</th>
-            <th scope='col'><span class='hidden'>As a bar</span></th>
+            <th scope='col' class='pair'><span class='hidden'>As a bar</span></th>
           </tr>
         </thead>
         <tbody>

@@ -10,8 +10,8 @@ from bankswitch.banks import EXTENSIONS, Bank, BankSource, parse_bank, read_bank
 from bankswitch.calls.asking import ask, guarding_headers, read
 from bankswitch.difference import LayerDifference, bank_difference
 from bankswitch.errors import InvalidCall
-from bankswitch.results import Domain, Model, Registered, Version
-from bankswitch.wire import Exchange, Request, path_of
+from bankswitch.results import Domain, Drift, DriftCandidate, Model, MovedChannel, Registered, Version
+from bankswitch.wire import Answer, Exchange, Request, path_of
 
 
 def models() -> Exchange[list[Model]]:
@@ -42,6 +42,34 @@ def versions(model: str, domain: str) -> Exchange[list[Version]]:
     """All versions of a domain, oldest first. Raises ServerError."""
     answer = yield from ask(Request("GET", path_of("v1", "models", model, "domains", domain)))
     return read(answer, lambda body: list(_domain(body).versions))
+
+
+def drift(model: str, domain: str) -> Exchange[Drift]:
+    """Whether pictures are still those of a domain. Raises ServerError, DRIFT_OFF where nobody looks for it."""
+    answer = yield from ask(Request("GET", path_of("v1", "models", model, "domains", domain, "drift")))
+    return read(
+        answer,
+        lambda body: Drift(
+            body["model"],
+            body["domain"],
+            body["version"],
+            body["state"],
+            body.get("pictures"),
+            body.get("eValue"),
+            body.get("nearest"),
+            tuple(MovedChannel(one["layer"], one["channel"], one["of"], one["shift"]) for one in body.get("moved", ())),
+            body,
+        ),
+    )
+
+
+def candidates(model: str) -> Exchange[list[DriftCandidate]]:
+    """
+    New domains made of pictures that fitted none, and what they would change. Needs an admin key. Raises ServerError,
+    DRIFT_OFF where nobody looks for drift.
+    """
+    answer = yield from ask(Request("GET", path_of("admin", "models", model, "candidates")))
+    return read(answer, lambda body: [_candidate(one) for one in body["candidates"]])
 
 
 def register(
@@ -77,6 +105,39 @@ def register(
             is_idempotent=False,
         )
     )
+    return _registered(answer)
+
+
+def register_blend(
+    model: str,
+    domain: str,
+    blend: str,
+    *,
+    activate: bool = True,
+    description: str | None = None,
+    if_match: int | None = None,
+    only_new: bool = False,
+) -> Exchange[Registered]:
+    """
+    Keeps a blend of other domains, "day=0.7,fog=0.3", as a new version of a domain, new or not. Needs an admin key.
+
+    The others are as in `register`. Raises InvalidCall and ServerError.
+    """
+    body = {"blend": blend} if description is None else {"blend": blend, "description": description}
+    answer = yield from ask(
+        Request(
+            "POST",
+            _admin(model, domain, "blend"),
+            query={} if activate else {"activate": "false"},
+            headers={**guarding_headers(if_match, only_new), "content-type": "application/json"},
+            body=json.dumps(body).encode(),
+            is_idempotent=False,
+        )
+    )
+    return _registered(answer)
+
+
+def _registered(answer: Answer) -> Registered:
     return read(
         answer,
         lambda body: Registered(
@@ -88,6 +149,7 @@ def register(
             tuple(body.get("ignored", ())),
             tuple((warning["code"], warning["message"]) for warning in body.get("warnings", ())),
             int(answer.headers["etag"].strip('"')),
+            body.get("blend"),
         ),
     )
 
@@ -182,6 +244,22 @@ def _model(body: Mapping[str, Any]) -> Model:
         tuple(body["domains"]),
         body.get("compiled", {}).get("fingerprint"),
         body,
+    )
+
+
+def _candidate(body: Mapping[str, Any]) -> DriftCandidate:
+    base = body["base"]
+    return DriftCandidate(
+        body["domain"],
+        body["version"],
+        body["stream"],
+        body["images"],
+        f"{base['domain']}:{base['version']}",
+        body["comparedRows"],
+        body["disagreeingRows"],
+        body["notFiniteRows"],
+        body["largestRelativeDifference"],
+        body["since"],
     )
 
 

@@ -36,10 +36,12 @@ def made(answer: Answer, make: Callable[[], T]) -> T:
         ) from error
 
 
-def naming_headers(domain: str | None, version: int | str | None, timeout: float | None) -> dict[str, str]:
+def naming_headers(
+    domain: str | None, version: int | str | None, timeout: float | None, stream: str | None = None
+) -> dict[str, str]:
     """
-    The headers that say which bank is to answer, and within how many seconds. `version` is a number or a label. Raises
-    InvalidCall for a version of no domain, and for a timeout that is none.
+    The headers that say which bank is to answer, within how many seconds, and of which stream it is. `version` is a
+    number or a label. Raises InvalidCall for a version of no domain, and for a timeout or a name that is none.
     """
     headers = {}
     if domain is None and version is not None:
@@ -49,6 +51,10 @@ def naming_headers(domain: str | None, version: int | str | None, timeout: float
         if not re.fullmatch(r"[!-~]+", reference):
             raise InvalidCall(f"{reference!r} is no name of a domain; expected letters, digits, '.', '-' and '_'")
         headers["x-domain"] = reference
+    if stream is not None:
+        if not re.fullmatch(r"[!-~]+", stream):
+            raise InvalidCall(f"{stream!r} is no name of a stream; expected letters, digits, '.', '-' and '_'")
+        headers["x-stream"] = stream
     if timeout is not None:
         if not timeout > 0:
             raise InvalidCall(f"the timeout is {timeout}; expected seconds, more than 0")

@@ -37,16 +37,18 @@ def infer(
     version: int | str | None = None,
     outputs: Sequence[str] | None = None,
     classes: int | None = None,
+    stream: str | None = None,
     timeout: float | None = None,
 ) -> Exchange[Inference]:
     """
     Runs the model on arrays by the names of its inputs, [rows, …] each, with the dtypes that it asks for.
 
-    `domain` is one for all rows, or a sequence with one for each row, such as "fog", "fog:2" or the blend
-    "day=0.7,fog=0.3"; the model chooses if it is not given. `version` is a number or a label of the domain. `outputs`
-    names those that are wanted, all if it is not given; with `classes` each of them is bytes "value:index:label" of its
-    best classes, [rows, classes]. `timeout` is how long the request may wait, in seconds; beyond, DEADLINE_EXCEEDED.
-    Raises InvalidCall and ServerError.
+    `domain` is one for all rows, or a sequence with one for each row, such as "fog", "fog:2", the blend
+    "day=0.7,fog=0.3", or "auto" for the one that it looks like; the model chooses if it is not given. `version` is a
+    number or a label of the domain. `outputs` names those that are wanted, all if it is not given; with `classes` each
+    of them is bytes "value:index:label" of its best classes, [rows, classes]. `stream` names the camera or the like:
+    with "auto" most of its last pictures decide, and drift is watched by stream. `timeout` is how long the request may
+    wait, in seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
     """
     feeds = dict(inputs)
     if domain is not None and not isinstance(domain, str):
@@ -54,7 +56,7 @@ def infer(
         domain = None
     head, body = encode(feeds, outputs, classes)
     headers = {
-        **naming_headers(domain, version, timeout),
+        **naming_headers(domain, version, timeout, stream),
         "content-type": "application/octet-stream",
         HEADER_LENGTH: str(head),
     }
@@ -81,15 +83,16 @@ def predict(
     domain: str | None = None,
     version: int | str | None = None,
     top: int | None = None,
+    stream: str | None = None,
     timeout: float | None = None,
 ) -> Exchange[Predictions]:
     """
     Classifies a picture: a path, the bytes of a JPEG, PNG or WebP file, or uint8 pixels [height, width, channels].
 
-    `domain`, `version` and `timeout` are as in `infer`; `top` is how many classes are wanted, 5 if it is not given.
-    Raises InvalidCall, ServerError, and OSError for a file that cannot be read.
+    `domain`, `version`, `stream` and `timeout` are as in `infer`; `top` is how many classes are wanted, 5 if it is not
+    given. Raises InvalidCall, ServerError, and OSError for a file that cannot be read.
     """
-    headers = {**naming_headers(domain, version, timeout), "accept": "application/json"}
+    headers = {**naming_headers(domain, version, timeout, stream), "accept": "application/json"}
     query = {} if top is None else {"top": str(top)}
     answer = yield from ask(_picture_request(model, "predict", picture, headers, query, timeout))
     return read(
@@ -110,6 +113,7 @@ def transform(
     version: int | str | None = None,
     format: str = "png",
     quality: int | None = None,
+    stream: str | None = None,
     timeout: float | None = None,
 ) -> Exchange[Picture]:
     """
@@ -117,7 +121,7 @@ def transform(
 
     `format` is "png", "jpeg" or "webp", `quality` that of the latter two, 1 to 100. Raises like `predict`.
     """
-    headers = {**naming_headers(domain, version, timeout), "accept": f"image/{format}"}
+    headers = {**naming_headers(domain, version, timeout, stream), "accept": f"image/{format}"}
     query = {} if quality is None else {"quality": str(quality)}
     answer = yield from ask(_picture_request(model, "predict", picture, headers, query, timeout))
     told = answer.headers
@@ -180,7 +184,14 @@ def _comparison(body: Mapping[str, Any]) -> Comparison:
     return Comparison(
         body["model"],
         tuple(
-            ComparedBank(one["domain"], one["version"], _predictions(one.get("predictions", ())), one.get("entropy"))
+            ComparedBank(
+                one["domain"],
+                one["version"],
+                _predictions(one.get("predictions", ())),
+                one.get("entropy"),
+                one.get("fit"),
+                one.get("p"),
+            )
             for one in body["banks"]
         ),
         None
