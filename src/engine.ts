@@ -21,9 +21,7 @@ import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain, withNews } from './serving/domain-reference.js'
 import { showParts } from './serving/shown-parts.js'
 import { Recognition } from './serving/recognising/recognition.js'
-import {
-  driftOff, openDrift, type Drift, type DriftGlance, type DriftReport, type LookedAt
-} from './serving/watching/drift.js'
+import { driftOff, openDrift, type Drift, type DriftReport, type LookedAt } from './serving/watching/drift.js'
 import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
 import { ModelStates, type ModelState, type ReadyModel } from './serving/model-states.js'
@@ -245,14 +243,9 @@ export class Engine {
     return await this.#drift.report(ready, domain, version)
   }
 
-  /** Whether drift is looked for. */
-  get watchesDrift (): boolean {
-    return this.#drift !== undefined
-  }
-
-  /** What is in memory of `drift`, of an active version; undefined before its first picture. */
-  driftGlance (model: string, domain: string, version: number): DriftGlance | undefined {
-    return this.#drift?.glance(model, domain, version)
+  /** Tells drift at a glance; undefined where nobody looks for it. */
+  get driftGlances (): Pick<Drift, 'glance'> | undefined {
+    return this.#drift
   }
 
   /** Resolves once what is to be looked at for drift has been, and gathered where it fits no domain. */

@@ -30,7 +30,6 @@ export const WAITING_ROWS_MAX = 64
 export const WAITING_BYTES_MAX = 16 * 2 ** 20
 
 export { driftOff, type DriftReport } from './drift-report.js'
-export type { DriftGlance } from '../../drift/domain-watch.js'
 export type { Answered, LookedAt } from './looked-at.js'
 
 /** Versions under watch; the one not seen for longest goes. */
