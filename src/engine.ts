@@ -65,13 +65,14 @@ export class Engine {
   readonly admin: Administration
   /** Domains from unlabelled images. */
   readonly calibrations: Calibrations
+  /** Drift of what is answered; undefined where nobody looks for it. */
+  readonly watching: Drift | undefined
   /** Settles when no model is being prepared any more; failures are in the models' states. */
   readonly prepared: Promise<void>
   readonly #models: ModelStates
   readonly #store: BankStore
   readonly #pool: InferencePool
   readonly #hot: HotDomains
-  readonly #drift: Drift | undefined
   readonly #recognition: Recognition
   readonly #candidates: Candidates | undefined
   readonly #settings: Settings
@@ -106,7 +107,7 @@ export class Engine {
     const room = new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes })
     metrics.showHeld('picture', room)
     const onLook = (row: LookedAt) => this.#candidates?.take(row)
-    const drift = this.#drift = openDrift(settings, { store, recognition, metrics, logger, onLook })
+    const drift = this.watching = openDrift(settings, { store, recognition, metrics, logger, onLook })
     this.answering = new Answering({
       ...shared,
       recognition,
@@ -239,18 +240,13 @@ export class Engine {
   async drift (model: string, domain: string): Promise<DriftReport> {
     const ready = this.#models.ready(model)
     const { version: { version } } = await withNews(this.#store, () => resolveDomain(this.#store, model, { domain }))
-    if (this.#drift === undefined) throw driftOff()
-    return await this.#drift.report(ready, domain, version)
-  }
-
-  /** Tells drift at a glance; undefined where nobody looks for it. */
-  get driftGlances (): Pick<Drift, 'glance'> | undefined {
-    return this.#drift
+    if (this.watching === undefined) throw driftOff()
+    return await this.watching.report(ready, domain, version)
   }
 
   /** Resolves once what is to be looked at for drift has been, and gathered where it fits no domain. */
   async driftSettled (): Promise<void> {
-    await this.#drift?.settled()
+    await this.watching?.settled()
     await this.#candidates?.settled()
   }
 

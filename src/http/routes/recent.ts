@@ -110,7 +110,7 @@ function registerTraffic (app: App, engine: Engine): void {
     }
   }, async ({ params: { model } }) => ({
     slotSeconds: SLOT_SECONDS,
-    watchesDrift: engine.driftGlances !== undefined,
+    watchesDrift: engine.watching !== undefined,
     domains: engine.domains(model).flatMap((record) => {
       const { domain } = record
       const known = trafficOf(engine, model, record, LISTED_SLOTS)
@@ -131,7 +131,7 @@ function registerTraffic (app: App, engine: Engine): void {
     const record = engine.domain(model, domain)
     return {
       slotSeconds: SLOT_SECONDS,
-      watchesDrift: engine.driftGlances !== undefined,
+      watchesDrift: engine.watching !== undefined,
       ...trafficOf(engine, model, record, SLOTS),
       versions: record.versions.flatMap(({ version }) => {
         const recent = engine.answering.recentTraffic(model, domain, [version], 0)
@@ -145,7 +145,7 @@ function trafficOf (engine: Engine, model: string, record: DomainRecord, slots: 
   const { domain, versions } = record
   const active = versions.find(({ version }) => version === record.active)
   const residentBytes = active === undefined ? undefined : engine.residentBytes(model, active)
-  const drift = active === undefined ? undefined : engine.driftGlances?.glance(model, domain, active.version)
+  const drift = active === undefined ? undefined : engine.watching?.glance(model, domain, active.version)
   const recent = engine.answering.recentTraffic(model, domain, versions.map(({ version }) => version), slots)
   return {
     ...(residentBytes === undefined ? {} : { residentBytes }),
