@@ -46,6 +46,9 @@ describe('calibrations over HTTP', () => {
     assert.equal(response.statusCode, 202, response.payload)
     const record = await ended(response.json().id)
     assert.equal(record.state, 'succeeded', JSON.stringify(record))
+    // The schema of the answer cuts nothing off.
+    const { result } = await service.engine.calibrations.job(record.id)
+    assert.deepEqual(record.result, JSON.parse(JSON.stringify(result)))
     return record.result
   }
   const failed = async (domain: string, files: readonly FormFile[], fields: Record<string, string> = {}): Promise<Job> => {

@@ -1,6 +1,6 @@
 /** Calibrations: images and options on their way to a server, and what comes of a job. */
 import { BankswitchError } from './errors.js'
-import type { Job } from './generated/api.js'
+import type { Job, JobResult } from './generated/api.js'
 import type { CallOptions, PreconditionOptions } from './options.js'
 import type { Given } from './routes.js'
 
@@ -20,37 +20,8 @@ export interface WatchOptions extends CallOptions {
   pollMs?: number | undefined
 }
 
-export interface CalibrationResult {
-  model: string
-  domain: string
-  version: number
-  digest: string
-  active: boolean
-  images: {
-    given: number
-    used: number
-    duplicates: number
-    broken: number
-    /** The first hundred of the broken. */
-    brokenImages: ReadonlyArray<{ name: string, code: string }>
-  }
-  report: {
-    mode: string
-    /** Images that the statistics are made of. */
-    images: number
-    verdict: {
-      isSettled: boolean
-      /** Images that would settle every layer, if further images are like these. */
-      imagesNeeded: number
-      text: string
-    }
-    /** Standard errors of mean and variance as shares of the spread, by layer. */
-    layers: ReadonlyArray<{
-      layer: string, meanError: number, varianceError: number, isSettled: boolean, deadChannels: number
-    }>
-    warnings: ReadonlyArray<{ code: string, message: string }>
-  }
-}
+/** What came of a job that this client has seen end. */
+export type CalibrationResult = JobResult & Required<Pick<JobResult, 'version' | 'images' | 'report'>>
 
 /** A form with a field for each option that is given. */
 export function calibrationForm (images: CalibrationImages, options: Readonly<Record<string, unknown>>): FormData {

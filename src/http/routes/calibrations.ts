@@ -5,6 +5,7 @@ import { OPERATIONS } from '../../calibration/contributions.js'
 import { IMAGES_MIN, OptionsSchema, parseOptions } from '../../calibration/options.js'
 import { httpErrors } from '../errors.js'
 import { BYTES_PER_PART, readFormFile, readingForm } from '../limits/form-file.js'
+import { AcceptedSchema, JobSchema } from '../job-schemas.js'
 import { noteSubject, type Subject } from '../request-record.js'
 import { BinaryBody, errorsOf, rawBody, RegisteredSchema } from '../schemas.js'
 import { DomainParams, expectedRevision, named, PreconditionHeaders } from './admin.js'
@@ -23,26 +24,6 @@ const FORM = { files: 20_000, fields: 64, parts: 20_064, fieldSize: 65_536, head
 const FORM_BYTES = FORM.parts * BYTES_PER_PART + FORM.fields * FORM.fieldSize
 
 const JobParams = Type.Object({ id: Type.String({ pattern: '^[0-9a-f-]{36}$' }) })
-
-const JobSchema = Type.Object({
-  id: Type.String(),
-  state: Type.Unsafe<JobRecord['state']>({
-    type: 'string', enum: ['queued', 'running', 'succeeded', 'failed', 'cancelled']
-  }),
-  progress: Type.Number({ description: 'Share of the work that is done, 0 to 1' }),
-  subject: Type.Record(Type.String(), Type.Unknown()),
-  createdAt: Type.String(),
-  startedAt: Type.Optional(Type.String()),
-  endedAt: Type.Optional(Type.String()),
-  result: Type.Optional(Type.Any({
-    description: 'The version, counts of images, the verdict, standard errors per layer, warnings, predictions'
-  })),
-  error: Type.Optional(Type.Object({
-    code: Type.String(), message: Type.String(), details: Type.Optional(Type.Record(Type.String(), Type.Unknown()))
-  }))
-}, { title: 'Job' })
-
-const AcceptedSchema = Type.Object({ id: Type.String(), state: Type.String() }, { title: 'Accepted' })
 
 export async function registerCalibrationRoutes (app: App, engine: Engine, limits: BodyLimits): Promise<void> {
   await app.register(async (scope) => await registerUpload(scope as App, engine, limits))

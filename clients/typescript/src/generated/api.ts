@@ -265,13 +265,71 @@ export interface Job {
   createdAt: string
   startedAt?: string
   endedAt?: string
-  /** The version, counts of images, the verdict, standard errors per layer, warnings, predictions */
-  result?: unknown
+  /** Of a job whose server ended before it could tell, only the version that was found */
+  result?: JobResult
   error?: {
     code: string
     message: string
     details?: Record<string, unknown>
   }
+}
+
+export interface JobResult {
+  model: string
+  domain: string
+  /** Absent where nothing was to be registered */
+  version?: number
+  /** Content hash of the bank */
+  digest: string
+  active: boolean
+  hasSignature?: boolean
+  images?: {
+    given: number
+    used: number
+    duplicates: number
+    broken: number
+    /** The first hundred of the broken */
+    brokenImages: Array<{ name: string, code: string }>
+  }
+  report?: {
+    mode: string
+    /** Those that the statistics are made of */
+    images: number
+    /** Work per image in forward runs */
+    forwardRuns: number
+    verdict: {
+      isSettled: boolean
+      /** They would settle every layer, if further images are like these */
+      imagesNeeded: number
+      text: string
+    }
+    layers: Array<{
+      layer: string
+      /** Standard error, in standard deviations */
+      meanError: number
+      /** Standard error, as a share of the variance */
+      varianceError: number
+      isSettled: boolean
+      /** Those with hardly any variance */
+      deadChannels: number
+    }>
+    warnings: Array<{ code: string, message: string }>
+    predictions?: {
+      images: number
+      /** Images per class under the base bank */
+      before: number[]
+      /** Images per class under the new one */
+      after: number[]
+      /** Total variation distance between the two */
+      distance: number
+      /** How many classes the new predictions have in effect */
+      effectiveClasses: number
+    }
+  }
+  /** Reading the images */
+  decodeMs?: number
+  /** Forward runs */
+  forwardMs?: number
 }
 
 export interface Model {
