@@ -20,6 +20,9 @@ const SIZES = { wide: { width: 1280, height: 800 }, narrow: { width: 390, height
 /** Of traffic before the first picture. */
 const SECONDS = Number(process.argv[2] ?? 70)
 
+/** On a slow machine the traffic goes on until drift has something to tell. */
+const REQUESTS_MIN = 600
+
 const QUALITY = 74
 
 /** Of each sample, so that no two pictures that follow each other are alike. */
@@ -73,7 +76,7 @@ const served = await startPage({
   BANKSWITCH_MODELS_DIR: join(ROOT, 'models'),
   BANKSWITCH_DOMAINS_DIR: join(ROOT, 'domains'),
   BANKSWITCH_DRIFT_ERT: '1000000',
-  BANKSWITCH_DRIFT_SHARE: '0.5'
+  BANKSWITCH_DRIFT_SHARE: '1'
 })
 const browser = await openBrowser()
 try {
@@ -119,7 +122,7 @@ async function prepareServer ({ address, admin }: ServedPage): Promise<void> {
   await admin('PUT', '/admin/models/traffic-signs/domains/fog/canary', JSON.stringify({ version: 2, percent: 10 }), 'application/json')
   await admin('PUT', '/admin/models/traffic-signs/domains/day/labels/stable', JSON.stringify({ version: 1 }), 'application/json')
   const end = performance.now() + SECONDS * 1000
-  for (let at = 0; performance.now() < end; at++) {
+  for (let at = 0; performance.now() < end || at < REQUESTS_MIN; at++) {
     const { name, bytes } = pictures[at % pictures.length]!
     const domain = name.split('-')[0]!
     await fetch(`${address}/v1/models/traffic-signs/predict`, {
