@@ -75,7 +75,7 @@ async function speed (): Promise<string> {
     `PostgreSQL ${middle(rates[1]!).toFixed(0)}; median ratio of neighbouring chunks ${quantile(ratios, 0.5).toFixed(3)}.`
 }
 
-/** From the acknowledgement at one server until both others answer by it. */
+/** From the acknowledgement at one server until the others answer by it. */
 async function spread (): Promise<string> {
   const url = await postgres.createPlace()
   const servers: BenchServer[] = []
@@ -89,12 +89,12 @@ async function spread (): Promise<string> {
       const at = change % REPLICAS
       const { version } = JSON.parse((await clients[at]!.call('PUT', `${ADMIN}/spread`, variantOf(own, change / 1e4), OCTETS)).toString()) as { version: number }
       const begin = performance.now()
-      await Promise.all(clients.filter((_, index) => index !== at).map(async (client) => {
-        await infer(client, `spread:${version}`)
-        named.push(performance.now() - begin)
-        while (activeOf(await client.call('GET', `/v1/models/${SIGNS}/domains/spread`)) !== version) await new Promise((resolve) => setTimeout(resolve, 5))
-      }))
-      times.push(performance.now() - begin)
+      // Not both at one server: what is asked for by a name that it does not know makes it look at once.
+      const [asked, looked] = clients.filter((_, index) => index !== at) as [Client, Client]
+      await Promise.all([
+        infer(asked, `spread:${version}`).then(() => named.push(performance.now() - begin)),
+        isActive(looked, version).then(() => times.push(performance.now() - begin))
+      ])
     }
   } finally {
     for (const client of clients) client.close()
@@ -105,7 +105,7 @@ async function spread (): Promise<string> {
       `longest ${Math.max(...numbers).toFixed(0)} ms`
   }
   return `${values.changes} registrations at one of ${REPLICAS} servers, looked at four times a second: the first answer by the version's name at ` +
-    `both others after ${told(named)}; active at both others after ${told(times)}.`
+    `a second after ${told(named)}; active at the third, which nobody asks for it, after ${told(times)}.`
 }
 
 /** Of a server after one inference. */
@@ -168,6 +168,10 @@ async function many (postgres: Postgres): Promise<string> {
 
 async function infer (client: Client, domain: string): Promise<void> {
   await client.call('POST', `/v2/models/${SIGNS}/infer`, REQUEST.body, { ...REQUEST.headers, 'x-domain': domain })
+}
+
+async function isActive (client: Client, version: number): Promise<void> {
+  while (activeOf(await client.call('GET', `/v1/models/${SIGNS}/domains/spread`)) !== version) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 function activeOf (bytes: Uint8Array): number | null {
