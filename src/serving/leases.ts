@@ -27,9 +27,12 @@ export class Leases {
       assert.ok(isHeld, 'a lease is given back once')
       isHeld = false
       const left = this.#counts.get(key)! - 1
-      if (left === 0) this.#counts.delete(key)
-      else this.#counts.set(key, left)
-      if (left === 0) this.#settleAwaited()
+      if (left > 0) {
+        this.#counts.set(key, left)
+      } else {
+        this.#counts.delete(key)
+        this.#settleAwaited()
+      }
     }
   }
 

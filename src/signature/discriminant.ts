@@ -35,7 +35,7 @@ interface Candidate {
   readonly most: number
 }
 
-/** See above; best, or within a tenth of a point of it, on held-back training pictures of the shipped models. */
+/** See above; best, or within 0.3 points of it, on held-back training pictures of the shipped models. */
 const OWN_SHARE = 0.1
 
 const DEFAULT_PRIOR = 2

@@ -13,6 +13,25 @@ function sampleBand (count: number, uniform: () => number) {
   return { band, bets: betsAgainst(band) }
 }
 
+const DIAL = 10_000
+
+/** Over a million in-domain pictures, fifty thousand against each of twenty held-back samples. */
+function falseAlarms (sampleOf: (uniform: () => number) => ReturnType<typeof sampleBand>): number {
+  const uniform = seededUniform(runSeed)
+  let alarms = 0
+  for (let sample = 0; sample < 20; sample++) {
+    const { band, bets } = sampleOf(uniform)
+    const detector = new ChangeDetector(bets)
+    for (let picture = 0; picture < 50_000; picture++) {
+      detector.add(cellOf(band, uniform()), picture)
+      if (detector.logStatistic < logThreshold(DIAL)) continue
+      alarms++
+      detector.reset()
+    }
+  }
+  return alarms
+}
+
 describe('the change detector', () => {
   it('is the sum of products that it is in logarithms', () => {
     const { band, bets } = sampleBand(256, seededUniform(runSeed))
@@ -57,41 +76,19 @@ describe('the change detector', () => {
   })
 
   it('gives no more false alarms over a million in-domain pictures than the dial allows', () => {
-    const uniform = seededUniform(runSeed)
-    const dial = 10_000
-    let alarms = 0
-    for (let sample = 0; sample < 20; sample++) {
-      const { band, bets } = sampleBand(512, uniform)
-      const detector = new ChangeDetector(bets)
-      for (let picture = 0; picture < 50_000; picture++) {
-        detector.add(cellOf(band, uniform()), picture)
-        if (detector.logStatistic < logThreshold(dial)) continue
-        alarms++
-        detector.reset()
-      }
-    }
-    assert.ok(alarms <= 1_000_000 / dial, `${alarms} alarms`)
+    const alarms = falseAlarms((uniform) => sampleBand(512, uniform))
+    assert.ok(alarms <= 1_000_000 / DIAL, `${alarms} alarms`)
   })
 
   it('would be fooled by p-values that ignore how few scores were held back', () => {
     // The same bets against the plain ranks: the error of a sample of 64 is found as drift.
     const heldBack = 64
-    const uniform = seededUniform(runSeed)
-    const dial = 10_000
-    let alarms = 0
-    for (let sample = 0; sample < 20; sample++) {
+    const alarms = falseAlarms((uniform) => {
       const { band } = sampleBand(heldBack, uniform)
       const plain = { ...band, tails: band.tails.map((tail, at) => ({ ...tail, share: 2 ** at / (heldBack + 1) })) }
-      const bets = betsAgainst(plain)
-      const detector = new ChangeDetector(bets)
-      for (let picture = 0; picture < 50_000; picture++) {
-        detector.add(cellOf(band, uniform()), picture)
-        if (detector.logStatistic < logThreshold(dial)) continue
-        alarms++
-        detector.reset()
-      }
-    }
-    assert.ok(alarms > 2 * 1_000_000 / dial, `${alarms} alarms`)
+      return { band, bets: betsAgainst(plain) }
+    })
+    assert.ok(alarms > 2 * 1_000_000 / DIAL, `${alarms} alarms`)
   })
 
   it('finds a change soon, and tells when it began', () => {

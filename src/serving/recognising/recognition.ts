@@ -13,7 +13,7 @@ import { SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.
 import { StemRuns, type StemNeeds } from './stem-runs.js'
 import { Streams, type StreamOptions } from './streams.js'
 import type { ImageTensor } from '../../imaging/raster.js'
-import type { ClassificationManifest } from '../../models/manifest.js'
+import type { ClassificationManifest, Manifest } from '../../models/manifest.js'
 import type { Preprocessing } from '../../models/preprocessing.js'
 import type { Metrics } from '../../observability/metrics.js'
 import type { Tensors } from '../../ort/rows.js'
@@ -99,7 +99,7 @@ export class Recognition {
     const groups = await this.#book.groups(model)
     const rows = checkFeeds(model.artefact.inputs, feeds)
     const { manifest } = model.entry
-    const size = manifest.task === 'classification' ? sizeOfTensors(manifest, feeds) : undefined
+    const size = sizeIn(manifest, feeds)
     const group = groupFor(groups, size)
     if (group.discriminant === undefined) {
       return Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
@@ -125,9 +125,7 @@ export class Recognition {
    * What tells domains apart by tensors of this size; undefined where nothing does. Rejects with what the store throws.
    */
   async discriminantFor (model: ReadyModel, feeds: Tensors): Promise<Discriminant | undefined> {
-    const { manifest } = model.entry
-    const size = manifest.task === 'classification' ? sizeOfTensors(manifest, feeds) : undefined
-    return groupFor(await this.#book.groups(model), size).discriminant
+    return groupFor(await this.#book.groups(model), sizeIn(model.entry.manifest, feeds)).discriminant
   }
 
   /** Whether the active version of a domain has a signature that counts. Rejects with what the store throws. */
@@ -207,6 +205,11 @@ export class Recognition {
       ...(margin === undefined ? {} : { margin })
     }
   }
+}
+
+/** Undefined for models whose pictures have no one size. */
+function sizeIn (manifest: Manifest, feeds: Tensors): PictureSize | undefined {
+  return manifest.task === 'classification' ? sizeOfTensors(manifest, feeds) : undefined
 }
 
 function groupFor (groups: readonly SizeGroup[], size: PictureSize | undefined): SizeGroup {

@@ -48,11 +48,13 @@ export class StemRuns {
     if (stem === undefined || description === undefined) throw autoUnsupported(manifest.name)
     const { inputs, output, channels } = description
     memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, this.#needs.runBytes)
+    const featuresIn = (outputs: Tensors) => {
+      return featuresOfRows(outputs[output]!.data as Float32Array, channels.length)
+    }
     const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))
     const here = this.#here.get(stem.id)
     if (here !== undefined && valuesIn(read) <= here.valuesMax) {
-      const { [output]: moments } = await here.session.run(read, [output])
-      return featuresOfRows(moments!.data as Float32Array, channels.length)
+      return featuresIn(await here.session.run(read, [output]))
     }
     const partRows = proof.isRowInvariant ? this.#needs.runRows : rows
     const jobs: Job[] = []
@@ -74,7 +76,7 @@ export class StemRuns {
     const results = await this.#needs.pool.submit(jobs, signal)
     const [{ inferMs, runRows }] = results as [typeof results[number]]
     this.#learn(model, valuesIn(jobs[0]!.feeds) / jobs[0]!.rows * runRows, inferMs)
-    return results.flatMap(({ outputs }) => featuresOfRows(outputs[output]!.data as Float32Array, channels.length))
+    return results.flatMap(({ outputs }) => featuresIn(outputs))
   }
 
   /** Opens the stem here once a run of it has been short. */
