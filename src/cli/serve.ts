@@ -1,5 +1,6 @@
 /** `bankswitch serve`: the service itself. */
 import { loadSettings } from '../config/load.js'
+import { DiskThread } from '../base/disk-thread.js'
 import { KeyRing } from '../access/key-ring.js'
 import { obtainAdminKey } from '../config/admin-key.js'
 import { takeOverFormerFiles } from '../config/former-files.js'
@@ -32,9 +33,10 @@ async function serve (flags: string[]): Promise<number> {
   const keys = await KeyRing.open({ adminKey: adminKey.key, path: settings.keysFile, logger })
   const metrics = createMetrics(version)
   const tracing = await openTracing({ ...settings, version, logger })
-  const { close: closeStore, ...place } = await openStore(settings, logger)
+  const disk = new DiskThread()
+  const { close: closeStore, ...place } = await openStore(settings, logger, disk)
   const engine = await createEngine({ settings, logger, metrics, ...place })
-  const server = await startServer({ engine, settings, logger, metrics, tracing, keys, version })
+  const server = await startServer({ engine, settings, logger, metrics, tracing, keys, version, disk })
   const { address, adminAddress } = server
   logger.info({ address, adminAddress, documentation: `${address}/docs` }, 'listening')
   void engine.prepared.then(() => {
@@ -43,6 +45,7 @@ async function serve (flags: string[]): Promise<number> {
   const close = async () => {
     await server.close()
     await closeStore()
+    await disk.close()
     await tracing?.close()
   }
   const code = await untilStopped(close, logger, settings.shutdownMs)

@@ -46,6 +46,7 @@ import { SAFETY_HEADERS } from './safety-headers.js'
 import { unreadableRequests } from './unreadable-requests.js'
 import type { App } from './app-type.js'
 import type { KeyRing } from '../access/key-ring.js'
+import type { Disk } from '../base/durable-change.js'
 import type { Settings } from '../config/schema.js'
 import type { Engine } from '../engine.js'
 import type { TlsFiles } from './tls.js'
@@ -71,6 +72,8 @@ export interface AppOptions {
   /** Given when several applications share one. */
   bodies?: BodyBudget
   answers?: AnswerBudget
+  /** Writes the audit log. */
+  disk?: Disk
   /** Given for HTTPS. */
   tls?: TlsFiles
 }
@@ -132,7 +135,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await guardRoutes(app, { keys, settings, audience })
   // Behind the guard, which knows whose request it is.
   app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
-  const calls = isServed(audience, 'administration') ? await addAdministration(app, engine, settings) : () => []
+  const calls = isServed(audience, 'administration') ? await addAdministration(app, options) : () => []
   await addDocuments(app, options.version)
   await addRoutes(app, options, { bodies, answers, calls })
   return app
@@ -177,9 +180,9 @@ async function addRoutes (app: App, options: AppOptions, { bodies, answers, call
 
 /** Each admin call is recorded, and knows what other servers have changed before it. Gives the last ones. */
 async function addAdministration (
-  app: App, engine: Engine, settings: AppOptions['settings']
+  app: App, { engine, settings, disk }: AppOptions
 ): Promise<() => readonly RecentCall[]> {
-  const calls = await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store))
+  const calls = await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store), disk)
   app.addHook('onRequest', async ({ routeOptions }) => {
     if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
   })

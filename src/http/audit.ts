@@ -6,6 +6,7 @@ import { AuditLog } from '../observability/audit-log.js'
 import { accessOf } from './access/route-access.js'
 import { recordOf } from './request-record.js'
 import type { App } from './app-type.js'
+import type { Disk } from '../base/durable-change.js'
 import type { AuditEntry } from '../observability/audit-log.js'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
@@ -22,9 +23,11 @@ const RECENT_MAX = 200
  * With `isLogged` each call goes to the log as well, for a collector that has the logs of several servers. Gives the
  * last calls that changed something or were refused, newest first. Throws AUDIT_UNWRITABLE.
  */
-export async function addAudit (app: App, path: string, isLogged: boolean): Promise<() => readonly RecentCall[]> {
+export async function addAudit (
+  app: App, path: string, isLogged: boolean, disk?: Disk
+): Promise<() => readonly RecentCall[]> {
   const recent: RecentCall[] = []
-  const log = new AuditLog(path)
+  const log = new AuditLog(path, disk)
   await log.open()
   // The answer to a failure to write must not be the next attempt.
   const attempted = new WeakSet<FastifyRequest>()

@@ -5,10 +5,8 @@
  *  - the file is opened anew for every line, so that renaming it is all that rotation takes
  *  - what a crash has cut off in the middle of a line stays there, and the next one begins on a line of its own
  */
-import { open, type FileHandle } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { makeFolderDurably, syncFolder } from '../base/durable-file.js'
-import { defineErrors, hasErrno } from '../base/errors.js'
+import { ASYNCHRONOUS_DISK, type Disk } from '../base/durable-change.js'
+import { defineErrors } from '../base/errors.js'
 
 export const auditErrors = defineErrors({
   AUDIT_UNWRITABLE: 'unavailable'
@@ -31,13 +29,9 @@ export interface AuditEntry {
   outcome: string
 }
 
-/** Only its owner may know who did what. */
-const FILE_MODE = 0o600
-
-const NEWLINE = 0x0a
-
 export class AuditLog {
   readonly #path: string
+  readonly #disk: Disk
   readonly #now: () => number
   #tail: Promise<void> = Promise.resolve()
   readonly #waiting: string[] = []
@@ -45,8 +39,9 @@ export class AuditLog {
   #next: Promise<void> | undefined
 
   /** `now` gives milliseconds since 1970. */
-  constructor (path: string, now: () => number = Date.now) {
+  constructor (path: string, disk: Disk = ASYNCHRONOUS_DISK, now: () => number = Date.now) {
     this.#path = path
+    this.#disk = disk
     this.#now = now
   }
 
@@ -65,36 +60,12 @@ export class AuditLog {
     if (this.#next !== undefined) return this.#next
     const written = this.#tail.then(async () => {
       this.#next = undefined
-      await appendDurably(this.#path, this.#waiting.splice(0).join(''))
+      await this.#disk.change([{ kind: 'append', path: this.#path, lines: this.#waiting.splice(0).join('') }])
     }).catch((cause: unknown) => {
       throw auditErrors.AUDIT_UNWRITABLE('the audit log cannot be written', {}, cause)
     })
     this.#next = written
     this.#tail = written.catch(() => {})
     return written
-  }
-}
-
-async function appendDurably (path: string, line: string): Promise<void> {
-  const file = await openAppending(path)
-  try {
-    const { size } = await file.stat()
-    const last = Buffer.alloc(1, NEWLINE)
-    if (size > 0) await file.read(last, 0, 1, size - 1)
-    await file.appendFile(last[0] === NEWLINE ? line : `\n${line}`)
-    await file.datasync()
-    if (size === 0) await syncFolder(dirname(path))
-  } finally {
-    await file.close()
-  }
-}
-
-async function openAppending (path: string): Promise<FileHandle> {
-  try {
-    return await open(path, 'a+', FILE_MODE)
-  } catch (error) {
-    if (!hasErrno(error, 'ENOENT')) throw error
-    await makeFolderDurably(dirname(path))
-    return await open(path, 'a+', FILE_MODE)
   }
 }

@@ -10,6 +10,7 @@ import { openForReading } from './file/reading-store.js'
 import { shippedDomains } from './file/shipped-folder.js'
 import { lockStore } from './file/store-lock.js'
 import { takeOverShipped } from './take-over-shipped.js'
+import type { Disk } from '../base/durable-change.js'
 import type { Settings } from '../config/schema.js'
 import type { Logger } from '../observability/logger.js'
 import type { BankStore } from './bank-store.js'
@@ -26,15 +27,16 @@ export interface OpenedStore {
 }
 
 /**
- * Throws CONFIG_INVALID, STORE_IN_USE while another process has the store, STORE_UNWRITABLE, STORE_UNREADABLE for the
- * folder of shipped domains and for a database that is away, and STORE_FORMAT_UNKNOWN for one of a newer server.
+ * `disk` makes the changes of a folder, if given. Throws CONFIG_INVALID, STORE_IN_USE while another process has the
+ * store, STORE_UNWRITABLE, STORE_UNREADABLE for the folder of shipped domains and for a database that is away, and
+ * STORE_FORMAT_UNKNOWN for one of a newer server.
  */
-export async function openStore (settings: StoreSettings, logger: Logger): Promise<OpenedStore> {
+export async function openStore (settings: StoreSettings, logger: Logger, disk?: Disk): Promise<OpenedStore> {
   if (isDatabase(settings.store)) return await openShared(settings, logger)
   const folder = storeFolder(settings)
   const close = await lockStore(folder)
   try {
-    return { store: await openLocked(folder, settings.domainsDir, logger), close }
+    return { store: await openLocked(folder, settings.domainsDir, logger, disk), close }
   } catch (error) {
     await close()
     throw error
@@ -69,8 +71,10 @@ async function openShared (settings: StoreSettings, logger: Logger): Promise<Ope
   }
 }
 
-async function openLocked (folder: string, domainsDir: string, logger: Logger): Promise<BankStore> {
-  const { store, report } = await openFileStore(folder)
+async function openLocked (
+  folder: string, domainsDir: string, logger: Logger, disk: Disk | undefined
+): Promise<BankStore> {
+  const { store, report } = await openFileStore(folder, disk === undefined ? {} : { disk })
   for (const path of report.removed) logger.info({ path }, 'removed what an interrupted change had left')
   for (const { path, reason } of report.quarantined) logger.error({ path, reason }, 'a stored bank is in quarantine')
   for (const { path, reason } of report.refused) {

@@ -19,7 +19,7 @@ const idsIn = async (path: string) => {
 
 test('lines come in order, whole, for the owner only', async (t) => {
   const path = join(await temporaryFolder(t), 'below', 'audit.jsonl')
-  const log = new AuditLog(path, () => NOW)
+  const log = new AuditLog(path, undefined, () => NOW)
   await log.open()
   assert.equal(await readFile(path, 'utf8'), '')
   const ids = Array.from({ length: 20 }, (_, at) => `r${at}`)

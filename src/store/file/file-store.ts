@@ -21,9 +21,8 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
-import {
-  makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX, writeDurably
-} from '../../base/durable-file.js'
+import type { Disk } from '../../base/durable-change.js'
+import { makeFolderDurably, removeDurably, syncFolder, TEMPORARY_PREFIX } from '../../base/durable-file.js'
 import {
   beyond, checkRevision, gateRecord, nextRecord, NO_NUMBERS, withActive, withoutActive, withoutVersion, withRollback,
   withVersion
@@ -45,6 +44,8 @@ import type {
 export interface FileStoreOptions {
   /** Gives the time of a version, as milliseconds since 1970. */
   now?: () => number
+  /** Makes the changes. */
+  disk?: Disk
 }
 
 /**
@@ -58,7 +59,8 @@ export async function openFileStore (
   try {
     await makeFolderDurably(folder)
     const { pointers, report } = await recoverStore(folder)
-    return { store: new FileStore(folder, new Pointers(folder, pointers), options.now ?? Date.now), report }
+    const { now = Date.now, disk } = options
+    return { store: new FileStore(folder, new Pointers(folder, pointers, disk), now), report }
   } catch (error) {
     throw unwritable(error)
   }
@@ -111,11 +113,13 @@ class FileStore implements BankStore {
       const last = pointer ?? await readRemoved(this.#folder, model, domain) ?? NO_NUMBERS
       const record = nextRecord(last, added, this.#now())
       const next = withVersion(domain, pointer, record, added.isActivated, added.description, last)
-      await this.#pointers.requireUnchanged(model, domain, pointer)
-      if (pointer === undefined) await this.#makeDomainFolder(model, domain)
+      if (pointer === undefined) {
+        await this.#pointers.requireUnchanged(model, domain, undefined)
+        await this.#makeDomainFolder(model, domain)
+      }
+      const path = this.#versionPath(model, domain, record)
       try {
-        await writeDurably(this.#versionPath(model, domain, record), added.file)
-        return await this.#pointers.replace(model, next, pointer)
+        return await this.#pointers.replace(model, next, pointer, [{ kind: 'write', path, bytes: added.file }])
       } catch (error) {
         await this.#removeUnlisted(model, domain, versionFileName(record.version, record.sha256)).catch(() => {})
         throw error
@@ -153,10 +157,11 @@ class FileStore implements BankStore {
       checkRevision(domain, pointer, expected)
       const gate = gateRecord(added, this.#now())
       const name = gateFileName(gate)
-      await this.#pointers.requireUnchanged(model, domain, pointer)
+      const path = this.#path(model, domain, name)
       try {
-        await writeDurably(this.#path(model, domain, name), added.file)
-        const next = await this.#pointers.replace(model, withGate(pointer, gate), pointer)
+        const next = await this.#pointers.replace(model, withGate(pointer, gate), pointer, [
+          { kind: 'write', path, bytes: added.file }
+        ])
         if (pointer.gate !== undefined) await this.#removeUnlisted(model, domain, gateFileName(pointer.gate))
         return next
       } catch (error) {

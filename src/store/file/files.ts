@@ -7,6 +7,7 @@ import { writeDurably } from '../../base/durable-file.js'
 import { hasErrno, type ErrorDetails } from '../../base/errors.js'
 import { storeErrors } from '../errors.js'
 import { parsePointer, POINTER_FILE, serializePointer } from './pointer-file.js'
+import type { Disk, Step } from '../../base/durable-change.js'
 import type { Pointer, VersionRecord } from '../bank-store.js'
 
 /** Of the file that a pointer was read from or written to. */
@@ -42,6 +43,26 @@ export async function writePointer (folder: string, pointer: Pointer): Promise<v
   const bytes = serializePointer(pointer)
   requireReadable(pointer)
   await writeDurably(join(folder, POINTER_FILE), bytes)
+  remember(pointer, sha256(bytes))
+}
+
+/** Is the digest of no file: a pointer that a start has recovered is not known to be what its file holds. */
+const UNKNOWN = ''
+
+/**
+ * As `writePointer`, after `before`, if the file is still the one that `current` was read from or written to. Rejects
+ * with FileChanged if it is not, or if nothing of that is known.
+ */
+export async function changePointer (
+  disk: Disk, folder: string, pointer: Pointer, current: Pointer | undefined, before: readonly Step[]
+): Promise<void> {
+  const path = join(folder, POINTER_FILE)
+  const bytes = serializePointer(pointer)
+  requireReadable(pointer)
+  const digest = current === undefined ? undefined : fileDigests.get(current) ?? UNKNOWN
+  const expect: Step = { kind: 'expect', path, digest }
+  const guarded = before.length === 0 ? [] : [expect, ...before]
+  await disk.change([...guarded, expect, { kind: 'write', path, bytes }])
   remember(pointer, sha256(bytes))
 }
 

@@ -6,9 +6,10 @@
  */
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { ASYNCHRONOUS_DISK, FileChanged, type Disk, type Step } from '../../base/durable-change.js'
 import { storeErrors } from '../errors.js'
 import { HeldChanges } from '../held-changes.js'
-import { readPointer, writePointer } from './files.js'
+import { changePointer, readPointer } from './files.js'
 import type { Gone, Pointer } from '../bank-store.js'
 import type { BankswitchError } from '../../base/errors.js'
 
@@ -18,11 +19,13 @@ export type FoundPointers = Map<string, Map<string, Pointer | BankswitchError>>
 export class Pointers {
   readonly #folder: string
   readonly #found: FoundPointers
+  readonly #disk: Disk
   readonly #changes = new HeldChanges()
 
-  constructor (folder: string, found: FoundPointers) {
+  constructor (folder: string, found: FoundPointers, disk: Disk = ASYNCHRONOUS_DISK) {
     this.#folder = folder
     this.#found = found
+    this.#disk = disk
   }
 
   onGone (listener: (gone: Gone) => void): void {
@@ -62,12 +65,21 @@ export class Pointers {
     this.#changes.changed(model, domain, before, found)
   }
 
-  /** Puts `next` on disk and then into memory, unless the disk no longer holds `current`. Throws STORE_CHANGED. */
-  async replace (model: string, next: Pointer, current: Pointer | undefined): Promise<Pointer> {
-    await this.requireUnchanged(model, next.domain, current)
+  /**
+   * Puts `next` on disk, after what must be there `before` it, and then into memory, unless the disk no longer holds
+   * `current`. Throws STORE_CHANGED.
+   */
+  async replace (
+    model: string, next: Pointer, current: Pointer | undefined, before: readonly Step[] = []
+  ): Promise<Pointer> {
     try {
-      await writePointer(join(this.#folder, model, next.domain), next)
+      await changePointer(this.#disk, join(this.#folder, model, next.domain), next, current, before)
     } catch (error) {
+      if (error instanceof FileChanged) {
+        const onDisk = await this.#readAgain(model, next.domain)
+        requireSame(next.domain, onDisk, current)
+        return await this.replace(model, next, onDisk, before)
+      }
       // The rename may have happened before the failure: the disk decides which state is true.
       await this.#readAgain(model, next.domain).catch(() => {})
       throw error
@@ -78,11 +90,7 @@ export class Pointers {
 
   /** Throws STORE_CHANGED when the disk holds another pointer than `current`; memory has it afterwards. */
   async requireUnchanged (model: string, domain: string, current: Pointer | undefined): Promise<void> {
-    const onDisk = await this.#readAgain(model, domain)
-    if (isDeepStrictEqual(onDisk, current)) return
-    throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed by another process; try again`, {
-      expected: current?.revision ?? 0, received: onDisk?.revision ?? 0
-    })
+    requireSame(domain, await this.#readAgain(model, domain), current)
   }
 
   onDisk (model: string, domain: string): Promise<Pointer | undefined> {
@@ -94,4 +102,12 @@ export class Pointers {
     this.remember(model, domain, pointer)
     return pointer
   }
+}
+
+/** The same content may stand in a file in other words. */
+function requireSame (domain: string, onDisk: Pointer | undefined, current: Pointer | undefined): void {
+  if (isDeepStrictEqual(onDisk, current)) return
+  throw storeErrors.STORE_CHANGED(`domain "${domain}" was changed by another process; try again`, {
+    expected: current?.revision ?? 0, received: onDisk?.revision ?? 0
+  })
 }

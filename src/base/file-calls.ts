@@ -1,0 +1,69 @@
+/**
+ * The calls of a file system that durable writes are made of, in the two ways that Node has them: `node:fs/promises`,
+ * which hands every call to a thread and so holds up nothing, and the same at once, for a thread that may be held up.
+ */
+import fs from 'node:fs'
+
+type Awaitable<T> = T | Promise<T>
+
+export interface OpenFile {
+  stat (): Awaitable<{ size: number }>
+  read (buffer: Uint8Array, offset: number, length: number, position: number): Awaitable<unknown>
+  writeFile (data: Uint8Array): Awaitable<void>
+  appendFile (data: string): Awaitable<void>
+  sync (): Awaitable<void>
+  datasync (): Awaitable<void>
+  close (): Awaitable<void>
+}
+
+export interface FileCalls {
+  readFile (path: string): Awaitable<Uint8Array>
+  open (path: string, flags: string, mode?: number): Awaitable<OpenFile>
+  mkdir (path: string, options: { recursive: true }): Awaitable<string | undefined>
+  rename (from: string, to: string): Awaitable<void>
+  rm (path: string, options: { force: true }): Awaitable<void>
+}
+
+export const BLOCKING_CALLS: FileCalls = {
+  readFile: (path) => fs.readFileSync(path),
+  open: (path, flags, mode) => new BlockingFile(fs.openSync(path, flags, mode)),
+  mkdir: (path, options) => fs.mkdirSync(path, options),
+  rename: (from, to) => fs.renameSync(from, to),
+  rm: (path, options) => fs.rmSync(path, options)
+}
+
+class BlockingFile implements OpenFile {
+  readonly #descriptor: number
+
+  constructor (descriptor: number) {
+    this.#descriptor = descriptor
+  }
+
+  stat (): { size: number } {
+    return fs.fstatSync(this.#descriptor)
+  }
+
+  read (buffer: Uint8Array, offset: number, length: number, position: number): number {
+    return fs.readSync(this.#descriptor, buffer, offset, length, position)
+  }
+
+  writeFile (data: Uint8Array): void {
+    fs.writeFileSync(this.#descriptor, data)
+  }
+
+  appendFile (data: string): void {
+    fs.appendFileSync(this.#descriptor, data)
+  }
+
+  sync (): void {
+    fs.fsyncSync(this.#descriptor)
+  }
+
+  datasync (): void {
+    fs.fdatasyncSync(this.#descriptor)
+  }
+
+  close (): void {
+    fs.closeSync(this.#descriptor)
+  }
+}

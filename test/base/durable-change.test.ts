@@ -1,0 +1,179 @@
+/** The same changes made call by call, at once, and in the thread. */
+import assert from 'node:assert/strict'
+import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
+import * as promises from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, test, type TestContext } from 'node:test'
+import { sha256 } from '#src/base/digest.js'
+import { DiskThread } from '#src/base/disk-thread.js'
+import { ASYNCHRONOUS_DISK, FileChanged, makeChanges, type Disk, type Step } from '#src/base/durable-change.js'
+import { hasErrno } from '#src/base/errors.js'
+import { BLOCKING_CALLS, type FileCalls, type OpenFile } from '#src/base/file-calls.js'
+import { temporaryFolder } from '../support/folders.js'
+
+const write = (path: string, text: string): Step => ({ kind: 'write', path, bytes: Buffer.from(text) })
+const expectText = (path: string, text?: string): Step => {
+  return { kind: 'expect', path, digest: text === undefined ? undefined : sha256(text) }
+}
+
+const AT_ONCE: Disk = {
+  async change (steps) {
+    const [failure] = await makeChanges([steps], BLOCKING_CALLS)
+    if (failure !== undefined) throw failure
+  }
+}
+
+const DISKS: Record<string, (t: TestContext) => Disk> = {
+  'call by call': () => ASYNCHRONOUS_DISK,
+  'at once': () => AT_ONCE,
+  'in the thread': (t) => {
+    const disk = new DiskThread()
+    t.after(() => disk.close())
+    return disk
+  }
+}
+
+for (const [how, open] of Object.entries(DISKS)) {
+  describe(`changes made ${how}`, () => {
+    test('hold their files when they are told, and nothing else is left', async (t) => {
+      const disk = open(t)
+      const folder = await temporaryFolder(t)
+      const [bank, pointer, log] = ['bank', 'pointer', 'log'].map((name) => join(folder, name)) as [string, string, string]
+      await disk.change([expectText(pointer), write(bank, 'first'), write(pointer, 'one')])
+      const large = Buffer.alloc(3_000_001, 'abc')
+      const view = large.subarray(1, 3_000_000)
+      await disk.change([expectText(pointer, 'one'), { kind: 'write', path: bank, bytes: view }, write(pointer, 'two')])
+      assert.ok(view.equals(await readFile(bank)))
+      assert.equal(large.length, 3_000_001)
+      assert.equal(await readFile(pointer, 'utf8'), 'two')
+      await disk.change([{ kind: 'append', path: log, lines: 'a\nb\n' }])
+      await disk.change([{ kind: 'append', path: log, lines: 'c\n' }])
+      assert.equal(await readFile(log, 'utf8'), 'a\nb\nc\n')
+      assert.equal((await stat(log)).mode & 0o777, 0o600)
+      assert.deepEqual(await readdir(folder), ['bank', 'log', 'pointer'])
+    })
+
+    test('end at a file that holds something else, which stays', async (t) => {
+      const disk = open(t)
+      const folder = await temporaryFolder(t)
+      const pointer = join(folder, 'pointer')
+      await writeFile(pointer, 'mended by hand')
+      const change = [expectText(pointer, 'one'), write(join(folder, 'bank'), 'x'), write(pointer, 'two')]
+      await assert.rejects(disk.change(change), FileChanged)
+      await assert.rejects(disk.change([expectText(pointer), write(pointer, 'two')]), FileChanged)
+      assert.deepEqual(await readdir(folder), ['pointer'])
+      assert.equal(await readFile(pointer, 'utf8'), 'mended by hand')
+    })
+
+    test('reject with the errno error, and leave no temporary file', async (t) => {
+      const disk = open(t)
+      const folder = await temporaryFolder(t)
+      await mkdir(join(folder, 'taken', 'inside'), { recursive: true })
+      const into = write(join(folder, 'taken'), 'a folder is there')
+      const failed = (thrown: unknown) => hasErrno(thrown, 'EISDIR', 'ENOTEMPTY', 'EEXIST') && 'syscall' in (thrown as Error)
+      await assert.rejects(disk.change([into, write(join(folder, 'later'), 'x')]), failed)
+      await assert.rejects(disk.change([write(join(folder, 'no', 'such'), 'x')]), (thrown) => hasErrno(thrown, 'ENOENT'))
+      assert.deepEqual(await readdir(folder), ['taken'])
+    })
+
+    test('append on a line of their own after one that was cut off, to a new file after a rotation', async (t) => {
+      const disk = open(t)
+      const log = join(await temporaryFolder(t), 'below', 'log')
+      await disk.change([{ kind: 'append', path: log, lines: 'whole\ncut o' }])
+      await disk.change([{ kind: 'append', path: log, lines: 'next\n' }])
+      await rename(log, `${log}.1`)
+      await disk.change([{ kind: 'append', path: log, lines: 'new\n' }])
+      assert.equal(await readFile(`${log}.1`, 'utf8'), 'whole\ncut o\nnext\n')
+      assert.equal(await readFile(log, 'utf8'), 'new\n')
+    })
+  })
+}
+
+/** Calls that tell of themselves, `fail` of which fail. */
+function told (calls: FileCalls, fail: (name: string, path: string) => boolean): { calls: FileCalls, names: string[] } {
+  const names: string[] = []
+  const tell = (name: string, path: string) => {
+    names.push(`${name} ${path.split('/').at(-1)!.replace(/^\.tmp-(.*)-[0-9a-f]{12}$/, '$1')}`)
+    if (fail(name, path)) throw Object.assign(new Error(`EIO: ${name}`), { code: 'EIO', syscall: name })
+  }
+  return {
+    names,
+    calls: {
+      ...calls,
+      async open (path, flags, mode) {
+        const file = await calls.open(path, flags, mode)
+        const told: OpenFile = {
+          stat: () => file.stat(),
+          read: (...args) => file.read(...args),
+          writeFile: (data) => file.writeFile(data),
+          appendFile: (data) => file.appendFile(data),
+          close: () => file.close(),
+          sync: async () => {
+            tell('sync', path)
+            await file.sync()
+          },
+          datasync: async () => {
+            tell('datasync', path)
+            await file.datasync()
+          }
+        }
+        return told
+      },
+      rename: (from, to) => {
+        tell('rename', to)
+        return calls.rename(from, to)
+      }
+    }
+  }
+}
+
+describe('changes made together', () => {
+  test('sync all files of a round before the first is placed, and each folder once', async (t) => {
+    const folder = await temporaryFolder(t)
+    const at = (name: string) => join(folder, name)
+    const { calls, names } = told(promises, () => false)
+    const failures = await makeChanges([
+      [write(at('bank-1'), 'x'), write(at('pointer-1'), 'x')],
+      [write(at('bank-2'), 'y'), write(at('pointer-2'), 'y')],
+      [{ kind: 'append', path: at('log'), lines: 'z\n' }]
+    ], calls)
+    assert.deepEqual(failures, [undefined, undefined, undefined])
+    const name = folder.split('/').at(-1)!
+    assert.deepEqual(names, [
+      'sync bank-1', 'sync bank-2', 'datasync log', 'rename bank-1', 'rename bank-2', `sync ${name}`,
+      'sync pointer-1', 'sync pointer-2', 'rename pointer-1', 'rename pointer-2', `sync ${name}`
+    ])
+  })
+
+  for (const failing of ['sync', 'rename']) {
+    test(`that fail at a ${failing} take none of the others along`, async (t) => {
+      const folder = await temporaryFolder(t)
+      const at = (name: string) => join(folder, name)
+      const { calls } = told(BLOCKING_CALLS, (name, path) => name === failing && path.includes('bank-1'))
+      const failures = await makeChanges([1, 2].map((n) => [write(at(`bank-${n}`), 'x'), write(at(`pointer-${n}`), 'x')]), calls)
+      assert.match(String(failures[0]), /EIO/)
+      assert.equal(failures[1], undefined)
+      assert.deepEqual(await readdir(folder), ['bank-2', 'pointer-2'])
+    })
+  }
+
+  test('are all failed by a folder that cannot be synced, and go no further', async (t) => {
+    const folder = await temporaryFolder(t)
+    const { calls } = told(promises, (name, path) => name === 'sync' && path === folder)
+    const failures = await makeChanges([1, 2].map((n) => {
+      return [write(join(folder, `bank-${n}`), 'x'), write(join(folder, `pointer-${n}`), 'x')]
+    }), calls)
+    for (const failure of failures) assert.match(String(failure), /EIO/)
+    assert.deepEqual(await readdir(folder), ['bank-1', 'bank-2'])
+  })
+})
+
+test('changes that come at once are all made by the thread, and it ends when it is closed', async (t) => {
+  const folder = await temporaryFolder(t)
+  const disk = new DiskThread()
+  const changes = Array.from({ length: 60 }, (_, at) => disk.change([write(join(folder, `${at}`), `text ${at}`)]))
+  await Promise.all(changes)
+  assert.equal((await readdir(folder)).length, 60)
+  assert.equal(await readFile(join(folder, '41'), 'utf8'), 'text 41')
+  await disk.close()
+})
