@@ -1,6 +1,6 @@
 /**
- * A thread of low priority that makes durable changes: one message there and one back, where a change takes some dozen
- * calls. What comes while the disk is at work goes together at its next turn.
+ * A thread of low priority that makes durable changes: one message there and one back, where a change takes some dozens
+ * of calls. Those that come while the disk is at work sync side by side: a journal writes them together (group commit).
  */
 import { Worker } from 'node:worker_threads'
 import { FileChanged, type Disk, type Step } from './durable-change.js'

@@ -1,8 +1,8 @@
-/** The thread that makes durable changes, all that wait at once. */
+/** The thread that makes durable changes: a lone one at once, several with their syncs side by side. */
 import assert from 'node:assert/strict'
 import { parentPort } from 'node:worker_threads'
-import { FileChanged, makeChanges } from './durable-change.js'
-import { BLOCKING_CALLS } from './file-calls.js'
+import { FileChanged, makeChange } from './durable-change.js'
+import { BLOCKING_CALLS, SYNCING_CALLS } from './file-calls.js'
 import { yieldToOthers } from './thread-priority.js'
 import type { DiskOutcome, DiskTask } from './disk-thread.js'
 
@@ -14,19 +14,25 @@ assert.ok(port !== null)
 yieldToOthers(NICENESS)
 
 const waiting: DiskTask[] = []
+let underWay = 0
 
 port.on('message', (task: DiskTask) => {
   // All messages that have arrived are told before the next turn.
-  if (waiting.push(task) === 1) setImmediate(work)
+  if (waiting.push(task) === 1) setImmediate(begin)
 })
 
-async function work (): Promise<void> {
+function begin (): void {
   const tasks = waiting.splice(0)
-  const failures = await makeChanges(tasks.map(({ steps }) => steps), BLOCKING_CALLS)
-  for (const [at, { id }] of tasks.entries()) {
-    const failure = failures[at]
-    port!.postMessage({ id, ...(failure === undefined ? {} : { failure: recordOf(failure) }) } satisfies DiskOutcome)
+  underWay += tasks.length
+  const calls = underWay === 1 ? BLOCKING_CALLS : SYNCING_CALLS
+  for (const { id, steps } of tasks) {
+    makeChange(steps, calls).then(() => tell({ id }), (failure: Error) => tell({ id, failure: recordOf(failure) }))
   }
+}
+
+function tell (outcome: DiskOutcome): void {
+  underWay--
+  port!.postMessage(outcome)
 }
 
 function recordOf (failure: NodeJS.ErrnoException): NonNullable<DiskOutcome['failure']> {

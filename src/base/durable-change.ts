@@ -1,14 +1,8 @@
-/**
- * Changes of files, one or many at a time, each step of which is on disk before the next begins.
- *
- * Of changes that are made together the steps go together, in rounds: what the first sync of a round brings to the file
- * system's journal, the others find done (group commit). They have no file in common: who changes a file waits for the
- * change before.
- */
+/** Changes of files in steps, each of which is on disk before the next begins. */
 import * as promises from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { sha256 } from './digest.js'
-import { FileReplacement, makeFolderDurably, syncFolder } from './durable-file.js'
+import { makeFolderDurably, syncFolder, writeDurably } from './durable-file.js'
 import { hasErrno } from './errors.js'
 import type { FileCalls, OpenFile } from './file-calls.js'
 
@@ -20,7 +14,7 @@ export type Step =
   /** Lines at the end of a file of its owner's, after what a crash has cut off in the middle of another. */
   | { kind: 'append', path: string, lines: string }
 
-/** Who makes changes. */
+/** Who makes changes. Those that are asked for at a time have no file in common. */
 export interface Disk {
   /** Resolves when all steps are on disk. Rejects with a FileChanged, or with the errno error that ended it. */
   change (steps: readonly Step[]): Promise<void>
@@ -29,65 +23,24 @@ export interface Disk {
 /** What an `expect` found otherwise. */
 export class FileChanged extends Error {}
 
-/** Makes changes one at a time, without holding up the thread. */
+/** Makes changes without holding up the thread. */
 export const ASYNCHRONOUS_DISK: Disk = {
-  async change (steps) {
-    const [failure] = await makeChanges([steps], promises)
-    if (failure !== undefined) throw failure
-  }
+  change: (steps) => makeChange(steps, promises)
 }
 
-/** A step under way: its calls up to the rename, and the folder that is to be synced after them. */
-interface Phases {
-  begin (): Promise<void>
-  sync? (): Promise<void>
-  place? (): Promise<void>
-  undo? (): Promise<void>
-  readonly folder?: string | undefined
-}
-
-/** Tells of each change what ended it, undefined for one that is on disk. Never rejects. */
-export async function makeChanges (
-  changes: ReadonlyArray<readonly Step[]>, calls: FileCalls
-): Promise<Array<Error | undefined>> {
-  const under = changes.map((steps) => ({ steps, failure: undefined as Error | undefined }))
-  const rounds = Math.max(...changes.map(({ length }) => length))
-  for (let round = 0; round < rounds; round++) {
-    const going = under.filter(({ steps, failure }) => failure === undefined && round < steps.length)
-      .map((change) => ({ change, phases: phasesOf(change.steps[round]!, calls) }))
-    for (const phase of ['begin', 'sync', 'place'] as const) {
-      for (const { change, phases } of going) {
-        if (change.failure !== undefined) continue
-        change.failure = await failureOf(async () => await phases[phase]?.())
-        if (change.failure !== undefined) await phases.undo?.()
-      }
+/** As `Disk.change`, by these calls. */
+export async function makeChange (steps: readonly Step[], calls: FileCalls): Promise<void> {
+  for (const step of steps) {
+    switch (step.kind) {
+      case 'expect':
+        await expect(step.path, step.digest, calls)
+        break
+      case 'write':
+        await writeDurably(step.path, step.bytes, undefined, calls)
+        break
+      case 'append':
+        await appendDurably(step.path, step.lines, calls)
     }
-    const done = going.filter(({ change }) => change.failure === undefined)
-    for (const folder of new Set(done.map(({ phases }) => phases.folder))) {
-      if (folder === undefined) continue
-      const failure = await failureOf(() => syncFolder(folder, calls))
-      for (const { change, phases } of done) if (phases.folder === folder) change.failure = failure
-    }
-  }
-  return under.map(({ failure }) => failure)
-}
-
-async function failureOf (work: () => Promise<void>): Promise<Error | undefined> {
-  try {
-    await work()
-    return undefined
-  } catch (thrown) {
-    return thrown instanceof Error ? thrown : new Error(String(thrown))
-  }
-}
-
-const MODE = 0o644
-
-function phasesOf (step: Step, calls: FileCalls): Phases {
-  switch (step.kind) {
-    case 'expect': return { begin: () => expect(step.path, step.digest, calls) }
-    case 'write': return new FileReplacement(step.path, step.bytes, MODE, calls)
-    case 'append': return new Appending(step.path, step.lines, calls)
   }
 }
 
@@ -101,56 +54,32 @@ async function expect (path: string, digest: string | undefined, calls: FileCall
   if (found !== digest) throw new FileChanged(`${path} was changed meanwhile`)
 }
 
-/** Only its owner may read what has no reader but him. */
+/** Only its owner may read it. */
 const APPENDED_MODE = 0o600
 
 const NEWLINE = 0x0a
 
 /** Opens the file anew, so that renaming it is all that rotation takes. */
-class Appending implements Phases {
-  folder: string | undefined
-  readonly #path: string
-  readonly #lines: string
-  readonly #calls: FileCalls
-  #file: OpenFile | undefined
-
-  constructor (path: string, lines: string, calls: FileCalls) {
-    this.#path = path
-    this.#lines = lines
-    this.#calls = calls
-  }
-
-  async begin (): Promise<void> {
-    const file = this.#file = await this.#open()
+async function appendDurably (path: string, lines: string, calls: FileCalls): Promise<void> {
+  const file = await openAppending(path, calls)
+  try {
     const { size } = await file.stat()
     const last = Buffer.alloc(1, NEWLINE)
     if (size > 0) await file.read(last, 0, 1, size - 1)
-    else this.folder = dirname(this.#path)
-    await file.appendFile(last[0] === NEWLINE ? this.#lines : `\n${this.#lines}`)
+    await file.appendFile(last[0] === NEWLINE ? lines : `\n${lines}`)
+    await file.datasync()
+    if (size === 0) await syncFolder(dirname(path), calls)
+  } finally {
+    await file.close()
   }
+}
 
-  async sync (): Promise<void> {
-    await this.#file!.datasync()
-    await this.#close()
-  }
-
-  async undo (): Promise<void> {
-    await failureOf(() => this.#close())
-  }
-
-  async #close (): Promise<void> {
-    const file = this.#file
-    this.#file = undefined
-    await file?.close()
-  }
-
-  async #open (): Promise<OpenFile> {
-    try {
-      return await this.#calls.open(this.#path, 'a+', APPENDED_MODE)
-    } catch (error) {
-      if (!hasErrno(error, 'ENOENT')) throw error
-      await makeFolderDurably(dirname(this.#path), this.#calls)
-      return await this.#calls.open(this.#path, 'a+', APPENDED_MODE)
-    }
+async function openAppending (path: string, calls: FileCalls): Promise<OpenFile> {
+  try {
+    return await calls.open(path, 'a+', APPENDED_MODE)
+  } catch (error) {
+    if (!hasErrno(error, 'ENOENT')) throw error
+    await makeFolderDurably(dirname(path), calls)
+    return await calls.open(path, 'a+', APPENDED_MODE)
   }
 }

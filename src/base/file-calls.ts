@@ -3,6 +3,10 @@
  * which hands every call to a thread and so holds up nothing, and the same at once, for a thread that may be held up.
  */
 import fs from 'node:fs'
+import { promisify } from 'node:util'
+
+const fsync = promisify(fs.fsync)
+const fdatasync = promisify(fs.fdatasync)
 
 type Awaitable<T> = T | Promise<T>
 
@@ -21,15 +25,21 @@ export interface FileCalls {
   open (path: string, flags: string, mode?: number): Awaitable<OpenFile>
   mkdir (path: string, options: { recursive: true }): Awaitable<string | undefined>
   rename (from: string, to: string): Awaitable<void>
-  rm (path: string, options: { force: true }): Awaitable<void>
 }
 
-export const BLOCKING_CALLS: FileCalls = {
-  readFile: (path) => fs.readFileSync(path),
-  open: (path, flags, mode) => new BlockingFile(fs.openSync(path, flags, mode)),
-  mkdir: (path, options) => fs.mkdirSync(path, options),
-  rename: (from, to) => fs.renameSync(from, to),
-  rm: (path, options) => fs.rmSync(path, options)
+/** A sync blocks as well. */
+export const BLOCKING_CALLS: FileCalls = callsOf((descriptor) => new BlockingFile(descriptor))
+
+/** Several may sync at a time, which a file system's journal does together: worth more than the hand-over costs. */
+export const SYNCING_CALLS: FileCalls = callsOf((descriptor) => new SyncingFile(descriptor))
+
+function callsOf (fileOf: (descriptor: number) => OpenFile): FileCalls {
+  return {
+    readFile: (path) => fs.readFileSync(path),
+    open: (path, flags, mode) => fileOf(fs.openSync(path, flags, mode)),
+    mkdir: (path, options) => fs.mkdirSync(path, options),
+    rename: (from, to) => fs.renameSync(from, to)
+  }
 }
 
 class BlockingFile implements OpenFile {
@@ -55,15 +65,32 @@ class BlockingFile implements OpenFile {
     fs.appendFileSync(this.#descriptor, data)
   }
 
-  sync (): void {
+  sync (): Awaitable<void> {
     fs.fsyncSync(this.#descriptor)
   }
 
-  datasync (): void {
+  datasync (): Awaitable<void> {
     fs.fdatasyncSync(this.#descriptor)
   }
 
   close (): void {
     fs.closeSync(this.#descriptor)
+  }
+}
+
+class SyncingFile extends BlockingFile {
+  readonly #descriptor: number
+
+  constructor (descriptor: number) {
+    super(descriptor)
+    this.#descriptor = descriptor
+  }
+
+  override sync (): Promise<void> {
+    return fsync(this.#descriptor)
+  }
+
+  override datasync (): Promise<void> {
+    return fdatasync(this.#descriptor)
   }
 }

@@ -1,14 +1,13 @@
 /** The same changes made call by call, at once, and in the thread. */
 import assert from 'node:assert/strict'
 import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises'
-import * as promises from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
 import { DiskThread } from '#src/base/disk-thread.js'
-import { ASYNCHRONOUS_DISK, FileChanged, makeChanges, type Disk, type Step } from '#src/base/durable-change.js'
+import { ASYNCHRONOUS_DISK, FileChanged, makeChange, type Disk, type Step } from '#src/base/durable-change.js'
 import { hasErrno } from '#src/base/errors.js'
-import { BLOCKING_CALLS, type FileCalls, type OpenFile } from '#src/base/file-calls.js'
+import { BLOCKING_CALLS, SYNCING_CALLS } from '#src/base/file-calls.js'
 import { temporaryFolder } from '../support/folders.js'
 
 const write = (path: string, text: string): Step => ({ kind: 'write', path, bytes: Buffer.from(text) })
@@ -16,16 +15,10 @@ const expectText = (path: string, text?: string): Step => {
   return { kind: 'expect', path, digest: text === undefined ? undefined : sha256(text) }
 }
 
-const AT_ONCE: Disk = {
-  async change (steps) {
-    const [failure] = await makeChanges([steps], BLOCKING_CALLS)
-    if (failure !== undefined) throw failure
-  }
-}
-
 const DISKS: Record<string, (t: TestContext) => Disk> = {
   'call by call': () => ASYNCHRONOUS_DISK,
-  'at once': () => AT_ONCE,
+  'at once': () => ({ change: (steps) => makeChange(steps, BLOCKING_CALLS) }),
+  'at once but for syncs': () => ({ change: (steps) => makeChange(steps, SYNCING_CALLS) }),
   'in the thread': (t) => {
     const disk = new DiskThread()
     t.after(() => disk.close())
@@ -88,85 +81,6 @@ for (const [how, open] of Object.entries(DISKS)) {
     })
   })
 }
-
-/** Calls that tell of themselves, `fail` of which fail. */
-function told (calls: FileCalls, fail: (name: string, path: string) => boolean): { calls: FileCalls, names: string[] } {
-  const names: string[] = []
-  const tell = (name: string, path: string) => {
-    names.push(`${name} ${path.split('/').at(-1)!.replace(/^\.tmp-(.*)-[0-9a-f]{12}$/, '$1')}`)
-    if (fail(name, path)) throw Object.assign(new Error(`EIO: ${name}`), { code: 'EIO', syscall: name })
-  }
-  return {
-    names,
-    calls: {
-      ...calls,
-      async open (path, flags, mode) {
-        const file = await calls.open(path, flags, mode)
-        const told: OpenFile = {
-          stat: () => file.stat(),
-          read: (...args) => file.read(...args),
-          writeFile: (data) => file.writeFile(data),
-          appendFile: (data) => file.appendFile(data),
-          close: () => file.close(),
-          sync: async () => {
-            tell('sync', path)
-            await file.sync()
-          },
-          datasync: async () => {
-            tell('datasync', path)
-            await file.datasync()
-          }
-        }
-        return told
-      },
-      rename: (from, to) => {
-        tell('rename', to)
-        return calls.rename(from, to)
-      }
-    }
-  }
-}
-
-describe('changes made together', () => {
-  test('sync all files of a round before the first is placed, and each folder once', async (t) => {
-    const folder = await temporaryFolder(t)
-    const at = (name: string) => join(folder, name)
-    const { calls, names } = told(promises, () => false)
-    const failures = await makeChanges([
-      [write(at('bank-1'), 'x'), write(at('pointer-1'), 'x')],
-      [write(at('bank-2'), 'y'), write(at('pointer-2'), 'y')],
-      [{ kind: 'append', path: at('log'), lines: 'z\n' }]
-    ], calls)
-    assert.deepEqual(failures, [undefined, undefined, undefined])
-    const name = folder.split('/').at(-1)!
-    assert.deepEqual(names, [
-      'sync bank-1', 'sync bank-2', 'datasync log', 'rename bank-1', 'rename bank-2', `sync ${name}`,
-      'sync pointer-1', 'sync pointer-2', 'rename pointer-1', 'rename pointer-2', `sync ${name}`
-    ])
-  })
-
-  for (const failing of ['sync', 'rename']) {
-    test(`that fail at a ${failing} take none of the others along`, async (t) => {
-      const folder = await temporaryFolder(t)
-      const at = (name: string) => join(folder, name)
-      const { calls } = told(BLOCKING_CALLS, (name, path) => name === failing && path.includes('bank-1'))
-      const failures = await makeChanges([1, 2].map((n) => [write(at(`bank-${n}`), 'x'), write(at(`pointer-${n}`), 'x')]), calls)
-      assert.match(String(failures[0]), /EIO/)
-      assert.equal(failures[1], undefined)
-      assert.deepEqual(await readdir(folder), ['bank-2', 'pointer-2'])
-    })
-  }
-
-  test('are all failed by a folder that cannot be synced, and go no further', async (t) => {
-    const folder = await temporaryFolder(t)
-    const { calls } = told(promises, (name, path) => name === 'sync' && path === folder)
-    const failures = await makeChanges([1, 2].map((n) => {
-      return [write(join(folder, `bank-${n}`), 'x'), write(join(folder, `pointer-${n}`), 'x')]
-    }), calls)
-    for (const failure of failures) assert.match(String(failure), /EIO/)
-    assert.deepEqual(await readdir(folder), ['bank-1', 'bank-2'])
-  })
-})
 
 test('changes that come at once are all made by the thread, and it ends when it is closed', async (t) => {
   const folder = await temporaryFolder(t)
