@@ -20,6 +20,9 @@ export interface DiskOutcome {
 
 type Errno = Pick<NodeJS.ErrnoException, 'code' | 'errno' | 'syscall' | 'path'>
 
+/** The thread has ended, and with it changes that were under way: whether one is on disk is not known. */
+export class DiskThreadEnded extends Error {}
+
 interface Waiting {
   resolve (): void
   reject (error: Error): void
@@ -31,7 +34,7 @@ export class DiskThread implements Disk {
   /** Started when it is first needed. */
   #thread: Worker | undefined
 
-  /** Rejects also with the thread's own error, when it ended: whether the change is on disk is then unknown. */
+  /** Rejects also with DiskThreadEnded. */
   change (steps: readonly Step[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const id = ++this.#ids
@@ -43,7 +46,7 @@ export class DiskThread implements Disk {
     })
   }
 
-  /** When nothing is asked any more. */
+  /** Ends what is still under way. */
   async close (): Promise<void> {
     const thread = this.#thread
     this.#thread = undefined
@@ -59,11 +62,13 @@ export class DiskThread implements Disk {
       if (failure === undefined) waiting?.resolve()
       else waiting?.reject(toError(failure))
     })
-    let reason = new Error('the thread that writes files ended')
-    thread.on('error', (error: Error) => { reason = error })
+    let cause: Error | undefined
+    thread.on('error', (error: Error) => { cause = error })
     thread.once('exit', () => {
       if (this.#thread === thread) this.#thread = undefined
-      for (const { reject } of this.#waiting.values()) reject(reason)
+      for (const { reject } of this.#waiting.values()) {
+        reject(new DiskThreadEnded('the thread that writes files has ended', { cause }))
+      }
       this.#waiting.clear()
     })
     return thread

@@ -43,54 +43,47 @@ function callsOf (fileOf: (descriptor: number) => OpenFile): FileCalls {
 }
 
 class BlockingFile implements OpenFile {
-  readonly #descriptor: number
+  protected readonly descriptor: number
 
   constructor (descriptor: number) {
-    this.#descriptor = descriptor
+    this.descriptor = descriptor
   }
 
   stat (): { size: number } {
-    return fs.fstatSync(this.#descriptor)
+    return fs.fstatSync(this.descriptor)
   }
 
   read (buffer: Uint8Array, offset: number, length: number, position: number): number {
-    return fs.readSync(this.#descriptor, buffer, offset, length, position)
+    return fs.readSync(this.descriptor, buffer, offset, length, position)
   }
 
   writeFile (data: Uint8Array): void {
-    fs.writeFileSync(this.#descriptor, data)
+    fs.writeFileSync(this.descriptor, data)
   }
 
   appendFile (data: string): void {
-    fs.appendFileSync(this.#descriptor, data)
+    fs.appendFileSync(this.descriptor, data)
   }
 
   sync (): Awaitable<void> {
-    fs.fsyncSync(this.#descriptor)
+    fs.fsyncSync(this.descriptor)
   }
 
   datasync (): Awaitable<void> {
-    fs.fdatasyncSync(this.#descriptor)
+    fs.fdatasyncSync(this.descriptor)
   }
 
   close (): void {
-    fs.closeSync(this.#descriptor)
+    fs.closeSync(this.descriptor)
   }
 }
 
 class SyncingFile extends BlockingFile {
-  readonly #descriptor: number
-
-  constructor (descriptor: number) {
-    super(descriptor)
-    this.#descriptor = descriptor
-  }
-
   override sync (): Promise<void> {
-    return fsync(this.#descriptor)
+    return fsync(this.descriptor)
   }
 
   override datasync (): Promise<void> {
-    return fdatasync(this.#descriptor)
+    return fdatasync(this.descriptor)
   }
 }

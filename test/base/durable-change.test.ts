@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promi
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
-import { DiskThread } from '#src/base/disk-thread.js'
+import { DiskThread, DiskThreadEnded } from '#src/base/disk-thread.js'
 import { ASYNCHRONOUS_DISK, FileChanged, makeChange, type Disk, type Step } from '#src/base/durable-change.js'
 import { hasErrno } from '#src/base/errors.js'
 import { BLOCKING_CALLS, SYNCING_CALLS } from '#src/base/file-calls.js'
@@ -90,4 +90,18 @@ test('changes that come at once are all made by the thread, and it ends when it 
   assert.equal((await readdir(folder)).length, 60)
   assert.equal(await readFile(join(folder, '41'), 'utf8'), 'text 41')
   await disk.close()
+})
+
+test('changes that are under way when the thread ends are told so, and the next begins another', async (t) => {
+  const folder = await temporaryFolder(t)
+  const disk = new DiskThread()
+  t.after(() => disk.close())
+  const changes = Array.from({ length: 20 }, (_, at) => disk.change([write(join(folder, `${at}`), 'x')]))
+  const settled = Promise.allSettled(changes)
+  await disk.close()
+  const reasons = (await settled).flatMap((result) => result.status === 'rejected' ? [result.reason as unknown] : [])
+  assert.ok(reasons.length > 0)
+  for (const reason of reasons) assert.ok(reason instanceof DiskThreadEnded)
+  await disk.change([write(join(folder, 'next'), 'y')])
+  assert.equal(await readFile(join(folder, 'next'), 'utf8'), 'y')
 })

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { sha256 } from '../../base/digest.js'
 import { writeDurably } from '../../base/durable-file.js'
 import { hasErrno, type ErrorDetails } from '../../base/errors.js'
+import { DiskThreadEnded } from '../../base/disk-thread.js'
 import { storeErrors } from '../errors.js'
 import { parsePointer, POINTER_FILE, serializePointer } from './pointer-file.js'
 import type { Disk, Step } from '../../base/durable-change.js'
@@ -104,8 +105,8 @@ export async function readVerified (
   throw storeErrors.STORE_CORRUPT(`${what} was changed on disk`, details)
 }
 
-/** A failure of the file system as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
+/** A failure to write as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
 export function unwritable (thrown: unknown): unknown {
-  if (!(thrown instanceof Error && 'syscall' in thrown)) return thrown
+  if (!(thrown instanceof Error && ('syscall' in thrown || thrown instanceof DiskThreadEnded))) return thrown
   return storeErrors.STORE_UNWRITABLE(`the store cannot be written: ${thrown.message}`, {}, thrown)
 }
