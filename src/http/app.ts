@@ -134,7 +134,8 @@ export async function buildApp (options: AppOptions): Promise<App> {
   addHooks(app)
   await guardRoutes(app, { keys, settings, audience })
   // Behind the guard, which knows whose request it is.
-  app.addHook('onRequest', async (request, reply) => bodies.open(request.raw, reply.raw, ownersOf(engine, request)))
+  app.decorateRequest('bodyShare', undefined)
+  app.addHook('onRequest', async (request, reply) => bodies.open(request, reply.raw, ownersOf(engine, request)))
   const calls = isServed(audience, 'administration') ? await addAdministration(app, options) : () => []
   await addDocuments(app, options.version)
   await addRoutes(app, options, { bodies, answers, calls })

@@ -28,7 +28,7 @@ export async function takePictureBodies (app: App, { bodyBytesMax, readBody }: B
 export async function readPictureBody (
   request: FastifyRequest, reply: FastifyReply, { bodies, bodyBytesMax }: BodyLimits
 ): Promise<Uint8Array> {
-  const read = () => readImage(request, bodies.shareOf(request.raw))
+  const read = () => readImage(request, bodies.shareOf(request))
   return await readingForm(request, reply, bodyBytesMax + FORM_BYTES, read)
 }
 

@@ -58,16 +58,17 @@ const URL_LENGTH_MAX = 200
 /** What a request is counted by that reached no route, or has not even a method. */
 export const NONE = '(none)'
 
-const records = new WeakMap<FastifyRequest, RequestRecord>()
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What `recordOf` gives; in a WeakMap it would cost the collector more than it takes to make. */
+    record: RequestRecord | undefined
+  }
+}
 
 /** The record of a request, begun when first asked for. */
 export function recordOf (request: FastifyRequest): RequestRecord {
-  let record = records.get(request)
-  if (record === undefined) {
-    record = { beganAt: performance.now(), address: addressOf(request), ms: {}, stages: [] }
-    records.set(request, record)
-  }
-  return record
+  request.record ??= { beganAt: performance.now(), address: addressOf(request), ms: {}, stages: [] }
+  return request.record
 }
 
 /** Adds to what is known of what a request is about: for the log, the audit log and the trace. */
@@ -133,6 +134,7 @@ function noteRuns (request: FastifyRequest, runs: readonly Run[]): void {
 
 /** Once a request is over: its line in the log, its metrics, its trace. To be called before other hooks are added. */
 export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undefined): void {
+  app.decorateRequest('record', undefined)
   app.addHook('onRequest', async (request) => { recordOf(request) })
   app.addHook('onResponse', async (request, reply) => {
     const record = recordOf(request)

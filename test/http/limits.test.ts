@@ -16,6 +16,7 @@ import { ADMIN, startService, type Service } from '../support/service.js'
 import { binaryRequest, firstOutput, parseAnswer } from '../support/wire.js'
 import type { Caller } from '#src/access/caller.js'
 import type { Owner } from '#src/http/limits/owned-bytes.js'
+import type { FastifyRequest } from 'fastify'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 
 const URL_INFER = '/v2/models/traffic-signs/infer'
@@ -205,7 +206,7 @@ describe('BodyBudget.isUsable', () => {
 
   it('counts nothing for a connection that has ended already', () => {
     const budget = new BodyBudget(100)
-    const request = {} as IncomingMessage
+    const request = {} as FastifyRequest
     budget.open(request, Object.assign(new EventEmitter(), { destroyed: true }) as never, [{ name: 'day' }])
     budget.shareOf(request).add(60)
     assert.equal(budget.bytes, 0)
@@ -217,7 +218,7 @@ function open (budget: BodyBudget, ...names: string[]) {
 }
 
 function openFor (budget: BodyBudget, owners: Owner[]) {
-  const request = {} as IncomingMessage
+  const request = {} as FastifyRequest
   const response = Object.assign(new EventEmitter(), { destroyed: false })
   budget.open(request, response as never, owners)
   return { share: budget.shareOf(request), response }
@@ -240,14 +241,14 @@ function bytesCounted (t: TestContext, expected: number): Promise<void> {
   const { shareOf } = BodyBudget.prototype
   let counted = 0
   return new Promise((resolve) => {
-    t.mock.method(BodyBudget.prototype, 'shareOf', function (this: BodyBudget, request: IncomingMessage): BodyShare {
+    t.mock.method(BodyBudget.prototype, 'shareOf', function (this: BodyBudget, request: FastifyRequest): BodyShare {
       const share = shareOf.call(this, request)
       const add = (bytes: number): void => {
         share.add(bytes)
         counted += bytes
         if (counted >= expected) resolve()
       }
-      return { add, giveBack: share.giveBack, signal: share.signal }
+      return { add, giveBack: (bytes) => share.giveBack(bytes), signal: share.signal }
     })
   })
 }

@@ -7,7 +7,8 @@
 import { httpErrors } from '../errors.js'
 import { leavingSignal, whenOver } from './exchange-end.js'
 import { OwnedBytes, type Owner } from './owned-bytes.js'
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { FastifyRequest } from 'fastify'
+import type { ServerResponse } from 'node:http'
 
 export interface BodyShare {
   /** Counts bytes that have arrived, or that inflating may make. Throws BODIES_FULL. */
@@ -18,6 +19,17 @@ export interface BodyShare {
   readonly signal: AbortSignal
 }
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What `shareOf` gives; see request-record.ts for why it is in no WeakMap. */
+    bodyShare: BodyShare | undefined
+  }
+}
+
+type Sharing = Pick<FastifyRequest, 'bodyShare'>
+type Exchange = Pick<ServerResponse, 'once' | 'destroyed' | 'writableFinished'>
+type Count = (owners: readonly Owner[], bytes: number) => void
+
 /** With less room than this share of the budget no ordinary body finds any. */
 const ROOM_SHARE_MIN = 1 / 16
 
@@ -27,8 +39,12 @@ const FULL_MS_MAX = 60_000
 export class BodyBudget {
   readonly #held: OwnedBytes
   readonly #now: () => number
-  readonly #shares = new WeakMap<IncomingMessage, BodyShare>()
   #fullSince: number | undefined
+  readonly #count: Count = (owners, bytes) => {
+    this.#held.count(owners, bytes)
+    const isFull = this.bytesMax - this.bytes < ROOM_SHARE_MIN * this.bytesMax
+    this.#fullSince = isFull ? this.#fullSince ?? this.#now() : undefined
+  }
 
   /** `now` in ms. */
   constructor (bytesMax: number, now: () => number = () => performance.now()) {
@@ -54,48 +70,59 @@ export class BodyBudget {
    * Gives a request its share, empty at first; it comes back when the answer is written or the client gone, which the
    * response tells (see exchange-end.ts). `owners` are those whom a flood of such requests is put down to.
    */
-  open (
-    request: IncomingMessage, response: Pick<ServerResponse, 'once' | 'destroyed' | 'writableFinished'>,
-    owners: readonly Owner[]
-  ): void {
-    let own = 0
-    let isClosed = false
-    let signal: AbortSignal | undefined
-    whenOver(response, () => {
-      isClosed = true
-      this.#count(owners, -own)
-    })
-    this.#shares.set(request, {
-      get signal () {
-        signal ??= leavingSignal(response)
-        return signal
-      },
-      add: (bytes) => {
-        if (isClosed) return
-        if (!this.#held.hasRoom(owners, bytes, own)) {
-          throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
-            expected: `at most ${this.bytesMax} bytes at once`
-          })
-        }
-        own += bytes
-        this.#count(owners, bytes)
-      },
-      giveBack: (bytes) => {
-        if (isClosed) return
-        own -= bytes
-        this.#count(owners, -bytes)
-      }
-    })
-  }
-
-  #count (owners: readonly Owner[], bytes: number): void {
-    this.#held.count(owners, bytes)
-    const isFull = this.bytesMax - this.bytes < ROOM_SHARE_MIN * this.bytesMax
-    this.#fullSince = isFull ? this.#fullSince ?? this.#now() : undefined
+  open (request: Sharing, response: Exchange, owners: readonly Owner[]): void {
+    request.bodyShare = new OpenShare(this.#held, this.#count, response, owners)
   }
 
   /** Only for requests that were opened. */
-  shareOf (request: IncomingMessage): BodyShare {
-    return this.#shares.get(request)!
+  shareOf ({ bodyShare }: Sharing): BodyShare {
+    return bodyShare!
+  }
+}
+
+/**
+ * A class for the sake of its getter: one that an object has of its own makes a shape of its own too, which holds the
+ * whole request until the next collection of everything.
+ */
+class OpenShare implements BodyShare {
+  readonly #held: OwnedBytes
+  readonly #count: Count
+  readonly #response: Exchange
+  readonly #owners: readonly Owner[]
+  #own = 0
+  #isClosed = false
+  #signal: AbortSignal | undefined
+
+  constructor (held: OwnedBytes, count: Count, response: Exchange, owners: readonly Owner[]) {
+    this.#held = held
+    this.#count = count
+    this.#response = response
+    this.#owners = owners
+    whenOver(response, () => {
+      this.#isClosed = true
+      count(owners, -this.#own)
+    })
+  }
+
+  get signal (): AbortSignal {
+    this.#signal ??= leavingSignal(this.#response)
+    return this.#signal
+  }
+
+  add (bytes: number): void {
+    if (this.#isClosed) return
+    if (!this.#held.hasRoom(this.#owners, bytes, this.#own)) {
+      throw httpErrors.BODIES_FULL('the server holds as many request bodies as it has room for', {
+        expected: `at most ${this.#held.bytesMax} bytes at once`
+      })
+    }
+    this.#own += bytes
+    this.#count(this.#owners, bytes)
+  }
+
+  giveBack (bytes: number): void {
+    if (this.#isClosed) return
+    this.#own -= bytes
+    this.#count(this.#owners, -bytes)
   }
 }

@@ -48,7 +48,7 @@ export function createBodyReader (
     const encoding = encodingOf(request.headers['content-encoding'])
     const announced = Number(request.headers['content-length'] ?? 0)
     if (announced > bytesMax) throw tooLarge(bytesMax, announced)
-    const share = budget.shareOf(request.raw)
+    const share = budget.shareOf(request)
     const begin = beginFor(Number(request.headers['inference-header-content-length'] ?? 0))
     const body = new GrowingBody(encoding === undefined ? begin : 0, announced)
     await readAll(payload, (chunk) => {

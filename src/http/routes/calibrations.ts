@@ -57,7 +57,7 @@ async function registerUpload (app: App, engine: Engine, { bodies, bodyBytesMax 
     const expected = expectedRevision(request)
     noteSubject(request, { model, domain })
     const { uploads, fields } = await readingForm(request, reply as FastifyReply, bodyBytesMax + FORM_BYTES, () => {
-      return readForm(request, bodyBytesMax, bodies.shareOf(request.raw))
+      return readForm(request, bodyBytesMax, bodies.shareOf(request))
     })
     const { id, state } = await engine.calibrations.start(model, domain, uploads, parseOptions(fields), expected)
     reply.code(202).header('location', `/admin/jobs/${id}`)
