@@ -51,11 +51,11 @@ export function requestedModel (
   const model = modelOf(path)
   const header = request.headers[DOMAIN_HEADER]
   const wish = {
-    ...wishInPath(path, pathVersion),
     header: typeof header === 'string' ? header : undefined,
     parameter: parameter === undefined ? undefined : String(parameter),
     sender: senderIn(request),
-    canaryKey: request.id
+    canaryKey: request.id,
+    ...wishInPath(path, pathVersion)
   }
   // For the log, should the request fail before anyone answers.
   const record = recordOf(request)

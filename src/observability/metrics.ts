@@ -174,7 +174,7 @@ function createInferenceCounter (
   )
   return {
     count (model, domain, count, outcome) {
-      const labels = { ...labelsOf(model, domain), outcome }
+      const labels = { outcome, ...labelsOf(model, domain) }
       requests.inc(labels)
       rows.inc(labels, count)
     },

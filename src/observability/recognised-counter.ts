@@ -15,7 +15,7 @@ export function createRecognisedCounter (
     'model', 'domain', 'fit'
   )
   return {
-    count: (model, domain, fit) => rows.inc({ ...labelsOf(model, domain), fit }),
+    count: (model, domain, fit) => rows.inc({ fit, ...labelsOf(model, domain) }),
     forget (labels) {
       for (const fit of FITS) rows.remove({ ...labels, fit })
     }

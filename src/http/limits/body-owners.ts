@@ -35,9 +35,9 @@ function domainOf (engine: Pick<Engine, 'answering' | 'domain'>, { params, heade
   if (path === undefined) return UNKNOWN
   const model = modelOf(path)
   const header = headers[DOMAIN_HEADER]
-  const wish = { ...wishInPath(path, version), header: typeof header === 'string' ? header : undefined }
+  const wish = { header: typeof header === 'string' ? header : undefined, ...wishInPath(path, version) }
   try {
-    const named = engine.answering.named(model, { ...wish, parameter: undefined, canaryKey: '' })
+    const named = engine.answering.named(model, wish)
     if (named !== undefined && !isAutoReference(named)) engine.domain(model, named.domain)
     return `${model} ${named?.domain ?? ''}`
   } catch (error) {

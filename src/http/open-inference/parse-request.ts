@@ -78,10 +78,10 @@ export function parseInferenceRequest (body: Uint8Array, headerLength: string | 
   refuseReserved(parameters)
   const isBinaryByDefault = parameters.binary_data_output === true
   const message: InferenceMessage = {
-    ...(id === undefined ? {} : { id }),
     parameters,
     feeds: readInputs(inputs, body.subarray(jsonLength), headerLength !== undefined),
-    isBinaryByDefault
+    isBinaryByDefault,
+    ...(id === undefined ? {} : { id })
   }
   if (outputs !== undefined && outputs.length > 0) {
     refuseTwice(outputs)

@@ -49,7 +49,7 @@ export function planAnswer (
   const outputs = wantedOutputs(message, result).map((wanted): PlannedOutput => {
     const tensor = result.outputs[wanted.name]!
     const bytesOfName = Buffer.byteLength(JSON.stringify([wanted.name, tensor.dims]))
-    return { ...wanted, tensor, bytesMax: OUTPUT_BYTES + bytesOfName + valueBytesMax(wanted, tensor, labels) }
+    return { tensor, bytesMax: OUTPUT_BYTES + bytesOfName + valueBytesMax(wanted, tensor, labels), ...wanted }
   })
   const begin = `${JSON.stringify(describeAnswer(model, message, result)).slice(0, -1)},"outputs":[`
   const bytesMax = outputs.reduce((sum, output) => sum + output.bytesMax, Buffer.byteLength(`${begin}]}`))

@@ -103,9 +103,12 @@ async function answer (
   const sent = await compressed(routes, request, reply, response)
   held.settle(sent.length)
   const encodeMs = performance.now() - encodeBegin
-  const domain = result.answeredBy.map((one) => one.domain).join()
-  const answeredVersion = result.answeredBy.map((one) => one.version).join()
-  noteAnswer(request, reply, { ...result, domain, version: answeredVersion, encodeMs })
+  noteAnswer(request, reply, {
+    encodeMs,
+    ...result,
+    domain: result.answeredBy.map((one) => one.domain).join(),
+    version: result.answeredBy.map((one) => one.version).join()
+  })
   engine.answering.observeEncoding(model, result.answeredBy, encodeMs)
   return reply.send(sent)
 }

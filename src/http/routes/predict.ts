@@ -74,7 +74,7 @@ export async function registerPredictRoutes (
     const how = recognised === undefined ? {} : { recognised: withoutDomain(recognised) }
     const answer = reply.serialize({ model, domain, version, ...how, predictions })
     const encodeMs = performance.now() - encodeBegin
-    noteAnswer(request, reply, { ...result, encodeMs })
+    noteAnswer(request, reply, { encodeMs, ...result })
     engine.answering.observeEncoding(model, [result], encodeMs)
     return await (reply as FastifyReply).header('content-type', 'application/json').send(answer)
   })

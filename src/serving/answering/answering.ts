@@ -119,7 +119,7 @@ export class Answering {
       return await this.inferMixed(name, { ...options, wish, feeds, rows: Array<string>(rows).fill('') })
     }
     const { recognised, ...result } = await this.infer(name, request)
-    return { ...result, answeredBy: [result], ...(recognised === undefined ? {} : { recognised: [recognised] }) }
+    return { answeredBy: [result], ...(recognised === undefined ? {} : { recognised: [recognised] }), ...result }
   }
 
   /** Each row under a domain of its own, or the one that `infer` would choose. Rejects like mixed-inference.ts. */

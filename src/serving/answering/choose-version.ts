@@ -99,7 +99,7 @@ export async function chooseVersion (
     return await withNews(store, () => {
       const chosen = resolveReference(store, manifest, wanted, wish.canaryKey)
       const release = leaseChosen(leases, manifest.name, chosen)
-      return { ...chosen, release, ...(recognised === undefined ? {} : { recognised }) }
+      return { release, ...(recognised === undefined ? {} : { recognised }), ...chosen }
     })
   }
   assert.fail('the last strategy always knows')

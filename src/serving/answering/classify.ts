@@ -70,7 +70,7 @@ export async function classify (
     const { outputs, ...rest } = result!
     const logits = outputs[manifest.output.name]!.data as ArrayLike<number>
     const predictions = topPredictions(logits, model.entry.labels, manifest.output.activation, top)
-    return { ...rest, ...recognisedIn(resolved), decodeMs, decodedAt, predictions }
+    return { decodeMs, decodedAt, predictions, ...rest, ...recognisedIn(resolved) }
   } finally {
     resolved.release()
   }

@@ -34,7 +34,7 @@ export async function countPicture<T extends Answer> (
     const answer = await work()
     const rows = progress.tilesTotal
     metrics.countInference(name, domain, rows, 'ok')
-    traffic.countAnswered(key, { ...answer, rows, inputMs: answer.decodeMs ?? 0 })
+    traffic.countAnswered(key, { rows, inputMs: answer.decodeMs ?? 0, ...answer })
     if (answer.encodeMs !== undefined) traffic.countOutput(key, answer.encodeMs)
     if (blend === undefined) hot.count(model, resolved, rows)
     return answer

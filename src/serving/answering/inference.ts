@@ -116,7 +116,7 @@ export async function infer (
   try {
     const feeds = typeof given === 'function' ? given(resolved) : given
     const rows = checkFeeds(model.artefact.inputs, feeds)
-    const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], { ...options, wish })
+    const [result] = await inferGroups(needs, model, [{ resolved, feeds, rows }], { wish, ...options })
     return { ...result!, ...recognisedIn(resolved) }
   } finally {
     resolved.release()
@@ -144,15 +144,18 @@ export async function inferGroups (
     for (const [at, group] of groups.entries()) {
       const { rows, resolved: { record, blend } } = group
       needs.metrics.countInference(name, record.domain, rows, 'ok')
-      needs.traffic.countAnswered(keyOf(group), { ...results[at]!, rows, inputMs: inputMs * rows / total })
+      needs.traffic.countAnswered(keyOf(group), { rows, inputMs: inputMs * rows / total, ...results[at]! })
       // A version alone can have a network of its own, and a shadow to be compared with.
       if (blend !== undefined) continue
       needs.hot.count(model, group.resolved, rows)
       needs.shadows.offer(model, group, results[at]!.outputs)
       // What a comparison asks of every bank is of none of their domains.
       if (wish === undefined) continue
+      const { resolved, feeds } = group
       const { outputs } = results[at]!
-      needs.drift?.offer(model, { ...group, outputs, sender: watchedAs(wish), isChosen: chosenRows(group) })
+      needs.drift?.offer(model, {
+        resolved, feeds, rows, outputs, sender: watchedAs(wish), isChosen: chosenRows(group)
+      })
     }
     return results
   } catch (error) {
@@ -176,11 +179,11 @@ export function timesTogether (
 }
 
 async function runGroups (
-  { pool, ...limits }: Pick<InferenceNeeds, 'pool' | 'runRows' | 'runBytes'>, model: ReadyModel,
+  needs: Pick<InferenceNeeds, 'pool' | 'runRows' | 'runBytes'>, model: ReadyModel,
   groups: readonly Group[], banks: readonly FoldedBank[], signal?: AbortSignal
 ): Promise<InferenceResult[]> {
-  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, limits))
-  const results = await pool.submit(jobs.flat(), signal)
+  const jobs = groups.map((group, at) => jobsOf(model, group, banks[at]!, needs))
+  const results = await needs.pool.submit(jobs.flat(), signal)
   let first = 0
   return groups.map(({ resolved }, at) => {
     const own = results.slice(first, first += jobs[at]!.length)
@@ -193,7 +196,7 @@ async function runGroups (
       outputs: own.length === 1 ? own[0]!.outputs : concatenateRows(own.map(({ outputs }) => outputs)),
       queueMs: Math.max(...own.map(({ queueMs }) => queueMs)),
       inferMs: own.reduce((sum, { inferMs }) => sum + inferMs, 0),
-      runs: own.map(({ outputs, ...run }, part) => ({ ...run, rows: jobs[at]![part]!.rows }))
+      runs: own.map(({ outputs, ...run }, part) => ({ rows: jobs[at]![part]!.rows, ...run }))
     }
   })
 }

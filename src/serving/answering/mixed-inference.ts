@@ -70,7 +70,7 @@ export async function inferMixed (
       rows: at.length,
       feeds: gatherRows(feeds, at),
       isChosen: at.map((row) => recognised?.[row] !== undefined)
-    })), { ...options, wish })
+    })), { wish, ...options })
     return {
       answeredBy: results.map(({ domain, version, digest, countedAs }) => ({ domain, version, digest, countedAs })),
       ...(recognised === undefined ? {} : { recognised }),
