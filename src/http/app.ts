@@ -135,7 +135,10 @@ export async function buildApp (options: AppOptions): Promise<App> {
   await guardRoutes(app, { keys, settings, audience })
   // Behind the guard, which knows whose request it is.
   app.decorateRequest('bodyShare', undefined)
-  app.addHook('onRequest', async (request, reply) => bodies.open(request, reply.raw, ownersOf(engine, request)))
+  app.addHook('onRequest', (request, reply, done) => {
+    bodies.open(request, reply.raw, ownersOf(engine, request))
+    done()
+  })
   const calls = isServed(audience, 'administration') ? await addAdministration(app, options) : () => []
   await addDocuments(app, options.version)
   await addRoutes(app, options, { bodies, answers, calls })
@@ -184,8 +187,9 @@ async function addAdministration (
   app: App, { engine, settings, disk }: AppOptions
 ): Promise<() => readonly RecentCall[]> {
   const calls = await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store), disk)
-  app.addHook('onRequest', async ({ routeOptions }) => {
-    if (routeOptions.url !== undefined && accessOf(routeOptions) === 'administration') await engine.catchUp()
+  app.addHook('onRequest', ({ routeOptions }, _reply, done) => {
+    const isAdmin = routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
+    return isAdmin ? engine.catchUp() : done()
   })
   return calls
 }
@@ -218,19 +222,22 @@ function ignoreExpectations ({ server }: App): void {
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
 }
 
+/** Hooks of every request take a callback: each promise would be a turn of the microtasks more. */
 function addHooks (app: App): void {
-  app.addHook('onRequest', async (request, reply) => {
+  app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id)
     reply.headers(SAFETY_HEADERS)
     // RFC 9112, 3.2.
     if (request.raw.httpVersion === '1.1' && request.headers.host === undefined) {
       throw httpErrors.REQUEST_INVALID('a request in HTTP/1.1 names its host', { expected: 'Host' })
     }
+    done()
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8') {
       reply.header('content-type', 'application/json')
     }
+    done()
   })
 }
 
@@ -243,8 +250,9 @@ function letConnectionsGo (app: App): void {
   app.addHook('preClose', async () => {
     sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS)
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (sweep !== undefined) reply.header('connection', 'close')
+    done()
   })
   app.addHook('onClose', async () => clearInterval(sweep))
 }

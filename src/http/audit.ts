@@ -31,11 +31,14 @@ export async function addAudit (
   await log.open()
   // The answer to a failure to write must not be the next attempt.
   const attempted = new WeakSet<FastifyRequest>()
-  app.addHook('onSend', async (request, reply) => {
+  app.addHook('onSend', (request, reply, _payload, done) => {
     const { routeOptions } = request
     const isAdmin = routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
-    if (!isAdmin || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return
+    if (!isAdmin || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return done()
     attempted.add(request)
+    return record(request, reply)
+  })
+  const record = async (request: FastifyRequest, reply: FastifyReply) => {
     const entry = entryOf(request, reply)
     if (isLogged) request.log.info({ audit: entry }, 'admin call')
     if (request.method !== 'GET' || entry.status >= FAILED) {
@@ -49,7 +52,7 @@ export async function addAudit (
       if (reply.statusCode < FAILED) throw error
       request.log.error({ err: error }, 'a refused admin call could not be recorded')
     }
-  })
+  }
   return () => recent
 }
 

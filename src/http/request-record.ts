@@ -135,8 +135,11 @@ function noteRuns (request: FastifyRequest, runs: readonly Run[]): void {
 /** Once a request is over: its line in the log, its metrics, its trace. To be called before other hooks are added. */
 export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undefined): void {
   app.decorateRequest('record', undefined)
-  app.addHook('onRequest', async (request) => { recordOf(request) })
-  app.addHook('onResponse', async (request, reply) => {
+  app.addHook('onRequest', (request, _reply, done) => {
+    recordOf(request)
+    done()
+  })
+  app.addHook('onResponse', (request, reply, done) => {
     const record = recordOf(request)
     const totalMs = performance.now() - record.beganAt
     const route = request.routeOptions.url ?? NONE
@@ -151,6 +154,7 @@ export function addRecords (app: App, metrics: Metrics, tracing: Tracing | undef
     const isQuiet = request.routeOptions.logLevel === 'silent'
     const traceId = isQuiet ? undefined : tracing?.record(traced(request, reply, record, route))
     log(request, reply, record, traceId)
+    done()
   })
 }
 

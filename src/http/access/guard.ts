@@ -47,14 +47,14 @@ export async function guardRoutes (app: App, options: GuardOptions): Promise<voi
       route.schema = { ...route.schema, security: [{ key: [] }], response }
     }
   })
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', (request, _reply, done) => {
     const key = bearerOf(request)
-    if (key === undefined) return
-    request.caller = keys.identify(key)
+    if (key !== undefined) request.caller = keys.identify(key)
     if (request.caller !== undefined) recordOf(request).keyId = request.caller.id
+    done()
   })
   if (settings.requestsPerMinute > 0) await limitRate(app, settings.requestsPerMinute)
-  app.addHook('onRequest', async (request) => await authorise(request, options))
+  app.addHook('onRequest', (request, _reply, done) => authorise(request, options) ?? done())
 }
 
 function bearerOf ({ headers: { authorization = '' } }: FastifyRequest): string | undefined {
@@ -77,8 +77,11 @@ async function limitRate (app: App, requestsPerMinute: number): Promise<void> {
   app.addHook('onRequest', app.rateLimit())
 }
 
-/** Throws ROUTE_NOT_FOUND, AUTHENTICATION_REQUIRED, KEY_UNKNOWN, KEY_EXPIRED, SCOPE_MISSING and MODEL_DENIED. */
-async function authorise (request: FastifyRequest, options: GuardOptions): Promise<void> {
+/**
+ * Undefined when all is known at once. Throws ROUTE_NOT_FOUND, AUTHENTICATION_REQUIRED, KEY_UNKNOWN, KEY_EXPIRED and
+ * SCOPE_MISSING, and rejects with MODEL_DENIED.
+ */
+function authorise (request: FastifyRequest, options: GuardOptions): Promise<void> | undefined {
   const { method, caller, routeOptions } = request
   if (routeOptions.url === undefined) return
   const access = accessOf(routeOptions)
@@ -93,9 +96,13 @@ async function authorise (request: FastifyRequest, options: GuardOptions): Promi
   }
   requireCurrent(caller, Date.now())
   requireScope(caller, wanted)
-  const { concerns = modelInPath } = routeOptions.config
-  if (caller.models === undefined || concerns === 'nobody') return
-  requireModel(caller, await concerns(request))
+  return caller.models === undefined ? undefined : requireConcerned(caller, request)
+}
+
+/** Rejects with MODEL_DENIED, and what finding the model throws. */
+async function requireConcerned (caller: Caller, request: FastifyRequest): Promise<void> {
+  const { concerns = modelInPath } = request.routeOptions.config
+  if (concerns !== 'nobody') requireModel(caller, await concerns(request))
 }
 
 /** Undefined for requests that are about no model in particular. */

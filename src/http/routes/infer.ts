@@ -59,20 +59,21 @@ export function registerInferRoutes (app: App, engine: Engine, needs: InferNeeds
     body: rawBody(RequestSchema),
     response: { 200: InferAnswer, ...errorsOf(400, 404, 409, 413, 415, 429, 500, 501, 503, 504) }
   }
+  const onRequest = (request: FastifyRequest, _reply: FastifyReply, done: () => void) => {
+    const { model } = request.params as { model: string }
+    refuseEarly(engine, request, model, routes.estimates)
+    done()
+  }
   app.post(URL_INFER, {
     config: { access: 'inference' },
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model, routes.estimates),
+    onRequest,
     schema: { ...schema, params: Type.Object({ model: ModelParameter }) }
-  }, async (request, reply) => {
-    return await answer(routes, request, reply, request.params.model)
-  })
+  }, async (request, reply) => await answer(routes, request, reply, request.params.model))
   app.post(URL_INFER_VERSION, {
     config: { access: 'inference' },
-    onRequest: async (request) => refuseEarly(engine, request, request.params.model, routes.estimates),
+    onRequest,
     schema: { ...schema, params: Type.Object({ model: ModelParameter, version: VersionText }) }
-  }, async (request, reply) => {
-    return await answer(routes, request, reply, request.params.model, request.params.version)
-  })
+  }, async (request, reply) => await answer(routes, request, reply, request.params.model, request.params.version))
 }
 
 async function answer (
