@@ -29,7 +29,7 @@ export class History {
   }
 
   observeStage (stage: Stage, ms: number): void {
-    this.#stages.at(this.#now())[STAGES.indexOf(stage) * BUCKETS + bucketOf(ms)]!++
+    this.#stages.count(this.#now(), STAGES.indexOf(stage) * BUCKETS + bucketOf(ms))
   }
 
   /** Looks at these from now on, until `stop`. */

@@ -174,7 +174,7 @@ function createInferenceCounter (
   )
   return {
     count (model, domain, count, outcome) {
-      const labels = { outcome, ...labelsOf(model, domain) }
+      const labels = { model, domain: labelsOf(model, domain).domain, outcome }
       requests.inc(labels)
       rows.inc(labels, count)
     },

@@ -48,12 +48,12 @@ export class RecentTraffic {
   countAnswered (key: string, ms: number): void {
     const now = this.#now()
     const { counts, latencies } = this.#ringsOf(key)
-    counts.at(now)[0]!++
-    latencies.at(now)[bucketOf(ms)]!++
+    counts.count(now, 0)
+    latencies.count(now, bucketOf(ms))
   }
 
   countFailed (key: string): void {
-    this.#ringsOf(key).counts.at(this.#now())[1]!++
+    this.#ringsOf(key).counts.count(this.#now(), 1)
   }
 
   forget (key: string): void {

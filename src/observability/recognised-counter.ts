@@ -15,7 +15,7 @@ export function createRecognisedCounter (
     'model', 'domain', 'fit'
   )
   return {
-    count: (model, domain, fit) => rows.inc({ fit, ...labelsOf(model, domain) }),
+    count: (model, domain, fit) => rows.inc({ model, domain: labelsOf(model, domain).domain, fit }),
     forget (labels) {
       for (const fit of FITS) rows.remove({ ...labels, fit })
     }

@@ -25,6 +25,17 @@ export class TimeRing<Values extends Numbers> {
 
   /** The numbers of the slot that `now` (in ms) falls into, zero at its beginning, to be written to. */
   at (now: number): Values {
+    this.#begin(now)
+    return this.#slot(this.#newest)
+  }
+
+  /** Adds one to a number of that slot. */
+  count (now: number, at: number): void {
+    this.#begin(now)
+    this.#values[this.#newest % this.slots * this.#width + at]!++
+  }
+
+  #begin (now: number): void {
     const slot = Math.floor(now / this.slotMs)
     // A clock that goes back goes on counting where it was.
     for (let passed = Math.max(this.#newest + 1, slot - this.slots + 1); passed <= slot; passed++) {
@@ -32,12 +43,11 @@ export class TimeRing<Values extends Numbers> {
       this.#values.fill(0, begin, begin + this.#width)
     }
     this.#newest = Math.max(this.#newest, slot)
-    return this.#slot(this.#newest)
   }
 
   /** The last `count` slots, or as many as there were, oldest first, that of `now` at the end. */
   last (now: number, count: number): Values[] {
-    this.at(now)
+    this.#begin(now)
     const length = Math.min(count, this.slots, this.#newest + 1)
     return Array.from({ length }, (_, at) => this.#slot(this.#newest + 1 - length + at))
   }
@@ -47,7 +57,7 @@ export class TimeRing<Values extends Numbers> {
    * how many there were.
    */
   addLast (now: number, count: number, sums: Float64Array): number {
-    this.at(now)
+    this.#begin(now)
     const length = Math.min(count, this.slots, this.#newest + 1)
     for (let back = 0; back < length; back++) {
       const from = (this.#newest - back) % this.slots * this.#width

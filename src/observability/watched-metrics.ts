@@ -119,8 +119,8 @@ function createDriftMetrics (
   return {
     count (model, domain, { lookedAt, passedOver, alarms: raised }) {
       const labels = labelsOf(model, domain)
-      if (lookedAt > 0) rows.inc({ outcome: 'looked_at', ...labels }, lookedAt)
-      if (passedOver > 0) rows.inc({ outcome: 'passed_over', ...labels }, passedOver)
+      if (lookedAt > 0) rows.inc({ ...labels, outcome: 'looked_at' }, lookedAt)
+      if (passedOver > 0) rows.inc({ ...labels, outcome: 'passed_over' }, passedOver)
       if (raised > 0) alarms.inc(labels, raised)
     },
     show (model, domain, state) {

@@ -15,6 +15,9 @@ const SMALL_BYTES = 16 * 2 ** 20
 /** What takes more than so many times as much as the largest usual row is large. */
 const LARGE_FACTOR = 2
 
+/** Of tensors, or as if there were some. */
+type Sized = Readonly<Record<string, { readonly dims: readonly number[] }>>
+
 type Measured = Pick<Artefact, 'inputs' | 'samples' | 'runBytes'>
 
 /** An input, and how many times as large as in the measured run its rows are. */
@@ -40,14 +43,14 @@ export class RunMemory {
     this.#elements = inputs.flatMap(({ name }) => {
       return Object.hasOwn(first, name) ? [[name, this.#rowElements(name, first[name]!)]] : []
     })
-    const shapes = [...measured.samples, ...usual]
+    const shapes = [...measured.samples, ...usual].map(sizedAs)
     this.#usual = new Set(shapes.map((shape) => this.#keyOf(shape)))
     this.#usualBytes = Math.max(0, ...shapes.map((shape) => this.#bytesAt(shape)))
   }
 
   /** Bytes of the activations of one row. */
   rowBytes (feeds: Tensors): number {
-    return this.#bytesAt(shapesOf(feeds))
+    return this.#bytesAt(feeds)
   }
 
   /**
@@ -56,7 +59,7 @@ export class RunMemory {
    */
   keepsOf (feeds: Tensors): Keeps {
     if (this.rowBytes(feeds) > Math.max(SMALL_BYTES, LARGE_FACTOR * this.#usualBytes)) return 'nothing'
-    const isUsual = this.#takesAnySize || this.#usual.size === 0 || this.#usual.has(this.#keyOf(shapesOf(feeds)))
+    const isUsual = this.#takesAnySize || this.#usual.size === 0 || this.#usual.has(this.#keyOf(feeds))
     return isUsual ? 'everything' : 'memory'
   }
 
@@ -70,7 +73,7 @@ export class RunMemory {
     const bytes = rows * this.rowBytes(feeds)
     const bytesMax = this.bytesMax(runBytes)
     if (bytes <= bytesMax) return
-    const { input, elements } = this.#largest(shapesOf(feeds))!
+    const { input, elements } = this.#largest(feeds)!
     throw servingErrors.INPUT_TOO_LARGE(`the input "${input}" is so large that its run would take too much memory`, {
       input,
       expected: `at most ${Math.floor(rows * elements * bytesMax / bytes)} elements in a run`,
@@ -89,14 +92,14 @@ export class RunMemory {
     }))
   }
 
-  #bytesAt (shapes: SampleShapes): number {
-    return this.#measured.runBytes * (this.#largest(shapes)?.factor ?? 0)
+  #bytesAt (rows: Sized): number {
+    return this.#measured.runBytes * (this.#largest(rows)?.factor ?? 0)
   }
 
-  #largest (shapes: SampleShapes): Growth | undefined {
+  #largest (rows: Sized): Growth | undefined {
     let largest: Growth | undefined
     for (const [input, before] of this.#elements) {
-      const shape = shapes[input]
+      const shape = rows[input]?.dims
       if (shape === undefined) continue
       const elements = this.#rowElements(input, shape)
       const factor = elements / Math.max(before, 1)
@@ -110,11 +113,11 @@ export class RunMemory {
     return elementCount([dims[0] ?? 1, ...shape.slice(1)])
   }
 
-  #keyOf (shapes: SampleShapes): string {
-    return this.#measured.inputs.map(({ name }) => shapes[name]?.slice(1).join('x')).join()
+  #keyOf (rows: Sized): string {
+    return this.#measured.inputs.map(({ name }) => rows[name]?.dims.slice(1).join('x')).join()
   }
 }
 
-function shapesOf (feeds: Tensors): SampleShapes {
-  return Object.fromEntries(Object.entries(feeds).map(([name, { dims }]) => [name, dims]))
+function sizedAs (shapes: SampleShapes): Sized {
+  return Object.fromEntries(Object.entries(shapes).map(([name, dims]) => [name, { dims }]))
 }

@@ -37,6 +37,7 @@ export interface GuardOptions {
 export async function guardRoutes (app: App, options: GuardOptions): Promise<void> {
   const { keys, settings, audience } = options
   app.decorateRequest('caller', undefined)
+  app.decorateRequest('sender', undefined)
   app.addHook('onRoute', (route) => {
     const [method = ''] = [route.method].flat()
     const access = accessOf(route)

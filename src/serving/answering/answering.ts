@@ -201,10 +201,13 @@ export class Answering {
   }
 
   #observed<Timed extends StageTimes> (name: string, result: Timed, decodeMs = result.decodeMs): Timed {
-    const { queueMs, inferMs, encodeMs } = result
-    for (const [stage, ms] of Object.entries({ decode: decodeMs, queue: queueMs, infer: inferMs, encode: encodeMs })) {
-      if (ms !== undefined) this.#needs.metrics.observeStage(name, stage as Stage, ms / 1000)
+    const observe = (stage: Stage, ms: number | undefined) => {
+      if (ms !== undefined) this.#needs.metrics.observeStage(name, stage, ms / 1000)
     }
+    observe('decode', decodeMs)
+    observe('queue', result.queueMs)
+    observe('infer', result.inferMs)
+    observe('encode', result.encodeMs)
     return result
   }
 }

@@ -88,11 +88,12 @@ export class Shadows {
 
   /** Runs the next trial if the pool has nothing better to do; to be called whenever it may have become idle. */
   pump (): void {
+    const [trial] = this.#waiting
+    if (trial === undefined || this.#isRunning) return
     const { backlog, workers: { ready, busy } } = this.#needs.pool
     const keptFree = Math.min(KEPT_FREE, ready - 1)
-    if (this.#isRunning || backlog.rows > 0 || busy >= ready - keptFree) return
-    const trial = this.#waiting.shift()
-    if (trial === undefined) return
+    if (backlog.rows > 0 || busy >= ready - keptFree) return
+    this.#waiting.shift()
     this.#rows -= trial.group.rows
     this.#bytes -= trial.bytes
     this.#isRunning = true
