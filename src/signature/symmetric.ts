@@ -51,10 +51,12 @@ export function whitened (factor: Float64Array, vector: Float64Array): Float64Ar
 /** Sum of squares. */
 export function squaredLength (vector: Float64Array): number {
   let sum = 0
-  for (const value of vector) sum += value * value
+  for (let at = 0; at < vector.length; at++) sum += vector[at]! * vector[at]!
   return sum
 }
 
 export function difference (a: Float64Array, b: Float64Array): Float64Array {
-  return a.map((value, at) => value - b[at]!)
+  const result = new Float64Array(a.length)
+  for (let at = 0; at < a.length; at++) result[at] = a[at]! - b[at]!
+  return result
 }

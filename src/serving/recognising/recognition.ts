@@ -158,8 +158,8 @@ export class Recognition {
    * What the stem sees in each of the rows, which have been checked. Rejects with AUTO_UNSUPPORTED, and with what the
    * pool and ONNX Runtime throw.
    */
-  async features (model: ReadyModel, feeds: Tensors, rows: number, signal?: AbortSignal): Promise<Float64Array[]> {
-    return await this.#stems.features(model, feeds, rows, signal)
+  features (model: ReadyModel, feeds: Tensors, rows: number, signal?: AbortSignal): Promise<Float64Array[]> {
+    return this.#stems.features(model, feeds, rows, signal)
   }
 
   async close (): Promise<void> {
