@@ -18,7 +18,7 @@ import { httpErrors } from './errors.js'
 import { isOverload, sendError } from './error-map.js'
 import { AnswerBudget } from './limits/answer-budget.js'
 import { BodyBudget } from './limits/body-budget.js'
-import { ownersOf } from './limits/body-owners.js'
+import { shareBodies } from './limits/body-owners.js'
 import { serializerFactory, validatorOf } from './lazy-schemas.js'
 import { OpenExchanges } from './limits/exchange-end.js'
 import { HeldRefusals } from './limits/held-refusals.js'
@@ -133,12 +133,7 @@ export async function buildApp (options: AppOptions): Promise<App> {
   app.setNotFoundHandler((request, reply) => sendError(notFound(request, methodsAt(request)), request, reply, drainMs))
   addHooks(app)
   await guardRoutes(app, { keys, settings, audience })
-  // Behind the guard, which knows whose request it is.
-  app.decorateRequest('bodyShare', undefined)
-  app.addHook('onRequest', (request, reply, done) => {
-    bodies.open(request, reply.raw, ownersOf(engine, request))
-    done()
-  })
+  shareBodies(app, engine, bodies)
   const calls = isServed(audience, 'administration') ? await addAdministration(app, options) : () => []
   await addDocuments(app, options.version)
   await addRoutes(app, options, { bodies, answers, calls })

@@ -4,6 +4,8 @@ import { accessOf } from '../access/route-access.js'
 import { senderOf } from '../access/sender.js'
 import { DOMAIN_HEADER, modelOf, wishInPath } from '../request-domain.js'
 import { isAutoReference } from '../../serving/version-wish.js'
+import type { App } from '../app-type.js'
+import type { BodyBudget } from './body-budget.js'
 import type { Owner } from './owned-bytes.js'
 import type { Engine } from '../../engine.js'
 import type { FastifyRequest } from 'fastify'
@@ -16,6 +18,15 @@ const SENDER_SHARE = 16
 
 /** For what is not there. */
 const UNKNOWN = '(unknown)'
+
+/** Gives each request its share of the room for bodies; behind the guard, which knows whose request it is. */
+export function shareBodies (app: App, engine: Engine, bodies: BodyBudget): void {
+  app.decorateRequest('bodyShare', undefined)
+  app.addHook('onRequest', (request, reply, done) => {
+    bodies.open(request, reply.raw, ownersOf(engine, request))
+    done()
+  })
+}
 
 /**
  * Who sends a request, and the domain that it is for, both as they are and not as they are written: all that name a
