@@ -15,7 +15,7 @@ import { featuresOfRows } from '#src/signature/features.js'
 import { parseSignatures } from '#src/signature/file-parts.js'
 import { BATCH as GATHERED_AT_ONCE } from '#src/serving/collecting/gathering.js'
 import { openStore } from '#src/store/open-store.js'
-import { seededNormal } from '../test/support/random.js'
+import { seededNormal, seededUniform } from '../test/support/random.js'
 import { loadSigns, signUploads, tensorOf, type Sign, type Signs } from './domain-pictures.js'
 import type { Signature } from '#src/signature/signature.js'
 import type { BankStore } from '#src/store/bank-store.js'
@@ -104,6 +104,47 @@ export async function candidates ({ engine, signs: { train, test }, seed }: Drif
     'exposure', 'answered by', 'sent until a candidate', 'that domain', 'candidate', 'calibrated, fixed', 'fvcore', 'sequential',
     'another best class, as told'
   ], rows)
+}
+
+/** What X-Domain-Fit tells of streams, of pictures that a domain knows and of dark, noisy ones. */
+export async function streamFits ({ engine, signs: { train, test }, seed }: DriftBench): Promise<string> {
+  const rows: string[][] = []
+  for (const domain of ['day', 'lowlight', 'fog'] as const) rows.push(await fitsOf(engine, domain, shuffled(test[domain], seed), 'shuffled'))
+  for (const domain of ['day', 'lowlight', 'fog'] as const) rows.push(await fitsOf(engine, domain, train[domain], 'consecutive'))
+  for (const exposure of EXPOSURES) {
+    const label = `${DARK}, ${100 * exposure} %`
+    rows.push(await fitsOf(engine, label, darkened(shuffled(test.day, seed), exposure, seed), 'shuffled'))
+    rows.push(await fitsOf(engine, label, darkened(train.day, exposure, seed + 1), 'consecutive'))
+  }
+  return 'What `X-Domain-Fit` says of streams with `X-Domain: auto`, a stream for each line: test pictures shuffled, frames of the training tracks in their order; ' +
+    'shares in % of the pictures that were sent, and what a picture alone would have been told:\n\n' + markdownTable([
+    'pictures', 'order', 'sent', 'none, alone', 'none, in the stream', 'first told as a stream after', 'none, from there on'
+  ], rows)
+}
+
+async function fitsOf (engine: Engine, label: string, signs: readonly Sign[], order: string): Promise<string[]> {
+  const fits: boolean[] = []
+  const alone: boolean[] = []
+  const wish = { header: 'auto' }
+  const sender = { caller: 'bench', stream: `${label} ${order}` }
+  for (let first = 0; first < signs.length; first += BATCH) {
+    const feeds = feedsOf(signs.slice(first, first + BATCH))
+    const [ofStream, ofEach] = [
+      await engine.answering.inferRows(MODEL, { wish: { ...wish, sender }, feeds }), await engine.answering.inferRows(MODEL, { wish, feeds })
+    ]
+    fits.push(...ofStream.recognised!.map((row) => row!.fit === 'good'))
+    alone.push(...ofEach.recognised!.map((row) => row!.fit === 'good'))
+  }
+  const none = (told: readonly boolean[]) => told.length === 0 ? '' : (100 * told.filter((fit) => !fit).length / told.length).toFixed(2)
+  const first = fits.findIndex((fit, at) => !fit && alone[at]!)
+  return [
+    label, order, String(signs.length), none(alone), none(fits), first < 0 ? 'never' : String(first + 1), first < 0 ? '' : none(fits.slice(first))
+  ]
+}
+
+function shuffled<Item> (items: readonly Item[], seed: number): Item[] {
+  const uniform = seededUniform(seed)
+  return items.map((item) => ({ item, at: uniform() })).sort((a, b) => a.at - b.at).map(({ item }) => item)
 }
 
 function darkened (signs: readonly Sign[], exposure: number, seed: number): Sign[] {

@@ -1,8 +1,9 @@
 /**
  * Drift: whether alarms keep to the dial over a million pictures of the domain, how many pictures a change takes to be
- * found, what a hostile stream does to others, what becomes of pictures that fit no domain, and what watching costs.
+ * found, what a hostile stream does to others, which streams are told to fit no domain, what becomes of pictures that
+ * fit none, and what watching costs.
  *
- *   npm run bench -- drift [--data FOLDER --parts alarms,delays,streams,candidates,cost --pictures 1000000
+ *   npm run bench -- drift [--data FOLDER --parts alarms,delays,streams,fits,candidates,cost --pictures 1000000
  *     --repeats 30 --rounds 12 --seed 1]
  *
  * FOLDER holds gtsrb32.npz, as training/README.md tells; without it only the cost is measured.
@@ -12,12 +13,12 @@ import { markdownTable, quantile } from '#src/cli/measure.js'
 import { makeSignature, scoreOf, deviationsOf, type Signature } from '#src/signature/signature.js'
 import { seededUniform } from '../test/support/random.js'
 import { Client } from './client.js'
-import { candidates, lookAt, withEngine, type Look, type SeenRow } from './drift-candidate.js'
+import { candidates, lookAt, streamFits, withEngine, type Look, type SeenRow } from './drift-candidate.js'
 import { openBench } from './report.js'
 import { signsRequest, startBenchServer } from './server.js'
 
 const { values, publish } = openBench('drift', {
-  data: '', parts: 'alarms,delays,streams,candidates,cost', pictures: '1000000', repeats: '30', rounds: '12', seed: '1'
+  data: '', parts: 'alarms,delays,streams,fits,candidates,cost', pictures: '1000000', repeats: '30', rounds: '12', seed: '1'
 })
 
 const MODEL = 'traffic-signs'
@@ -45,6 +46,7 @@ if (values.data !== '') {
     if (parts.includes('alarms')) sections.push(falseAlarms(look))
     if (parts.includes('delays')) sections.push(delays(look))
     if (parts.includes('streams')) sections.push(streams(look))
+    if (parts.includes('fits')) sections.push(await streamFits(bench))
     if (parts.includes('candidates')) sections.push(await candidates(bench))
   })
 }

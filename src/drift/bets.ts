@@ -11,7 +11,8 @@
  * Shares from small to large fit drift of a few pictures in a hundred up to all of them. Which bet applies need not be
  * known, because detectors add up over all of them by `weights` (change-detector.ts).
  */
-import type { ReferenceBand, Region } from './reference-band.js'
+import { referenceBand, type ReferenceBand, type Region } from './reference-band.js'
+import type { Signature } from '../signature/signature.js'
 
 const POWERS = [0, 0.25, 0.5, 0.75]
 const SHARES = [0.03, 0.1, 0.3, 0.9]
@@ -63,4 +64,16 @@ function powerPays (tails: readonly Region[], cells: number, power: number): num
 function integral (p: number, power: number): number {
   if (power > 0) return p ** power
   return p > 0 ? 1 : 0
+}
+
+const terms = new WeakMap<Signature, { band: ReferenceBand, bets: Bets }>()
+
+/** What pictures of a domain are held against, made once for each signature. */
+export function termsOf (signature: Signature): { band: ReferenceBand, bets: Bets } {
+  let known = terms.get(signature)
+  if (known === undefined) {
+    const band = referenceBand(signature.scores)
+    terms.set(signature, known = { band, bets: betsAgainst(band) })
+  }
+  return known
 }

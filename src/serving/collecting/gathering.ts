@@ -2,12 +2,12 @@
  * What is kept of a stream whose pictures may fit no domain: whether they do, and the sums of those that do not.
  * Pictures themselves stay only until the next batch of them is observed.
  */
-import { betsAgainst, type Bets } from '../../drift/bets.js'
+import { termsOf } from '../../drift/bets.js'
 import { ChangeDetector, logThreshold } from '../../drift/change-detector.js'
-import { cellOf, referenceBand, type ReferenceBand } from '../../drift/reference-band.js'
+import { cellOf } from '../../drift/reference-band.js'
 import { counts, newThinning } from '../../drift/thinning.js'
 import { byteLength, shapeKey, type Tensors } from '../../ort/rows.js'
-import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
+import { deviationsOf, scoreOf } from '../../signature/signature.js'
 import type { Contribution } from '../../calibration/contributions.js'
 import type { LookedAt } from '../watching/drift.js'
 
@@ -112,15 +112,4 @@ export class Gathering {
   get images (): number {
     return this.sums?.images ?? 0
   }
-}
-
-const terms = new WeakMap<Signature, { band: ReferenceBand, bets: Bets }>()
-
-function termsOf (signature: Signature): { band: ReferenceBand, bets: Bets } {
-  let known = terms.get(signature)
-  if (known === undefined) {
-    const band = referenceBand(signature.scores)
-    terms.set(signature, known = { band, bets: betsAgainst(band) })
-  }
-  return known
 }

@@ -9,8 +9,10 @@ import { BankswitchError } from '../../base/errors.js'
 import { rulesAt, type PictureSize } from '../../models/signature-preparation.js'
 import { domainBySize, nearestSize, sizeOfTensors } from '../domain-by-size.js'
 import { checkFeeds } from '../feeds.js'
+import { someValues } from '../some-values.js'
 import { SignatureBook, type BookNeeds, type SizeGroup } from './signature-book.js'
 import { StemRuns, type StemNeeds } from './stem-runs.js'
+import { StreamFits } from './stream-fits.js'
 import { Streams, type StreamOptions } from './streams.js'
 import type { ImageTensor } from '../../imaging/raster.js'
 import type { ClassificationManifest, Manifest } from '../../models/manifest.js'
@@ -61,7 +63,7 @@ export interface RecognitionNeeds extends BookNeeds, StemNeeds {
 }
 
 export interface RecognitionOptions extends StreamOptions {
-  /** A picture with a smaller p-value fits no domain. */
+  /** A picture with a smaller p-value fits no domain, nor does a stream whose last pictures have one together. */
   fitMin: number
 }
 
@@ -82,6 +84,7 @@ export class Recognition {
   readonly #book: SignatureBook
   readonly #stems: StemRuns
   readonly #streams: Streams
+  readonly #fits: StreamFits
 
   constructor (needs: RecognitionNeeds, options: RecognitionOptions) {
     this.#needs = needs
@@ -89,6 +92,7 @@ export class Recognition {
     this.#book = new SignatureBook(needs)
     this.#stems = new StemRuns(needs)
     this.#streams = new Streams(options)
+    this.#fits = new StreamFits(options.fitMin)
   }
 
   /**
@@ -105,7 +109,7 @@ export class Recognition {
       return Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
     }
     const features = await this.features(model, feeds, rows, from.signal)
-    return features.map((row) => this.#settled(model, group, row, from.sender))
+    return features.map((row, at) => this.#settled(model, group, row, from.sender, () => someValues(feeds, at, rows)))
   }
 
   /** The choice for one picture of a model for classification. Rejects like `rows`, and with what preparing throws. */
@@ -118,7 +122,7 @@ export class Recognition {
     const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
     checkFeeds(model.artefact.inputs, feeds)
     const [features] = await this.features(model, feeds, 1, from.signal)
-    return this.#settled(model, group, features!, from.sender)
+    return this.#settled(model, group, features!, from.sender, () => someValues(feeds, 0, 1))
   }
 
   /**
@@ -188,14 +192,23 @@ export class Recognition {
 
   /** Whether it fits, and what the stream makes of it. What fits nothing has no vote. */
   #settled (
-    model: ReadyModel, { discriminant, domains }: SizeGroup, features: Float64Array, sender: Sender | undefined
+    model: ReadyModel, { discriminant, domains }: SizeGroup, features: Float64Array, sender: Sender | undefined,
+    values: () => Float32Array
   ): Recognised {
     const { name, defaultDomain } = model.entry.manifest
     const { domain: nearest, runnerUp, margin, p } = discriminant!.choose(features)
-    const fit = this.#fitOf(p)
+    let fit = this.#fitOf(p)
+    let domain = nearest
+    if (sender !== undefined) {
+      const settled = fit === 'good' ? this.#streams.settle(name, sender, nearest) : undefined
+      const signature = discriminant!.signatureOf(nearest)!
+      const picture = { settled, nearest, signature, features, values: values(), at: Date.now() }
+      const ofStream = this.#fits.see(name, sender, picture)
+      if (fit === 'good') fit = this.#fitOf(ofStream)
+      domain = settled ?? nearest
+    }
     this.#needs.metrics.countRecognised(name, nearest, fit)
-    let domain = fit === 'none' && domains.has(defaultDomain) ? defaultDomain : nearest
-    if (fit === 'good' && sender !== undefined) domain = this.#streams.settle(name, sender, nearest)
+    if (fit === 'none' && domains.has(defaultDomain)) domain = defaultDomain
     return {
       domain,
       fit,

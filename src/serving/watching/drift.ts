@@ -15,6 +15,7 @@ import { DomainWatch, type DriftGlance } from '../../drift/domain-watch.js'
 import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
 import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
 import { leaseKey } from '../leases.js'
+import { someValues } from '../some-values.js'
 import { toldOf, type DriftReport } from './drift-report.js'
 import type { Answered, LookedAt } from './looked-at.js'
 import type { Settings } from '../../config/schema.js'
@@ -37,11 +38,6 @@ const WATCHES_MAX = 64
 
 /** Looking for signatures where there are none reads all banks. */
 const BLIND_MS = 60_000
-
-/** Of a picture, to be compared with the next. */
-const VALUES_MAX = 64
-/** Its multiples fall between each other evenly, so that places do not lie in one column. */
-const GOLDEN = (Math.sqrt(5) - 1) / 2
 
 /** A name from outside, in memory and in the log. */
 const STREAM_LENGTH_MAX = 100
@@ -260,14 +256,4 @@ export class Drift {
     if (watched !== undefined) watched.passedOver += rows
     this.#needs.metrics.countDrift(name, domain, { lookedAt: 0, passedOver: rows, alarms: 0 })
   }
-}
-
-/** Values of one of `rows` rows, from places that are the same for all rows of this size and spread evenly over it. */
-function someValues (feeds: Tensors, row: number, rows: number): Float32Array {
-  const { data } = Object.values(feeds)[0]!
-  const length = data.length / rows
-  const count = Math.min(length, VALUES_MAX)
-  return Float32Array.from({ length: count }, (_, at) => {
-    return Number(data[row * length + Math.floor((at + at * GOLDEN % 1) * length / count)])
-  })
 }
