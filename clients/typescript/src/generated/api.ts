@@ -432,7 +432,7 @@ export interface Predictions {
 export interface Progress { tilesDone: number, tilesTotal: number }
 
 export interface Recognised {
-  /** none: no domain fits, and the default domain has answered; size: the size alone has chosen */
+  /** none: no domain fits the picture, or the last ones of its stream together, and the default domain has answered; size: the size alone has chosen */
   fit: 'good' | 'none' | 'size'
   /** The domain that this picture alone looks like */
   nearest: string
