@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
+import { fastify } from 'fastify'
 import { senderOf } from '#src/http/access/sender.js'
 import { BodyBudget, type BodyShare } from '#src/http/limits/body-budget.js'
 import { ownersOf } from '#src/http/limits/body-owners.js'
@@ -170,6 +171,18 @@ describe('owners of bodies', () => {
     assert.deepEqual(ownersFor('m', 'nothere1'), ownersFor('n', 'nothere2'))
     assert.deepEqual(namesFor('m', 'day', { caller: { id: 'k' } })[0], 'key k')
     assert.deepEqual(namesFor('m', 'x', { routeOptions: { url: '/a/:b', config: { access: 'administration' } } })[1], 'route /a/:b')
+  })
+
+  it('are the same however the path is escaped', async () => {
+    const engine = { answering: { named: () => undefined }, domain: () => {} }
+    const app = fastify()
+    app.get('/v2/models/:model/infer', { config: { access: 'inference' } as never }, (request) => ownersOf(engine as never, request).map(({ name }) => name))
+    const namesFor = async (path: string) => (await app.inject(path)).json()
+    const plain = await namesFor('/v2/models/signs/infer')
+    assert.equal(plain.length, 2)
+    for (const path of ['/v2/models/sign%73/infer', '/v2/models/%73igns/infe%72']) assert.deepEqual(await namesFor(path), plain, path)
+    assert.notDeepEqual(await namesFor('/v2/models/other/infer'), plain)
+    await app.close()
   })
 })
 
