@@ -116,7 +116,8 @@ export const settingsShape = {
     minimum: 0,
     maximum: 1,
     default: 0.005,
-    description: 'Pictures that `auto` looks at and whose p-value is smaller fit no domain, nor do the last of a stream together; the default one answers'
+    description: 'Pictures that `auto` looks at and whose p-value is smaller fit no domain, nor do the last of a ' +
+      'stream together; the default one answers'
   }),
   autoLast: Type.Integer({
     minimum: 1,

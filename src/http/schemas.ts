@@ -202,8 +202,8 @@ export const TOP_DEFAULT = 5
 
 export const RecognisedSchema = Type.Object({
   fit: Type.Union([Type.Literal('good'), Type.Literal('none'), Type.Literal('size')], {
-    description: 'none: no domain fits the picture, or the last ones of its stream together, and the default domain has answered; ' +
-      'size: the size alone has chosen'
+    description: 'none: no domain fits the picture, or the last ones of its stream together, and the default domain ' +
+      'has answered; size: the size alone has chosen'
   }),
   nearest: Type.String({ description: 'The domain that this picture alone looks like' }),
   runnerUp: Type.Optional(Type.String()),
