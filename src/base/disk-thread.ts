@@ -1,9 +1,10 @@
 /**
  * A thread of low priority that makes durable changes: one message there and one back, where a change takes some dozens
- * of calls. Those that come while the disk is at work sync side by side: a journal writes them together (group commit).
+ * of calls. A lone change blocks the thread until it is on disk; those that come meanwhile sync side by side, which a
+ * file system's journal writes together (group commit).
  */
 import { Worker } from 'node:worker_threads'
-import { FileChanged, type Disk, type Step } from './durable-change.js'
+import { DiskLost, FileChanged, type Disk, type Step } from './durable-change.js'
 
 const SCRIPT = new URL('./disk-worker.js', import.meta.url)
 
@@ -14,14 +15,16 @@ export interface DiskTask {
 
 export interface DiskOutcome {
   id: number
-  /** Structured clone would drop the fields of an errno error. */
-  failure?: { message: string, isChanged: boolean, errno: Errno }
+  failure?: DiskFailure
 }
 
-type Errno = Pick<NodeJS.ErrnoException, 'code' | 'errno' | 'syscall' | 'path'>
-
-/** The thread has ended, and with it changes that were under way: whether one is on disk is not known. */
-export class DiskThreadEnded extends Error {}
+/** Structured clone would drop the fields of an errno error. */
+export interface DiskFailure {
+  message: string
+  stack: string | undefined
+  isChanged: boolean
+  errno: Pick<NodeJS.ErrnoException, 'code' | 'errno' | 'syscall' | 'path'> & { dest?: string | undefined }
+}
 
 interface Waiting {
   resolve (): void
@@ -34,23 +37,20 @@ export class DiskThread implements Disk {
   /** Started when it is first needed. */
   #thread: Worker | undefined
 
-  /** Rejects also with DiskThreadEnded. */
   change (steps: readonly Step[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const id = ++this.#ids
-      this.#waiting.set(id, { resolve, reject })
       const thread = this.#thread ??= this.#start()
-      thread.ref()
       const { own, memory } = ownBytes(steps)
       thread.postMessage({ id, steps: own } satisfies DiskTask, memory)
+      thread.ref()
+      this.#waiting.set(id, { resolve, reject })
     })
   }
 
   /** Ends what is still under way. */
   async close (): Promise<void> {
-    const thread = this.#thread
-    this.#thread = undefined
-    await thread?.terminate()
+    await this.#thread?.terminate()
   }
 
   #start (): Worker {
@@ -65,9 +65,9 @@ export class DiskThread implements Disk {
     let cause: Error | undefined
     thread.on('error', (error: Error) => { cause = error })
     thread.once('exit', () => {
-      if (this.#thread === thread) this.#thread = undefined
+      this.#thread = undefined
       for (const { reject } of this.#waiting.values()) {
-        reject(new DiskThreadEnded('the thread that writes files has ended', { cause }))
+        reject(new DiskLost('the thread that writes files has ended', { cause }))
       }
       this.#waiting.clear()
     })
@@ -87,6 +87,6 @@ function ownBytes (steps: readonly Step[]): { own: Step[], memory: ArrayBuffer[]
   return { own, memory }
 }
 
-function toError ({ message, isChanged, errno }: NonNullable<DiskOutcome['failure']>): Error {
-  return isChanged ? new FileChanged(message) : Object.assign(new Error(message), errno)
+function toError ({ message, stack, isChanged, errno }: DiskFailure): Error {
+  return isChanged ? new FileChanged(message) : Object.assign(new Error(message), errno, { stack })
 }

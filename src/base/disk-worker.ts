@@ -4,7 +4,7 @@ import { parentPort } from 'node:worker_threads'
 import { FileChanged, makeChange } from './durable-change.js'
 import { BLOCKING_CALLS, SYNCING_CALLS } from './file-calls.js'
 import { yieldToOthers } from './thread-priority.js'
-import type { DiskOutcome, DiskTask } from './disk-thread.js'
+import type { DiskFailure, DiskOutcome, DiskTask } from './disk-thread.js'
 
 /** Inferences go first; whoever waits for a change waits for the disk anyway. */
 const NICENESS = 5
@@ -35,8 +35,8 @@ function tell (outcome: DiskOutcome): void {
   port!.postMessage(outcome)
 }
 
-function recordOf (failure: NodeJS.ErrnoException): NonNullable<DiskOutcome['failure']> {
-  const { message, code, errno, syscall, path } = failure
+function recordOf (failure: NodeJS.ErrnoException & { dest?: string }): DiskFailure {
+  const { message, stack, code, errno, syscall, path, dest } = failure
   const isChanged = failure instanceof FileChanged
-  return { message, isChanged, errno: syscall === undefined ? {} : { code, errno, syscall, path } }
+  return { message, stack, isChanged, errno: syscall === undefined ? {} : { code, errno, syscall, path, dest } }
 }

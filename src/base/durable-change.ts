@@ -16,12 +16,15 @@ export type Step =
 
 /** Who makes changes. Those that are asked for at a time have no file in common. */
 export interface Disk {
-  /** Resolves when all steps are on disk. Rejects with a FileChanged, or with the errno error that ended it. */
+  /** Resolves when all steps are on disk. Rejects with a FileChanged, the errno error that ended it, or a DiskLost. */
   change (steps: readonly Step[]): Promise<void>
 }
 
 /** What an `expect` found otherwise. */
 export class FileChanged extends Error {}
+
+/** Who makes changes has ended, and with it those under way: whether one is on disk is not known. */
+export class DiskLost extends Error {}
 
 /** Makes changes without holding up the thread. */
 export const ASYNCHRONOUS_DISK: Disk = {

@@ -1,7 +1,8 @@
 /**
- * The calls of a file system that durable writes are made of, in the two ways that Node has them: `node:fs/promises`,
- * which hands every call to a thread and so holds up nothing, and the same at once, for a thread that may be held up.
+ * The calls of a file system that durable writes are made of: as `node:fs/promises` has them, which hands each to
+ * another thread, and here for a thread that may be held up.
  */
+// Used by its properties, which tests replace.
 import fs from 'node:fs'
 import { promisify } from 'node:util'
 

@@ -44,8 +44,9 @@ async function serve (flags: string[]): Promise<number> {
   })
   const close = async () => {
     await server.close()
-    await closeStore()
+    // Whoever gets the store next must not meet a change of this process, whose client may have gone.
     await disk.close()
+    await closeStore()
     await tracing?.close()
   }
   const code = await untilStopped(close, logger, settings.shutdownMs)

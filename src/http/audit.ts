@@ -36,9 +36,9 @@ export async function addAudit (
     const isAdmin = routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
     if (!isAdmin || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return done()
     attempted.add(request)
-    return record(request, reply)
+    return recordCall(request, reply)
   })
-  const record = async (request: FastifyRequest, reply: FastifyReply) => {
+  const recordCall = async (request: FastifyRequest, reply: FastifyReply) => {
     const entry = entryOf(request, reply)
     if (isLogged) request.log.info({ audit: entry }, 'admin call')
     if (request.method !== 'GET' || entry.status >= FAILED) {

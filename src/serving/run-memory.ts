@@ -92,14 +92,14 @@ export class RunMemory {
     }))
   }
 
-  #bytesAt (rows: Sized): number {
-    return this.#measured.runBytes * (this.#largest(rows)?.factor ?? 0)
+  #bytesAt (tensors: Sized): number {
+    return this.#measured.runBytes * (this.#largest(tensors)?.factor ?? 0)
   }
 
-  #largest (rows: Sized): Growth | undefined {
+  #largest (tensors: Sized): Growth | undefined {
     let largest: Growth | undefined
     for (const [input, before] of this.#elements) {
-      const shape = rows[input]?.dims
+      const shape = tensors[input]?.dims
       if (shape === undefined) continue
       const elements = this.#rowElements(input, shape)
       const factor = elements / Math.max(before, 1)
@@ -113,8 +113,8 @@ export class RunMemory {
     return elementCount([dims[0] ?? 1, ...shape.slice(1)])
   }
 
-  #keyOf (rows: Sized): string {
-    return this.#measured.inputs.map(({ name }) => rows[name]?.dims.slice(1).join('x')).join()
+  #keyOf (tensors: Sized): string {
+    return this.#measured.inputs.map(({ name }) => tensors[name]?.dims.slice(1).join('x')).join()
   }
 }
 

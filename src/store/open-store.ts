@@ -27,7 +27,7 @@ export interface OpenedStore {
 }
 
 /**
- * `disk` makes the changes of a folder, if given. Throws CONFIG_INVALID, STORE_IN_USE while another process has the
+ * `disk` writes into a folder, if given. Throws CONFIG_INVALID, STORE_IN_USE while another process has the
  * store, STORE_UNWRITABLE, STORE_UNREADABLE for the folder of shipped domains and for a database that is away, and
  * STORE_FORMAT_UNKNOWN for one of a newer server.
  */

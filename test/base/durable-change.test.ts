@@ -4,8 +4,8 @@ import { mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promi
 import { join } from 'node:path'
 import { describe, test, type TestContext } from 'node:test'
 import { sha256 } from '#src/base/digest.js'
-import { DiskThread, DiskThreadEnded } from '#src/base/disk-thread.js'
-import { ASYNCHRONOUS_DISK, FileChanged, makeChange, type Disk, type Step } from '#src/base/durable-change.js'
+import { DiskThread } from '#src/base/disk-thread.js'
+import { ASYNCHRONOUS_DISK, DiskLost, FileChanged, makeChange, type Disk, type Step } from '#src/base/durable-change.js'
 import { hasErrno } from '#src/base/errors.js'
 import { BLOCKING_CALLS, SYNCING_CALLS } from '#src/base/file-calls.js'
 import { temporaryFolder } from '../support/folders.js'
@@ -101,7 +101,7 @@ test('changes that are under way when the thread ends are told so, and the next 
   await disk.close()
   const reasons = (await settled).flatMap((result) => result.status === 'rejected' ? [result.reason as unknown] : [])
   assert.ok(reasons.length > 0)
-  for (const reason of reasons) assert.ok(reason instanceof DiskThreadEnded)
+  for (const reason of reasons) assert.ok(reason instanceof DiskLost)
   await disk.change([write(join(folder, 'next'), 'y')])
   assert.equal(await readFile(join(folder, 'next'), 'utf8'), 'y')
 })

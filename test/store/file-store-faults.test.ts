@@ -1,15 +1,18 @@
 /** The store on a disk that fails, and the order in which its steps reach the disk. */
 import assert from 'node:assert/strict'
 import { cp, mkdir } from 'node:fs/promises'
+import * as promises from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { makeChange } from '#src/base/durable-change.js'
+import { BLOCKING_CALLS, SYNCING_CALLS, type FileCalls } from '#src/base/file-calls.js'
 import { openFileStore } from '#src/store/file/file-store.js'
 import { POINTER_FILE } from '#src/store/file/pointer-file.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
 import { damage } from './fixtures/damage.js'
 import { failAt, watchCalls } from './fixtures/faults.js'
-import type { FileCall } from './fixtures/file-system-calls.js'
+import { interceptFileSystem, type FileCall } from './fixtures/file-system-calls.js'
 import { fillStore, newVersion, NOW, OPERATIONS, type OperationName } from './fixtures/operations.js'
 import { assertTidy, reopen, snapshot } from './fixtures/snapshot.js'
 
@@ -115,17 +118,69 @@ class Unsynced {
   }
 }
 
+/** Of the thread that writes, here on this one, where they can be watched. */
+const CALLS_OF_THE_THREAD: Readonly<Record<string, FileCalls>> = {
+  'call by call': promises, 'by calls that block': BLOCKING_CALLS, 'by calls of which only syncs do not': SYNCING_CALLS
+}
+
 for (const operation of NAMES) {
-  test(`${operation} syncs each step before the next one builds on it, and all before it resolves`, async (t) => {
-    const folder = join(await temporaryFolder(t), 'domains')
-    await fillStore(folder)
-    const { store } = await openFileStore(folder)
-    const unsynced = new Unsynced(folder)
-    const calls = await watchCalls(() => OPERATIONS[operation](store))
-    for (const call of calls) unsynced.observe(call)
-    unsynced.assertNone('resolved')
-    assert.ok(calls.some(({ name }) => name === 'rename'))
-  })
+  for (const [how, fileCalls] of Object.entries(CALLS_OF_THE_THREAD)) {
+    test(`${operation} ${how} syncs each step before the next one builds on it, and all before it resolves`, async (t) => {
+      const folder = join(await temporaryFolder(t), 'domains')
+      await fillStore(folder)
+      const calls: FileCall[] = []
+      const seen = fileCalls === promises ? promises : told(fileCalls, (call) => calls.push(call))
+      const { store } = await openFileStore(folder, { disk: { change: (steps) => makeChange(steps, seen) } })
+      const unsynced = new Unsynced(folder)
+      const restore = await interceptFileSystem(async (call, proceed) => {
+        calls.push(call)
+        return await proceed()
+      })
+      try {
+        await OPERATIONS[operation](store)
+      } finally {
+        restore()
+      }
+      for (const call of calls) unsynced.observe(call)
+      unsynced.assertNone('resolved')
+      assert.ok(calls.some(({ name }) => name === 'rename'))
+    })
+  }
+}
+
+/** The same calls, each told before it is made. */
+function told (fileCalls: FileCalls, tell: (call: FileCall) => void): FileCalls {
+  return {
+    readFile: (path) => fileCalls.readFile(path),
+    mkdir: (path, options) => {
+      tell({ name: 'mkdir', path, rest: [options] })
+      return fileCalls.mkdir(path, options)
+    },
+    rename: (from, to) => {
+      tell({ name: 'rename', path: from, rest: [to] })
+      return fileCalls.rename(from, to)
+    },
+    async open (path, flags, mode) {
+      tell({ name: 'open', path, rest: [flags, mode] })
+      const file = await fileCalls.open(path, flags, mode)
+      const onFile = (name: string) => tell({ name: `FileHandle.${name}`, path, rest: [] })
+      return {
+        stat: () => file.stat(),
+        read: (...args) => file.read(...args),
+        appendFile: (data) => file.appendFile(data),
+        datasync: () => file.datasync(),
+        close: () => file.close(),
+        writeFile: (data) => {
+          onFile('writeFile')
+          return file.writeFile(data)
+        },
+        sync: async () => {
+          await file.sync()
+          onFile('sync')
+        }
+      }
+    }
+  }
 }
 
 test('recovery syncs what it moves and rewrites', async (t) => {

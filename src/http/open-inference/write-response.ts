@@ -64,7 +64,7 @@ function valueBytesMax (
   return rows * kept * (textBytesMax(classes, labels) + (isBinary ? LENGTH_BYTES : JSON_BYTES_PER_TEXT))
 }
 
-/** The answer but for its outputs. */
+/** The answer but for its outputs; JSON leaves out what is undefined. */
 function describeAnswer (model: string, message: InferenceTerms, { answeredBy, recognised }: AnsweredTensors): object {
   const [first] = answeredBy as [AnsweredTensors['answeredBy'][number]]
   const isMixed = answeredBy.length > 1
@@ -72,8 +72,8 @@ function describeAnswer (model: string, message: InferenceTerms, { answeredBy, r
   const list = (part: (one: typeof first) => string | number) => answeredBy.map(part).join()
   return {
     model_name: model,
-    ...(isMixed ? {} : { model_version: String(first.version) }),
-    ...(message.id === undefined ? {} : { id: message.id }),
+    model_version: isMixed ? undefined : String(first.version),
+    id: message.id,
     parameters: {
       domain: list(({ domain }) => domain),
       domain_version: isMixed ? list(({ version }) => version) : first.version,

@@ -104,13 +104,17 @@ async function answer (
   const sent = await compressed(routes, request, reply, response)
   held.settle(sent.length)
   const encodeMs = performance.now() - encodeBegin
+  const { answeredBy, queueMs, inferMs, runs, recognised } = result
   noteAnswer(request, reply, {
+    domain: answeredBy.map((one) => one.domain).join(),
+    version: answeredBy.map((one) => one.version).join(),
+    queueMs,
+    inferMs,
+    runs,
     encodeMs,
-    ...result,
-    domain: result.answeredBy.map((one) => one.domain).join(),
-    version: result.answeredBy.map((one) => one.version).join()
+    ...(recognised === undefined ? {} : { recognised })
   })
-  engine.answering.observeEncoding(model, result.answeredBy, encodeMs)
+  engine.answering.observeEncoding(model, answeredBy, encodeMs)
   return reply.send(sent)
 }
 

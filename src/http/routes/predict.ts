@@ -36,9 +36,10 @@ export async function registerPredictRoutes (
   await takePictureBodies(app, limits)
   app.post('/v1/models/:model/predict', {
     config: { access: 'inference' },
-    onRequest: async (request) => {
+    onRequest: (request, _reply, done) => {
       refuseEarly(engine, request, request.params.model)
       answerType(engine, request, modelOf(request.params.model))
+      done()
     },
     schema: {
       tags: ['inference'],
@@ -72,7 +73,7 @@ export async function registerPredictRoutes (
     const { domain, version, predictions, recognised } = result
     const encodeBegin = performance.now()
     const how = recognised === undefined ? {} : { recognised: withoutDomain(recognised) }
-    const answer = reply.serialize({ model, domain, version, ...how, predictions })
+    const answer = reply.serialize({ model, domain, version, predictions, ...how })
     const encodeMs = performance.now() - encodeBegin
     noteAnswer(request, reply, { encodeMs, ...result })
     engine.answering.observeEncoding(model, [result], encodeMs)

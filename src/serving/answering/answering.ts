@@ -116,7 +116,7 @@ export class Answering {
     const { feeds, wish, ...options } = request
     const rows = typeof feeds === 'function' ? 1 : Object.values(feeds)[0]?.dims[0] ?? 1
     if (typeof feeds !== 'function' && rows > 1 && proof.isRowInvariant && isAuto(wish, manifest)) {
-      return await this.inferMixed(name, { ...options, wish, feeds, rows: Array<string>(rows).fill('') })
+      return await this.inferMixed(name, { wish, feeds, rows: Array<string>(rows).fill(''), ...options })
     }
     const { recognised, ...result } = await this.infer(name, request)
     return { answeredBy: [result], ...(recognised === undefined ? {} : { recognised: [recognised] }), ...result }

@@ -73,8 +73,8 @@ export async function inferMixed (
     })), { wish, ...options })
     return {
       answeredBy: results.map(({ domain, version, digest, countedAs }) => ({ domain, version, digest, countedAs })),
-      ...(recognised === undefined ? {} : { recognised }),
       outputs: inOrder(groups.map(({ at }) => at), results.map(({ outputs }) => outputs)),
+      ...(recognised === undefined ? {} : { recognised }),
       ...timesTogether(results)
     }
   } finally {

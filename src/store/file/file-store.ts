@@ -44,7 +44,7 @@ import type {
 export interface FileStoreOptions {
   /** Gives the time of a version, as milliseconds since 1970. */
   now?: () => number
-  /** Makes the changes. */
+  /** Writes versions, gates and pointers. */
   disk?: Disk
 }
 

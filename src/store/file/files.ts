@@ -3,12 +3,11 @@ import { deepEqual } from 'node:assert'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { sha256 } from '../../base/digest.js'
+import { DiskLost, type Disk, type Step } from '../../base/durable-change.js'
 import { writeDurably } from '../../base/durable-file.js'
 import { hasErrno, type ErrorDetails } from '../../base/errors.js'
-import { DiskThreadEnded } from '../../base/disk-thread.js'
 import { storeErrors } from '../errors.js'
 import { parsePointer, POINTER_FILE, serializePointer } from './pointer-file.js'
-import type { Disk, Step } from '../../base/durable-change.js'
 import type { Pointer, VersionRecord } from '../bank-store.js'
 
 /** Of the file that a pointer was read from or written to. */
@@ -41,10 +40,7 @@ export async function readPointer (folder: string, domain: string, known?: Point
  * anything is written, for a pointer that JSON cannot hold or the format forbids, as with an infinite number.
  */
 export async function writePointer (folder: string, pointer: Pointer): Promise<void> {
-  const bytes = serializePointer(pointer)
-  requireReadable(pointer)
-  await writeDurably(join(folder, POINTER_FILE), bytes)
-  remember(pointer, sha256(bytes))
+  await replacing(folder, pointer, (path, bytes) => writeDurably(path, bytes))
 }
 
 /** Is the digest of no file: a pointer that a start has recovered is not known to be what its file holds. */
@@ -57,13 +53,20 @@ const UNKNOWN = ''
 export async function changePointer (
   disk: Disk, folder: string, pointer: Pointer, current: Pointer | undefined, before: readonly Step[]
 ): Promise<void> {
-  const path = join(folder, POINTER_FILE)
+  const digest = current === undefined ? undefined : fileDigests.get(current) ?? UNKNOWN
+  await replacing(folder, pointer, (path, bytes) => {
+    const expect: Step = { kind: 'expect', path, digest }
+    const guarded = before.length === 0 ? [] : [expect, ...before]
+    return disk.change([...guarded, expect, { kind: 'write', path, bytes }])
+  })
+}
+
+async function replacing (
+  folder: string, pointer: Pointer, write: (path: string, bytes: Uint8Array) => Promise<void>
+): Promise<void> {
   const bytes = serializePointer(pointer)
   requireReadable(pointer)
-  const digest = current === undefined ? undefined : fileDigests.get(current) ?? UNKNOWN
-  const expect: Step = { kind: 'expect', path, digest }
-  const guarded = before.length === 0 ? [] : [expect, ...before]
-  await disk.change([...guarded, expect, { kind: 'write', path, bytes }])
+  await write(join(folder, POINTER_FILE), bytes)
   remember(pointer, sha256(bytes))
 }
 
@@ -107,6 +110,6 @@ export async function readVerified (
 
 /** A failure to write as STORE_UNWRITABLE; anything else thrown is no such thing and stays what it is. */
 export function unwritable (thrown: unknown): unknown {
-  if (!(thrown instanceof Error && ('syscall' in thrown || thrown instanceof DiskThreadEnded))) return thrown
+  if (!(thrown instanceof Error && ('syscall' in thrown || thrown instanceof DiskLost))) return thrown
   return storeErrors.STORE_UNWRITABLE(`the store cannot be written: ${thrown.message}`, {}, thrown)
 }
