@@ -11,6 +11,7 @@
  * ln(1 / delta) / n where theirs is sqrt(ln(2 / delta) / 2n).
  */
 import assert from 'node:assert'
+import { LRUCache } from 'lru-cache'
 
 /** Of all bounds of a sample together. The dial pays for the rest: see change-detector.ts. */
 export const CONFIDENCE = 0.95
@@ -23,6 +24,9 @@ const STEPS = 8
 const LENGTHS = [2, 4, 6]
 
 const BISECTIONS = 44
+
+/** Numbers of scores that bounds are remembered of. */
+const BOUNDS_MAX = 256
 
 /** Scores that may be bet on together: the cells from `first` to before `end`. */
 export interface Region {
@@ -41,6 +45,9 @@ export interface ReferenceBand {
   readonly middles: readonly Region[]
 }
 
+/** By number of scores and how far apart ranks lie: they depend on nothing else, and take long. */
+const bounds = new LRUCache<number, Map<number, number>>({ max: BOUNDS_MAX })
+
 /** Of at least SCORES_MIN finite scores, larger being stranger, in any order. */
 export function referenceBand (scores: ArrayLike<number>): ReferenceBand {
   const falling = Float64Array.from(scores).sort().reverse()
@@ -53,7 +60,8 @@ export function referenceBand (scores: ArrayLike<number>): ReferenceBand {
   const edges = [...stepRanks, length + 1]
   const middles = LENGTHS.flatMap((steps) => edges.slice(steps).map((end, at) => ({ begin: edges[at]!, end })))
   const missed = (1 - CONFIDENCE) / (tailRanks.length + middles.length)
-  const known = new Map<number, number>()
+  let known = bounds.get(length)
+  if (known === undefined) bounds.set(length, known = new Map())
   const share = (apart: number) => {
     if (!known.has(apart)) known.set(apart, upperBound(apart, length, missed))
     return known.get(apart)!

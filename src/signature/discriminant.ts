@@ -20,6 +20,8 @@ export interface DomainChoice {
   readonly runnerUp: string | undefined
   /** By how much the domain is likelier than the runner-up, in nats; 0 for what is no number. */
   readonly margin: number | undefined
+  /** Under the chosen domain's signature; Infinity for what is no number. */
+  readonly score: number
   /** Conformal p-value under the chosen domain, in (0, 1]; never NaN. */
   readonly p: number
 }
@@ -99,11 +101,13 @@ export class Discriminant {
     const [best, next] = ranked
     const { domain, signature } = best!
     const margin = next === undefined ? undefined : (next.distance - best!.distance) / 2
+    const score = scoreOf(signature, features)
     return {
       domain,
       runnerUp: next?.domain,
       margin: margin === undefined || Number.isFinite(margin) ? margin : 0,
-      p: pValueOf(signature, scoreOf(signature, features))
+      score,
+      p: pValueOf(signature, score)
     }
   }
 

@@ -55,7 +55,7 @@ async function setUp () {
       outputs: { logits: { type: 'float32', dims: [1, 2], data: Float32Array.of(value, value) } },
       features,
       values: Float32Array.of(value, 0, 0),
-      choice: { domain: 'day', runnerUp: undefined, margin: undefined, p: 1 },
+      choice: { domain: 'day', runnerUp: undefined, margin: undefined, score: 0, p: 1 },
       nearest,
       at
     }

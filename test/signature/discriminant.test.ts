@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Discriminant } from '#src/signature/discriminant.js'
-import { makeSignature, type Signature } from '#src/signature/signature.js'
+import { makeSignature, scoreOf, type Signature } from '#src/signature/signature.js'
 import { featureRows, ORIGIN } from '../support/feature-rows.js'
 import { runSeed } from '../support/run-seed.js'
 
@@ -88,8 +88,9 @@ describe('the discriminant', () => {
     const discriminant = new Discriminant(new Map([['day', day], ['night', night]]))
     for (const row of [...featureRows(20, 3, runSeed + 4, 3), new Float64Array(6).fill(NaN)]) {
       const values = discriminant.pValues(row)
-      const { domain, p } = discriminant.choose(row)
+      const { domain, score, p } = discriminant.choose(row)
       assert.equal(values.get(domain), p)
+      assert.equal(score, scoreOf(discriminant.signatureOf(domain)!, row))
       assert.deepEqual([...values.keys()], ['day', 'night'])
       for (const value of values.values()) assert.ok(value > 0 && value <= 1)
     }

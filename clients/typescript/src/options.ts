@@ -24,7 +24,8 @@ export interface CallOptions {
 export interface DomainWish {
   /** A name, a blend such as `day=0.7,lowlight=0.3`, or `auto` for the one that the picture looks like. */
   domain?: string | undefined
-  /** With `auto` most of its last pictures decide for the domain; drift is watched by stream. */
+  /** With `auto` most of its last pictures decide for the domain, and all together whether they fit any; drift is
+   * watched by stream. */
   stream?: string | undefined
   /** Of `domain`: a number or a label; the active version if not given. */
   version?: number | string | undefined

@@ -65,6 +65,8 @@ export interface RecognitionNeeds extends BookNeeds, StemNeeds {
 export interface RecognitionOptions extends StreamOptions {
   /** A picture with a smaller p-value fits no domain, nor does a stream whose last pictures have one together. */
   fitMin: number
+  /** Milliseconds that only grow; performance.now() unless given. */
+  now?: () => number
 }
 
 /** A picture that can be prepared by any rules. */
@@ -85,6 +87,7 @@ export class Recognition {
   readonly #stems: StemRuns
   readonly #streams: Streams
   readonly #fits: StreamFits
+  readonly #now: () => number
 
   constructor (needs: RecognitionNeeds, options: RecognitionOptions) {
     this.#needs = needs
@@ -93,6 +96,7 @@ export class Recognition {
     this.#stems = new StemRuns(needs)
     this.#streams = new Streams(options)
     this.#fits = new StreamFits(options.fitMin)
+    this.#now = options.now ?? (() => performance.now())
   }
 
   /**
@@ -196,14 +200,15 @@ export class Recognition {
     values: () => Float32Array
   ): Recognised {
     const { name, defaultDomain } = model.entry.manifest
-    const { domain: nearest, runnerUp, margin, p } = discriminant!.choose(features)
+    const { domain: nearest, runnerUp, margin, score, p } = discriminant!.choose(features)
     let fit = this.#fitOf(p)
     let domain = nearest
     if (sender !== undefined) {
       const settled = fit === 'good' ? this.#streams.settle(name, sender, nearest) : undefined
-      const signature = discriminant!.signatureOf(nearest)!
-      const picture = { settled, nearest, signature, features, values: values(), at: Date.now() }
-      const ofStream = this.#fits.see(name, sender, picture)
+      const signatureOf = (of: string) => discriminant!.signatureOf(of)
+      const ofStream = this.#fits.see(name, sender, {
+        settled, nearest, score, signatureOf, features, values: values(), at: this.#now()
+      })
       if (fit === 'good') fit = this.#fitOf(ofStream)
       domain = settled ?? nearest
     }

@@ -5,6 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
 import { parseSafetensors } from '../../bank/formats/safetensors.js'
+import { termsOf } from '../../drift/bets.js'
 import { preparationOf, sizePrepared, type PictureSize } from '../../models/signature-preparation.js'
 import { entryOf, rulesOf } from '../../models/preprocessing.js'
 import { takesPictures, type Manifest } from '../../models/manifest.js'
@@ -93,8 +94,13 @@ export class SignatureBook {
       groupFor(ownSize(manifest, record, version), record.domain)
       for (const signature of await this.#signatures(manifest, record, version)) {
         const size = sizeOf(manifest, signature)
-        if (signature.origin.stem !== stem || size === undefined) stale.push(record.domain)
-        else groupFor(size === ANY_SIZE ? undefined : size, record.domain).signatures.set(record.domain, signature)
+        if (signature.origin.stem !== stem || size === undefined) {
+          stale.push(record.domain)
+          continue
+        }
+        groupFor(size === ANY_SIZE ? undefined : size, record.domain).signatures.set(record.domain, signature)
+        // Ahead of the streams, whose first pictures would wait for them.
+        termsOf(signature)
       }
     }
     if (stale.length > 0) {

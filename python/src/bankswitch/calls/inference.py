@@ -47,8 +47,8 @@ def infer(
     "day=0.7,fog=0.3", or "auto" for the one that it looks like; the model chooses if it is not given. `version` is a
     number or a label of the domain. `outputs` names those that are wanted, all if it is not given; with `classes` each
     of them is bytes "value:index:label" of its best classes, [rows, classes]. `stream` names the camera or the like:
-    with "auto" most of its last pictures decide, and drift is watched by stream. `timeout` is how long the request may
-    wait, in seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
+    with "auto" most of its last pictures decide, all together whether they fit any domain, and drift is watched by
+    stream. `timeout` is how long the request may wait, in seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
     """
     feeds = dict(inputs)
     if domain is not None and not isinstance(domain, str):
