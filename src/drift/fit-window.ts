@@ -25,9 +25,9 @@ import type { Signature } from '../signature/signature.js'
 export const LAST = 64
 
 /**
- * By how much more evidence is asked for. With it verdicts on streams of consecutive pictures of all shipped domains keep
- * to the threshold, also on those of fog that was drawn anew for each frame, which thinning takes for less alike than
- * they are. Verdicts on each picture alone come on top: the two add up, for that fog to a little more than the threshold.
+ * By how much more evidence is asked for. With it verdicts on streams of consecutive pictures of all shipped domains
+ * keep to the threshold, also on those of fog that was drawn anew for each frame, which thinning takes for less alike
+ * than they are. Verdicts on each picture alone come on top: the two add up, for that fog to more than the threshold.
  */
 export const ALLOWANCE = 100
 

@@ -46,7 +46,8 @@ export const InferenceHeaders = Type.Object({
   })),
   'x-stream': Type.Optional(Type.String({
     pattern: NAME_PATTERN,
-    description: 'With auto most of its last pictures decide for the domain, and all together whether they fit any; drift is watched by stream'
+    description: 'With auto most of its last pictures decide for the domain, and all together whether they fit any; ' +
+      'drift is watched by stream'
   })),
   'x-timeout-ms': Type.Optional(Type.String({
     description: 'How long the request may wait, in ms; beyond, 504', examples: ['500']

@@ -1,6 +1,7 @@
 /** `auto`, with a stem that sees the first value of each row. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { IDLE_MS } from '#src/drift/stream-table.js'
 import { preparationOf } from '#src/models/signature-preparation.js'
 import { makeSignature, type Signature } from '#src/signature/signature.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
@@ -118,8 +119,9 @@ test('pictures of a stream are answered alike; what fits nothing has no vote', a
   assert.deepEqual(domains, ['night', 'night', 'night', 'day', 'day', 'day'])
 })
 
-test('a stream whose pictures fit one by one, and together do not, fits none; without a stream they fit', async () => {
-  const { house, infer } = await openTwo()
+test('a stream whose pictures fit one by one, and together do not, fits none; without a stream they fit, and after a silence', async () => {
+  const clock = { now: 0 }
+  const { house, infer } = await openTwo({ now: () => clock.now })
   // Each is nine tenths of a deviation away, as pictures of night may be, and none is nearer or further.
   const pictures = Array.from({ length: 100 }, (_, at) => at % 2 === 0 ? 5.18 : 4.82)
   for (const value of pictures) assert.equal((await infer([value])).recognised![0]!.fit, 'good', `seed ${runSeed}`)
@@ -131,6 +133,9 @@ test('a stream whose pictures fit one by one, and together do not, fits none; wi
   assert.equal(house.countedAs('countRecognised').at(-1)!.at(-1), 'none')
   const other = { ...wish, sender: { caller: 'me', stream: 'other' } }
   assert.equal((await infer([5.18], other)).recognised![0]!.fit, 'good')
+  assert.equal((await infer([5.18], wish)).recognised![0]!.fit, 'none')
+  clock.now += IDLE_MS
+  assert.equal((await infer([5.18], wish)).recognised![0]!.fit, 'good')
 })
 
 test('a new version\'s signature counts as soon as it is active', async () => {

@@ -151,7 +151,9 @@ export async function openHouse ({ models = [readyModel(MANIFEST), readyModel(DO
     count: (_, { record, version }, rows) => { heated.push(`${record.domain}:${version.version}:${rows}`) },
     forget: (bank) => { heated.push(bank) }
   }
-  const recognition = new Recognition({ store, pool, metrics, logger: { warn: () => {} }, runRows: 4, runBytes: 2 ** 20 }, RECOGNISING)
+  const recognition = new Recognition({ store, pool, metrics, logger: { warn: () => {} }, runRows: 4, runBytes: 2 ** 20 }, {
+    ...RECOGNISING, ...(now === undefined ? {} : { now })
+  })
   const shared = { store, pool, banks, leases, traffic, metrics, shadows, hot, runRows: 4, runBytes: 2 ** 20 }
   const answering = new Answering({
     ...shared,

@@ -48,9 +48,9 @@ export class StreamFits {
   }
 
   /**
-   * Takes note of a picture; returns the p-value of the stream's last pictures, 1 where nothing is known. All count that
-   * come after the one that settled the stream, the odd ones too: whether a picture counts never depends on itself. After
-   * a silence nothing is known.
+   * Takes note of a picture; returns the p-value of the stream's last pictures, 1 where nothing is known, as after a
+   * silence. All count that come after the one that settled the stream, also odd ones: whether a picture counts never
+   * depends on itself.
    */
   see (model: string, { caller, stream: name }: Sender, picture: StreamPicture): number {
     const stream = this.#table.of(caller, JSON.stringify([model, name]), picture.at)

@@ -538,7 +538,7 @@ export interface Routes {
     header?: {
       /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
-      /** With auto most of its last pictures decide for the domain; drift is watched by stream */
+      /** With auto most of its last pictures decide for the domain, and all together whether they fit any; drift is watched by stream */
       'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -571,7 +571,7 @@ export interface Routes {
     header?: {
       /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
-      /** With auto most of its last pictures decide for the domain; drift is watched by stream */
+      /** With auto most of its last pictures decide for the domain, and all together whether they fit any; drift is watched by stream */
       'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
@@ -608,7 +608,7 @@ export interface Routes {
     header?: {
       /** Domain, domain:version or domain:label; several with shares; auto for what the picture looks like */
       'x-domain'?: string | undefined
-      /** With auto most of its last pictures decide for the domain; drift is watched by stream */
+      /** With auto most of its last pictures decide for the domain, and all together whether they fit any; drift is watched by stream */
       'x-stream'?: string | undefined
       /** How long the request may wait, in ms; beyond, 504 */
       'x-timeout-ms'?: string | undefined
