@@ -17,7 +17,7 @@ const signature = make()
 /** A picture that looks like day but is none, unless said otherwise. */
 function strange (given: Partial<StreamPicture> = {}, its: Signature = signature): StreamPicture {
   const picture = {
-    settled: 'day', nearest: 'day', signatureOf: () => its, features: features(1.2), values: Float32Array.from(features()), at: 0, ...given
+    settled: 'day', nearest: 'day', signatureOf: () => its, features: features(1.5), values: Float32Array.from(features()), at: 0, ...given
   }
   return { ...picture, score: scoreOf(its, picture.features) }
 }
