@@ -12,7 +12,6 @@
  * known, because detectors add up over all of them by `weights` (change-detector.ts).
  */
 import { referenceBand, type ReferenceBand, type Region } from './reference-band.js'
-import type { Signature } from '../signature/signature.js'
 
 const POWERS = [0, 0.25, 0.5, 0.75]
 const SHARES = [0.03, 0.1, 0.3, 0.9]
@@ -66,14 +65,20 @@ function integral (p: number, power: number): number {
   return p > 0 ? 1 : 0
 }
 
-const terms = new WeakMap<Signature, { band: ReferenceBand, bets: Bets }>()
+/** What pictures of a domain are held against. */
+export interface Terms {
+  readonly band: ReferenceBand
+  readonly bets: Bets
+}
 
-/** What pictures of a domain are held against, made once for each signature. */
-export function termsOf (signature: Signature): { band: ReferenceBand, bets: Bets } {
-  let known = terms.get(signature)
+const terms = new WeakMap<ArrayLike<number>, Terms>()
+
+/** Of held-back scores as `referenceBand` takes them, which stay as they are; made once for each of them. */
+export function termsOf (scores: ArrayLike<number>): Terms {
+  let known = terms.get(scores)
   if (known === undefined) {
-    const band = referenceBand(signature.scores)
-    terms.set(signature, known = { band, bets: betsAgainst(band) })
+    const band = referenceBand(scores)
+    terms.set(scores, known = { band, bets: betsAgainst(band) })
   }
   return known
 }

@@ -7,10 +7,10 @@
  * of the false alarms that the dial allows are for the streams, half for all together. Whatever is sent, the state is
  * bounded by stream-table.ts, and numbers that are not finite go nowhere.
  */
-import { betsAgainst } from './bets.js'
+import { termsOf } from './bets.js'
 import { ChangeDetector, logThreshold } from './change-detector.js'
 import { MovedFeatures, NearestDomains, type MovedFeature } from './moved-features.js'
-import { cellOf, referenceBand, type ReferenceBand } from './reference-band.js'
+import { cellOf, type ReferenceBand } from './reference-band.js'
 import { StreamTable } from './stream-table.js'
 import { counts, newThinning, type Thinning } from './thinning.js'
 
@@ -101,8 +101,8 @@ export class DomainWatch {
 
   /** Held-back scores as `referenceBand` takes them; the dial, at least 1; and the time. */
   constructor (scores: ArrayLike<number>, picturesPerFalseAlarm: number, at: number) {
-    this.#band = referenceBand(scores)
-    const bets = betsAgainst(this.#band)
+    const { band, bets } = termsOf(scores)
+    this.#band = band
     const begin = () => ({ detector: new ChangeDetector(bets), unrest: 0, driftsSince: undefined })
     this.#streams = new StreamTable<Stream>({
       streams: STREAMS_MAX,

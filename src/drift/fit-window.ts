@@ -15,8 +15,8 @@
  * good as independent. ALLOWANCE is for what it misses of that. Which pictures are given to a window must not depend on
  * themselves: of those that were chosen for being nearest to a domain more lie in its middle than of all its own.
  */
-import { cellOf, type ReferenceBand } from './reference-band.js'
-import { termsOf, type Bets } from './bets.js'
+import { cellOf } from './reference-band.js'
+import { termsOf, type Terms } from './bets.js'
 import { counts, newThinning, type Thinning } from './thinning.js'
 import type { SeenPicture } from './domain-watch.js'
 import type { Signature } from '../signature/signature.js'
@@ -32,8 +32,7 @@ export const LAST = 64
 export const ALLOWANCE = 100
 
 export class FitWindow {
-  readonly #band: ReferenceBand
-  readonly #bets: Bets
+  readonly #terms: Terms
   readonly #thinning: Thinning = newThinning()
   /** Of the pictures that counted, the latest last. */
   readonly #cells: number[] = []
@@ -41,19 +40,19 @@ export class FitWindow {
 
   /** For pictures of the domain with this signature, which is not kept: it may go with its version. */
   constructor (signature: Signature) {
-    ({ band: this.#band, bets: this.#bets } = termsOf(signature))
+    this.#terms = termsOf(signature.scores)
   }
 
   /** Takes a picture in, as the signature sees it; what is no number goes nowhere. */
   add ({ score, z, values }: Pick<SeenPicture, 'score' | 'z' | 'values'>): void {
     if (!Number.isFinite(score) || !z.every(Number.isFinite) || !counts(this.#thinning, z, values)) return
-    this.#cells.push(cellOf(this.#band, score))
+    this.#cells.push(cellOf(this.#terms.band, score))
     if (this.#cells.length > LAST) this.#cells.shift()
     this.#p = Math.min(1, ALLOWANCE * Math.exp(-this.#logEvidence()))
   }
 
   isFor (signature: Signature): boolean {
-    return this.#bets === termsOf(signature).bets
+    return this.#terms === termsOf(signature.scores)
   }
 
   /** Of the last pictures together, in (0, 1]; 1 before there are any. */
@@ -63,7 +62,7 @@ export class FitWindow {
 
   /** ln E. */
   #logEvidence (): number {
-    const { count, logWeights, logPays } = this.#bets
+    const { count, logWeights, logPays } = this.#terms.bets
     const logs = logWeights.map((weight, bet) => {
       return this.#cells.reduce((sum, cell) => sum + logPays[cell * count + bet]!, weight)
     })

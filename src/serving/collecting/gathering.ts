@@ -49,7 +49,7 @@ export class Gathering {
     const z = deviationsOf(nearest, features)
     const score = scoreOf(nearest, features)
     if (!Number.isFinite(score) || !z.every(Number.isFinite) || !counts(this.#thinning, z, values)) return false
-    const { band, bets } = termsOf(nearest)
+    const { band, bets } = termsOf(nearest.scores)
     this.#detector ??= new ChangeDetector(bets)
     this.#detector.add(cellOf(band, score), at, bets)
     if (this.#detector.logStatistic >= this.#logThreshold) {

@@ -100,7 +100,7 @@ export class SignatureBook {
         }
         groupFor(size === ANY_SIZE ? undefined : size, record.domain).signatures.set(record.domain, signature)
         // Ahead of the streams, whose first pictures would wait for them.
-        termsOf(signature)
+        termsOf(signature.scores)
       }
     }
     if (stale.length > 0) {
