@@ -9,7 +9,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import Fastify, { LogController, type FastifyReply, type FastifyRequest } from 'fastify'
 import { guardRoutes, routeNotFound } from './access/guard.js'
 import {
-  accessOf, isServed, requireDeclarations, type AccessSettings, type Audience
+  accessOf, isAdminCall, isServed, requireDeclarations, type AccessSettings, type Audience
 } from './access/route-access.js'
 import { isDatabase } from '../config/schema.js'
 import { addAudit, type RecentCall } from './audit.js'
@@ -182,10 +182,7 @@ async function addAdministration (
   app: App, { engine, settings, disk }: AppOptions
 ): Promise<() => readonly RecentCall[]> {
   const calls = await addAudit(app, settings.auditFile, settings.auditLogged || isDatabase(settings.store), disk)
-  app.addHook('onRequest', ({ routeOptions }, _reply, done) => {
-    const isAdmin = routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
-    return isAdmin ? engine.catchUp() : done()
-  })
+  app.addHook('onRequest', (request, _reply, done) => isAdminCall(request) ? engine.catchUp() : done())
   return calls
 }
 

@@ -3,7 +3,7 @@
  * A change that cannot be recorded is answered as failed, though it has been made: nobody is to rely on it unseen.
  */
 import { AuditLog } from '../observability/audit-log.js'
-import { accessOf } from './access/route-access.js'
+import { isAdminCall } from './access/route-access.js'
 import { recordOf } from './request-record.js'
 import type { App } from './app-type.js'
 import type { Disk } from '../base/durable-change.js'
@@ -32,9 +32,7 @@ export async function addAudit (
   // The answer to a failure to write must not be the next attempt.
   const attempted = new WeakSet<FastifyRequest>()
   app.addHook('onSend', (request, reply, _payload, done) => {
-    const { routeOptions } = request
-    const isAdmin = routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
-    if (!isAdmin || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return done()
+    if (!isAdminCall(request) || reply.statusCode === UNAUTHENTICATED || attempted.has(request)) return done()
     attempted.add(request)
     return recordCall(request, reply)
   })

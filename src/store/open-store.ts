@@ -74,7 +74,7 @@ async function openShared (settings: StoreSettings, logger: Logger): Promise<Ope
 async function openLocked (
   folder: string, domainsDir: string, logger: Logger, disk: Disk | undefined
 ): Promise<BankStore> {
-  const { store, report } = await openFileStore(folder, disk === undefined ? {} : { disk })
+  const { store, report } = await openFileStore(folder, { disk })
   for (const path of report.removed) logger.info({ path }, 'removed what an interrupted change had left')
   for (const { path, reason } of report.quarantined) logger.error({ path, reason }, 'a stored bank is in quarantine')
   for (const { path, reason } of report.refused) {

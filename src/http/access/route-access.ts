@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import type { Scope } from '../../access/caller.js'
 import type { Settings } from '../../config/schema.js'
 import type { App } from '../app-type.js'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 
 export type RouteAccess = 'health' | 'documents' | 'metrics' | 'administration' | 'listing' | 'inference'
 
@@ -46,6 +46,11 @@ export function requireDeclarations (app: App): void {
     assert.ok(access !== undefined, `the route ${String(route.method)} ${route.url} does not declare its access`)
     route.config = { ...route.config, access }
   })
+}
+
+/** Whether a request has found a route, and it is one of the admin API. */
+export function isAdminCall ({ routeOptions }: Pick<FastifyRequest, 'routeOptions'>): boolean {
+  return routeOptions.url !== undefined && accessOf(routeOptions) === 'administration'
 }
 
 /** The access of a route that was registered, or of the route that a request has found. */

@@ -45,7 +45,7 @@ export interface FileStoreOptions {
   /** Gives the time of a version, as milliseconds since 1970. */
   now?: () => number
   /** Writes versions, gates and pointers. */
-  disk?: Disk
+  disk?: Disk | undefined
 }
 
 /**
