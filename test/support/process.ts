@@ -21,9 +21,9 @@ export function cleanEnvironment (settings: Record<string, string>): NodeJS.Proc
   return { ...Object.fromEntries(inherited), ...settings }
 }
 
-/** Starts `bankswitch serve` and resolves when it is ready; it is killed when the test ends. */
+/** Starts `bankswitch serve` and resolves when it has said that it is ready, or `state`; it is killed when the test ends. */
 export async function startProcess (
-  t: Pick<TestContext, 'after'>, settings: Record<string, string>, cwd: string
+  t: Pick<TestContext, 'after'>, settings: Record<string, string>, cwd: string, state: 'ready' | 'listening' = 'ready'
 ): Promise<RunningProcess> {
   const child = spawn(process.execPath, [MAIN, 'serve', '--port', '0'], {
     cwd, env: cleanEnvironment(settings), stdio: ['ignore', 'pipe', 'pipe']
@@ -40,9 +40,9 @@ export async function startProcess (
     child.stdout!.on('data', (chunk: Buffer) => {
       output += chunk.toString()
       address ||= /"address":"([^"]+)"/.exec(output)?.[1] ?? ''
-      if (output.includes('"msg":"ready"')) resolve()
+      if (output.includes(`"msg":"${state}"`)) resolve()
     })
-    void ended.then((how) => reject(new Error(`the server ended (${how}) before it was ready:\n${output}`)))
+    void ended.then((how) => reject(new Error(`the server ended (${how}) before it was ${state}:\n${output}`)))
   })
   return { child, address, stdout: () => output, ended }
 }
