@@ -32,6 +32,19 @@ describe('bestIndices', () => {
     assert.deepEqual(Array.from(finish(bestIndices(values, 2))), [1, 0])
   })
 
+  it('looks at each of many values a few times only, in whatever order they come', () => {
+    const [length, count] = [20_000, 5]
+    for (const valueAt of [(at: number) => at, (at: number) => -at, () => 1]) {
+      let looks = 0
+      const values = new Proxy<ArrayLike<number>>({ length }, {
+        get: (_, name) => name === 'length' ? length : (looks++, valueAt(Number(name)))
+      })
+      assert.equal(finish(bestIndices(values, count)).length, count)
+      // One comparison with the worst, and as many on the way down as a heap of five is deep.
+      assert.ok(looks <= length * 2 * (1 + 2 * 3), `${looks} looks`)
+    }
+  })
+
   it('may be interrupted, while it looks and while it gives', () => {
     const values = Float32Array.from({ length: 10_000 }, (_, at) => at % 100)
     const steps = (count: number) => {
