@@ -21,7 +21,7 @@ type ParserError = Error & { code?: string, reason?: string }
 export interface UnreadableOptions {
   logger: Logger
   metrics: Pick<Metrics, 'countRequest'>
-  exchanges: Pick<OpenExchanges, 'of'>
+  exchanges: Pick<OpenExchanges, 'of' | 'end'>
 }
 
 /** The client ended in the middle of a request. */
@@ -43,7 +43,12 @@ export function unreadableRequests (options: UnreadableOptions): (error: Error, 
     // Whatever else comes on this connection is refused by the parser again.
     if (refused.has(socket)) return
     refused.add(socket)
-    afterAll(owed, () => refuse(error, socket, options))
+    afterAll(owed, () => {
+      const [open] = options.exchanges.of(socket)
+      // The parser reads on after a timeout: what was slow may have come meanwhile, and is being answered.
+      if (open?.req.complete === true) refused.delete(socket)
+      else refuse(error, socket, open !== undefined, options)
+    })
   }
 }
 
@@ -72,7 +77,10 @@ function afterAll (responses: readonly ServerResponse[], callback: () => void): 
   for (const response of responses) whenOver(response, () => { if (--missing === 0) callback() })
 }
 
-function refuse (error: BankswitchError, socket: Socket, { logger, metrics }: UnreadableOptions): void {
+/** Once this is sent, nothing more of the connection is acted on: no new request, nor the rest of one. */
+function refuse (
+  error: BankswitchError, socket: Socket, hasBegun: boolean, { logger, metrics, exchanges }: UnreadableOptions
+): void {
   const requestId = randomUUID()
   const status = STATUS_OF[error.kind]
   metrics.countRequest(NONE, NONE, status, 0)
@@ -88,5 +96,9 @@ function refuse (error: BankswitchError, socket: Socket, { logger, metrics }: Un
     connection: 'close'
   }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  endUnhurriedly(socket, `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
+  const bytes = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`
+  exchanges.end(socket)
+  // Behind what it could not read the parser has stopped; a slow body it would go on to read.
+  if (hasBegun && error.code === 'REQUEST_TOO_SLOW') socket.write(bytes, () => socket.destroy())
+  else endUnhurriedly(socket, bytes)
 }

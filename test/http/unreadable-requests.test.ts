@@ -123,14 +123,39 @@ describe('requests that Node\'s parser refuses', () => {
     })
   }
 
-  it('a request that arrives too slowly: 408', async () => {
-    const { socket, accepted, answers } = await visit()
-    socket.write('POST /held HTTP/1.1\r\n')
-    // Node looks for such connections every few seconds; this is what it does with one.
+  /** Node looks for such connections every few seconds; this is what it does with one. */
+  const timeOut = (accepted: Socket) => {
     bare.app.server.emit('clientError', Object.assign(new Error('Request timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), accepted)
-    const [answer] = await answers
-    assert.equal(answer?.status, 408)
-    assert.equal(answer.body.code, 'REQUEST_TOO_SLOW')
+  }
+
+  const untilRead = async (accepted: Socket, bytes: number) => {
+    while (accepted.bytesRead < bytes) await new Promise(setImmediate)
+  }
+
+  for (const [what, sent] of [['headers come', 12], ['body comes', HELD.length - 2]] as const) {
+    it(`a request whose ${what} too slowly: 408, and it is not acted on when the rest comes`, async () => {
+      const { socket, accepted, answers } = await visit()
+      socket.write(HELD.slice(0, sent))
+      await untilRead(accepted, sent)
+      timeOut(accepted)
+      socket.write(HELD.slice(sent))
+      const [answer, ...more] = await answers
+      assert.deepEqual([answer?.status, answer?.body.code, more], [408, 'REQUEST_TOO_SLOW', []])
+      assert.equal(gates.length, 0)
+      assert.equal(bodies.bytes, 0)
+    })
+  }
+
+  it('a slow request that has come, while an answer before it was owed, is answered', async () => {
+    const { socket, accepted, answers } = await visit()
+    socket.write(HELD + HELD.slice(0, 12))
+    await untilRead(accepted, HELD.length + 12)
+    timeOut(accepted)
+    socket.write(HELD.slice(12).replace('Host', 'Connection: close\r\nHost'))
+    while (gates.length < 2) await once(arrivals, 'held')
+    gates[0]!('first')
+    gates[1]!('second')
+    assert.deepEqual((await answers).map(({ status }) => status), [200, 200])
   })
 
   it('HTTP/1.1 without a host: 400', async () => {

@@ -55,17 +55,31 @@ export function endWith (request: IncomingMessage, reply: Pick<FastifyReply, 'he
 /** The responses of every connection that are not over yet, oldest first. */
 export class OpenExchanges {
   readonly #openOf = new WeakMap<Socket, Set<ServerResponse>>()
+  readonly #ended = new WeakSet<Socket>()
 
   of (socket: Socket): Iterable<ServerResponse> {
     return this.#openOf.get(socket) ?? []
   }
 
-  /** Makes every response emit `close` when its connection ends, also one whose turn had not come. */
+  /** Nobody hears of requests that come on this connection from now on: their client has been told of its end. */
+  end (socket: Socket): void {
+    this.#ended.add(socket)
+  }
+
+  /**
+   * Makes every response emit `close` when its connection ends, also one whose turn had not come. Stands between the
+   * server and whoever listens for its requests by now.
+   */
   watch (server: Server): void {
-    server.prependListener('request', ({ socket }, response) => {
+    const listeners = server.listeners('request')
+    server.removeAllListeners('request')
+    server.on('request', (request, response) => {
+      const { socket } = request
+      if (this.#ended.has(socket)) return
       const responses = this.#openOf.get(socket) ?? this.#begin(socket)
       responses.add(response)
       response.once('close', () => responses.delete(response))
+      for (const listener of listeners) listener.call(server, request, response)
     })
   }
 
