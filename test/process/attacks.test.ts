@@ -81,14 +81,13 @@ function requestBytes (path: string, headers: Record<string, string>, body: Uint
 /** Everything that comes back until the server closes, `enough` has come, or it takes too long. */
 async function receive (socket: Socket, enough: RegExp): Promise<string> {
   let received = ''
-  const timer = setTimeout(() => socket.destroy(), ANSWER_MS_MAX)
+  AbortSignal.timeout(ANSWER_MS_MAX).addEventListener('abort', () => socket.destroy())
   await new Promise<void>((resolve) => {
     socket.on('data', (piece: string) => {
       received += piece
       if (enough.test(received)) resolve()
     }).once('close', () => resolve())
   })
-  clearTimeout(timer)
   return received
 }
 
