@@ -167,10 +167,12 @@ describe('a server that was once harmed by it', () => {
   })
 
   it('refuses a gate whose limit is no number that JSON can hold', async () => {
+    const inputs = `[${inputOf([1, 3, 32, 32], `"data":${JSON.stringify(new Array(3072).fill(0))}`)}]`
+    const { json: { outputs } } = await ask(at + INFER, { headers: { ...JSON_BODY, 'x-domain': 'fog' }, body: `{"inputs":${inputs}}` })
     const gate = await ask(`${at}${DOMAINS}/fog/gate?absolute=1e999`, {
-      method: 'PUT', headers: JSON_BODY, body: '{"inputs":[],"expected":[]}'
+      method: 'PUT', headers: JSON_BODY, body: `{"inputs":${inputs},"expected":${JSON.stringify(outputs)}}`
     })
-    assert.equal(gate.status, 400)
+    assert.deepEqual([gate.status, gate.json.code], [400, 'REQUEST_INVALID'])
   })
 
   it('answers what Node\'s parser refuses with a code and an id', async (t) => {
@@ -270,7 +272,8 @@ describe('a server with room for few bodies', () => {
     for (let client = 0; client < 6; client++) {
       const socket = openSocket(t, address)
       await once(socket, 'connect')
-      await new Promise((resolve) => socket.write(Buffer.concat([picture, requestBytes(INFER, {}, Buffer.alloc(BODY_BYTES))]), resolve))
+      const pipelined = Buffer.concat([...new Array(8).fill(picture), requestBytes(INFER, {}, Buffer.alloc(BODY_BYTES))])
+      await new Promise((resolve) => socket.write(pipelined, resolve))
       await untilRead(address)
       socket.destroy()
       await once(socket, 'close')
