@@ -135,12 +135,15 @@ describe('requests that Node\'s parser refuses', () => {
   for (const [what, sent] of [['headers come', 12], ['body comes', HELD.length - 2]] as const) {
     it(`a request whose ${what} too slowly: 408, and it is not acted on when the rest comes`, async () => {
       const { socket, accepted, answers } = await visit()
+      const over = new Promise((resolve) => accepted.once('close', resolve))
       socket.write(HELD.slice(0, sent))
       await untilRead(accepted, sent)
       timeOut(accepted)
       socket.write(HELD.slice(sent))
-      const [answer, ...more] = await answers
-      assert.deepEqual([answer?.status, answer?.body.code, more], [408, 'REQUEST_TOO_SLOW', []])
+      // The rest of a body may meet a closed connection, whose reset takes the answer with it.
+      const given = (await answers.catch(() => [])).map(({ status, body }) => `${status} ${body.code}`)
+      assert.ok(given.length === 0 ? what === 'body comes' : given.join() === '408 REQUEST_TOO_SLOW', given.join())
+      await over
       assert.equal(gates.length, 0)
       assert.equal(bodies.bytes, 0)
     })
