@@ -149,6 +149,15 @@ describe('requests that Node\'s parser refuses', () => {
     })
   }
 
+  it('a body that stops: 408', async () => {
+    const { socket, accepted, answers } = await visit()
+    socket.write(HELD.slice(0, -2))
+    await untilRead(accepted, HELD.length - 2)
+    timeOut(accepted)
+    assert.deepEqual((await answers).map(({ status, body }) => [status, body.code]), [[408, 'REQUEST_TOO_SLOW']])
+    assert.deepEqual([gates.length, bodies.bytes], [0, 0])
+  })
+
   it('a slow request that has come, while an answer before it was owed, is answered', async () => {
     const { socket, accepted, answers } = await visit()
     socket.write(HELD + HELD.slice(0, 12))

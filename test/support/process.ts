@@ -46,3 +46,19 @@ export async function startProcess (
   })
   return { child, address, stdout: () => output, ended }
 }
+
+export interface CommandOutcome {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+/** Runs a command in a folder, and waits for its end. */
+export async function runCommand (cwd: string, settings: Record<string, string>, ...argv: string[]): Promise<CommandOutcome> {
+  const child = spawn(process.execPath, [MAIN, ...argv], { cwd, env: cleanEnvironment(settings) })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (chunk: Buffer) => { stdout += chunk.toString() })
+  child.stderr.on('data', (chunk: Buffer) => { stderr += chunk.toString() })
+  const [code] = await once(child, 'close') as [number]
+  return { code, stdout, stderr }
+}
