@@ -1,6 +1,7 @@
 /**
- * Is the right bank chosen, and what is it worth? Test pictures of all domains in one shuffled stream, each a request
- * with X-Domain: auto, against each picture's own domain by header and against single banks for all.
+ * Is the right bank chosen, and what is it worth? Test pictures of all domains shuffled, each a request with
+ * X-Domain: auto, alone or with the X-Stream of a camera that sees one domain, against each picture's own domain by
+ * header and against single banks for all.
  *
  *   npm run bench -- auto-accuracy --data FOLDER
  *
@@ -25,6 +26,10 @@ const seed = Number(values.seed)
 const every = Number(values.every)
 
 const CONNECTIONS = 4
+/** Orders in which the few pictures of a degradation come as a stream. */
+const ORDERS = 10
+/** Asked with X-Domain: auto and a stream for each domain's pictures. */
+const STREAMS = 'auto by streams'
 const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS })
 const server = await startBenchServer({ BANKSWITCH_QUEUE_ROWS: '4096' })
 const sections: string[] = []
@@ -59,7 +64,12 @@ async function inTurns<Item> (items: readonly Item[], work: (item: Item) => Prom
   }))
 }
 
-async function infer ({ side, ...rest }: Sign, domain: string): Promise<Answer> {
+/** The headers that ask so for a picture of the domain. */
+function wishHeaders (wish: string, of: string): Record<string, string> {
+  return wish === STREAMS ? { 'x-domain': 'auto', 'x-stream': of } : { 'x-domain': wish }
+}
+
+async function infer ({ of, sign: { side, ...rest } }: Task, wish: string): Promise<Answer> {
   const tensor = Buffer.from(tensorOf({ side, ...rest }).buffer)
   const header = Buffer.from(JSON.stringify({
     inputs: [{ name: 'input', shape: [1, 3, side, side], datatype: 'FP32', parameters: { binary_data_size: tensor.length } }]
@@ -67,7 +77,9 @@ async function infer ({ side, ...rest }: Sign, domain: string): Promise<Answer> 
   const { status, body } = await ask({
     method: 'POST',
     url: `${server.address}/v2/models/traffic-signs/infer`,
-    headers: { 'inference-header-content-length': String(header.length), 'content-type': 'application/octet-stream', 'x-domain': domain },
+    headers: {
+      'inference-header-content-length': String(header.length), 'content-type': 'application/octet-stream', ...wishHeaders(wish, of)
+    },
     body: Buffer.concat([header, tensor]),
     agent
   })
@@ -79,11 +91,11 @@ async function infer ({ side, ...rest }: Sign, domain: string): Promise<Answer> 
   return { domain: answer.parameters.domain, label: scores.indexOf(Math.max(...scores)), fit: answer.parameters.domain_fit }
 }
 
-async function predict (png: Buffer, domain: string): Promise<Answer> {
+async function predict (png: Buffer, { of }: Task, wish: string): Promise<Answer> {
   const { status, body } = await ask({
     method: 'POST',
     url: `${server.address}/v1/models/traffic-signs/predict?top=1`,
-    headers: { 'content-type': 'image/png', 'x-domain': domain },
+    headers: { 'content-type': 'image/png', ...wishHeaders(wish, of) },
     body: png,
     agent
   })
@@ -96,10 +108,10 @@ async function predict (png: Buffer, domain: string): Promise<Answer> {
 
 async function asTheyCome (test: Record<SignDomain, Sign[]>): Promise<string> {
   const tasks = shuffledTasks(test)
-  for (const wish of ['auto', ...SIGN_DOMAINS]) {
-    await inTurns(tasks, async ({ sign, answers }) => { answers.set(wish, await infer(sign, wish)) })
+  for (const wish of ['auto', STREAMS, ...SIGN_DOMAINS]) {
+    await inTurns(tasks, async (task) => { task.answers.set(wish, await infer(task, wish)) })
   }
-  return `**traffic-signs, tensors as they come** (\`lowres\` at 16 x 16), ${tasks.length} requests in one shuffled stream.\n\n` +
+  return `**traffic-signs, tensors as they come** (\`lowres\` at 16 x 16), ${tasks.length} requests in one shuffled order.\n\n` +
     tables(tasks)
 }
 
@@ -118,8 +130,8 @@ async function enlarged (trainedOn: readonly Sign[], test: Record<SignDomain, Si
   const tasks = shuffledTasks(test)
   const pngs = new Map<Task, Buffer>()
   for (const [at, task] of tasks.entries()) pngs.set(task, await pngOf(task.sign, side, kernels[at % kernels.length]!))
-  for (const wish of ['auto', ...SIGN_DOMAINS]) {
-    await inTurns(tasks, async (task) => { task.answers.set(wish, await predict(pngs.get(task)!, wish)) })
+  for (const wish of ['auto', STREAMS, ...SIGN_DOMAINS]) {
+    await inTurns(tasks, async (task) => { task.answers.set(wish, await predict(pngs.get(task)!, task, wish)) })
   }
   return `**traffic-signs, pictures enlarged to ${side} x ${side} first**, after \`bankswitch signature --size ${side}x${side}\` for \`lowres\`.\n\n` +
     tables(tasks)
@@ -143,48 +155,58 @@ function tables (tasks: readonly Task[]): string {
   const accuracy = (part: readonly Task[], wish: string) => percent(part, ({ sign, answers }) => answers.get(wish)!.label === sign.label)
   const rows = SIGN_DOMAINS.map((of) => {
     const part = tasks.filter((task) => task.of === of)
-    return [`${of} (${part.length})`, accuracy(part, of), accuracy(part, 'auto'), ...SIGN_DOMAINS.map((bank) => accuracy(part, bank))]
+    return [`${of} (${part.length})`, accuracy(part, of), accuracy(part, 'auto'), accuracy(part, STREAMS), ...SIGN_DOMAINS.map((bank) => accuracy(part, bank))]
   })
   const own = percent(tasks, ({ of, sign, answers }) => answers.get(of)!.label === sign.label)
-  rows.push([`all (${tasks.length})`, own, accuracy(tasks, 'auto'), ...SIGN_DOMAINS.map((bank) => accuracy(tasks, bank))])
+  rows.push([`all (${tasks.length})`, own, accuracy(tasks, 'auto'), accuracy(tasks, STREAMS), ...SIGN_DOMAINS.map((bank) => accuracy(tasks, bank))])
   const confusion = SIGN_DOMAINS.map((of) => {
     const part = tasks.filter((task) => task.of === of)
     return [of, ...SIGN_DOMAINS.map((domain) => percent(part, ({ answers }) => answers.get('auto')!.domain === domain)),
       percent(part, ({ answers }) => answers.get('auto')!.fit === 'none')]
   })
-  return `Accuracy in %:\n\n${markdownTable(['pictures', 'own by header', 'auto', ...SIGN_DOMAINS.map((bank) => `all ${bank}`)], rows)}\n\n` +
+  return `Accuracy in %:\n\n${markdownTable(['pictures', 'own by header', 'auto', STREAMS, ...SIGN_DOMAINS.map((bank) => `all ${bank}`)], rows)}\n\n` +
     `Domains that answered, in %:\n\n${markdownTable(['pictures', ...SIGN_DOMAINS, 'fit none'], confusion)}`
 }
 
 async function superResolution (): Promise<string> {
   const rows: string[][] = []
-  const sums = { own: 0, auto: 0, count: 0 }
+  const sums: number[][] = []
   for (const kind of DEGRADATIONS) {
     const pairs = await loadPairs(join(data, 'sr'), 'test', kind, seed)
     const answered = new Map<string, number>()
-    let [own, auto] = [0, 0]
+    const [own, auto, streams] = [[] as number[], [] as number[], [] as number[]]
     await inTurns(pairs, async ({ low, sharp }) => {
-      const named = await doubled(low, kind)
-      const chosen = await doubled(low, 'auto')
-      const [ofNamed, ofChosen] = [await psnrOf(named.picture, sharp), await psnrOf(chosen.picture, sharp)]
-      own += ofNamed / pairs.length
-      auto += ofChosen / pairs.length
+      const chosen = await doubled(low, { 'x-domain': 'auto' })
+      own.push(await psnrOf((await doubled(low, { 'x-domain': kind })).picture, sharp))
+      auto.push(await psnrOf(chosen.picture, sharp))
       answered.set(chosen.domain, (answered.get(chosen.domain) ?? 0) + 1)
     })
-    sums.own += own
-    sums.auto += auto
-    sums.count++
-    rows.push([`${kind} (${pairs.length})`, own.toFixed(2), auto.toFixed(2), ...DEGRADATIONS.map((bank) => String(answered.get(bank) ?? 0))])
+    await inTurns(Array.from({ length: ORDERS }, (_, order) => order), async (order) => {
+      const uniform = seededUniform(seed + order)
+      const shuffled = pairs.map((pair) => ({ pair, place: uniform() })).sort((a, b) => a.place - b.place)
+      for (const { pair: { low, sharp } } of shuffled) {
+        const { picture } = await doubled(low, wishHeaders(STREAMS, `${kind}-${order}`))
+        streams.push(await psnrOf(picture, sharp))
+      }
+    })
+    const means = [own, auto, streams].map(meanOf)
+    sums.push(means)
+    rows.push([`${kind} (${pairs.length})`, ...means.map((mean) => mean.toFixed(2)), ...DEGRADATIONS.map((bank) => String(answered.get(bank) ?? 0))])
   }
-  rows.push(['mean', (sums.own / sums.count).toFixed(2), (sums.auto / sums.count).toFixed(2), ...DEGRADATIONS.map(() => '')])
-  return '**sr-x2**, PSNR in dB, and how many pictures each bank answered.\n\n' +
-    markdownTable(['pictures', 'right bank', 'auto', ...DEGRADATIONS], rows)
+  const means = sums[0]!.map((_, at) => meanOf(sums.map((kind) => kind[at]!)).toFixed(2))
+  rows.push(['mean', ...means, ...DEGRADATIONS.map(() => '')])
+  return `**sr-x2**, PSNR in dB, and how many pictures each bank answered with \`auto\`; streams in ${ORDERS} orders.\n\n` +
+    markdownTable(['pictures', 'right bank', 'auto', STREAMS, ...DEGRADATIONS], rows)
 }
 
-async function doubled (picture: Buffer, domain: string): Promise<{ domain: string, picture: Buffer }> {
+function meanOf (values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length
+}
+
+async function doubled (picture: Buffer, headers: Record<string, string>): Promise<{ domain: string, picture: Buffer }> {
   const response = await fetch(`${server.address}/v1/models/sr-x2/predict`, {
     method: 'POST',
-    headers: { 'content-type': 'image/png', accept: 'image/png', 'x-domain': domain },
+    headers: { 'content-type': 'image/png', accept: 'image/png', ...headers },
     body: new Uint8Array(picture)
   })
   const body = Buffer.from(await response.arrayBuffer())

@@ -7,7 +7,7 @@ import { cutTile, type CutRules, type ImageTensor } from '../imaging/raster.js'
 import { middleTile, type Tiling } from '../imaging/tiles.js'
 import { openSession, type Session } from '../ort/session.js'
 import { sliceRows, type Tensors } from '../ort/rows.js'
-import { featuresOfRows } from '../signature/features.js'
+import { featuresOfRows, MOMENTS } from '../signature/features.js'
 import { IMAGES_MIN, makeSignature, type Signature, type SignatureOrigin } from '../signature/signature.js'
 import { calibrationErrors } from './errors.js'
 import { rowsOf } from './forward.js'
@@ -98,7 +98,7 @@ async function withStem<T> (
   try {
     return await work(async (images) => {
       const { [output]: moments } = await session.run({ [input]: images[input]! }, [output])
-      return featuresOfRows(moments!.data as Float32Array, moments!.dims[1]! / 2)
+      return featuresOfRows(moments!.data as Float32Array, moments!.dims[1]! / MOMENTS.length)
     })
   } finally {
     await session.release()

@@ -6,6 +6,7 @@ import { createNamer, indexGraph, removeUnused, topologicalOrder } from '../onnx
 import { opsetOf, serializeModel, type OnnxModel } from '../onnx/model.js'
 import { makeNode, makeValueInfo, type AttributeValue } from '../onnx/node.js'
 import { DataType, float32Tensor, int64Tensor } from '../onnx/tensor.js'
+import { MOMENTS } from '../signature/features.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
 import type { BatchNormSite } from './read-batch-norms.js'
 
@@ -46,7 +47,7 @@ export class Observers {
     const centred = this.#node('Sub', [positions, mean])
     const observed = {
       layerKey: key,
-      mean: this.#average(mean, [2], false),
+      mean: this.#node('Reshape', [mean, this.#ints('squeezed', [0, -1])]),
       residual: this.#average(centred, [2], false),
       squares: this.#average(this.#node('Mul', [centred, centred]), [2], false),
       size: this.#node('Size', [input])
@@ -70,23 +71,20 @@ export class Observers {
   }
 
   /**
-   * One value for all sites, float32 [images, 2 C]: the means of the C channels that `picked` names by their place,
-   * then their variances.
+   * One value for all sites, float32 [images, 3 C]: of the C of all `channels` that `picked` names by their place the
+   * means, then the residuals, then the squares. Features are made of them outside (features.ts): nodes for that would
+   * take as long as those that look at every position.
    */
-  joinMoments (sites: readonly ObservedSite[], picked: readonly number[]): string {
-    const means = sites.map(({ mean, residual }) => this.#node('Add', [mean, residual]))
-    const variances = sites.map(({ squares, residual }) => {
-      return this.#node('Max', [this.#node('Sub', [squares, this.#node('Mul', [residual, residual])]), this.#zero()])
-    })
-    const places = this.#ints('picked', [...picked])
-    const [mean, variance] = [means, variances].map((values) => {
-      return this.#node('Gather', [this.#joined(values), places], { axis: { int: 1 } })
-    })
-    return this.#joined([mean!, variance!])
+  joinMoments (sites: readonly ObservedSite[], picked: readonly number[], channels: number): string {
+    const places = picked.length === channels ? undefined : this.#ints('picked', [...picked])
+    return this.#joined(MOMENTS.map((moment) => {
+      const values = this.#joined(sites.map((site) => site[moment]))
+      return places === undefined ? values : this.#node('Gather', [values, places], { axis: { int: 1 } })
+    }))
   }
 
   #joined (values: readonly string[]): string {
-    return this.#node('Concat', [...values], { axis: { int: 1 } })
+    return values.length === 1 ? values[0]! : this.#node('Concat', [...values], { axis: { int: 1 } })
   }
 
   /** The model with nothing but what the observing outputs and the frontier need, as bytes. */

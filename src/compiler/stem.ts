@@ -1,5 +1,5 @@
 /**
- * Pass: the stem, a small graph beside the compiled one. It gives, per image, mean and variance over positions of what
+ * Pass: the stem, a small graph beside the compiled one. It gives, per image, the moments over positions of what
  * enters the batch norms that no other batch norm comes before: what it gives depends on no bank, so that it can tell
  * which bank an image needs. Domains' signatures are made of it.
  *
@@ -74,7 +74,7 @@ export function stemOf (
   })
   const count = Math.min(all.length, CHANNELS_MAX)
   const picked = Array.from({ length: count }, (_, at) => Math.floor(at * all.length / count))
-  const output = observers.joinMoments(observed, picked)
+  const output = observers.joinMoments(observed, picked, all.length)
   const read = new Set([...taken.map(({ input }) => input), ...[...before].flatMap((node) => [...valuesReadBy(node)])])
   graph.input = graph.input.filter(({ name }) => read.has(name))
   const stem = observers.finishWith([output])

@@ -12,7 +12,7 @@
  */
 import assert from 'node:assert'
 import { pValueOf, scoreOf, signatureOf, type Signature } from './signature.js'
-import { choleskyOf, diagonalAt, difference, squaredLength, whitened } from './symmetric.js'
+import { choleskyOf, diagonalAt, difference, squaredDistance, squaredLength, whitened } from './symmetric.js'
 
 export interface DomainChoice {
   readonly domain: string
@@ -35,6 +35,13 @@ interface Candidate {
   readonly factor: Float64Array
   /** Twice the log-likelihood at its mean, with the prior. */
   readonly most: number
+}
+
+interface Ranked {
+  readonly domain: string
+  readonly signature: Signature
+  /** Minus twice the log-likelihood, but for a constant. */
+  readonly distance: number
 }
 
 /** See above; best, or within 0.3 points of it, on held-back training pictures of the shipped models. */
@@ -94,11 +101,16 @@ export class Discriminant {
 
   /** One hard choice; the same for the same features. */
   choose (features: Float64Array): DomainChoice {
-    const ranked = this.#nearest(features).map(({ domain, signature, factor, most }) => {
-      const distance = squaredLength(whitened(factor, difference(features, signature.mean))) - most
-      return { domain, signature, distance: Number.isNaN(distance) ? Infinity : distance }
-    }).sort(byDistance)
-    const [best, next] = ranked
+    let best: Ranked | undefined
+    let next: Ranked | undefined
+    for (const { domain, signature, factor, most } of this.#nearest(features)) {
+      // What is further than the runner-up need not be known to the end.
+      const enough = next === undefined ? Infinity : next.distance + most
+      const distance = squaredDistance(factor, features, signature.mean, enough) - most
+      const one = { domain, signature, distance }
+      if (best === undefined || distance < best.distance) [best, next] = [one, best]
+      else if (next === undefined || distance < next.distance) next = one
+    }
     const { domain, signature } = best!
     const margin = next === undefined ? undefined : (next.distance - best!.distance) / 2
     const score = scoreOf(signature, features)
@@ -115,18 +127,14 @@ export class Discriminant {
   #nearest (features: Float64Array): readonly Candidate[] {
     if (this.#candidates.length <= COMPARED_MAX) return this.#candidates
     const place = whitened(this.#shared.factor, difference(features, this.#shared.mean))
-    const distances = new Map(this.#candidates.map((candidate) => {
+    const distances = this.#candidates.map((candidate) => {
       const distance = squaredLength(difference(place, candidate.mean))
-      return [candidate, { distance: Number.isNaN(distance) ? Infinity : distance }]
-    }))
-    const nearest = new Set([...distances].sort(([, a], [, b]) => byDistance(a, b)).slice(0, COMPARED_MAX)
-      .map(([candidate]) => candidate))
+      return { candidate, distance: Number.isNaN(distance) ? Infinity : distance }
+    })
+    distances.sort((a, b) => a.distance === b.distance ? 0 : a.distance - b.distance)
+    const nearest = new Set(distances.slice(0, COMPARED_MAX).map(({ candidate }) => candidate))
     return this.#candidates.filter((candidate) => nearest.has(candidate))
   }
-}
-
-function byDistance (a: { distance: number }, b: { distance: number }): number {
-  return a.distance === b.distance ? 0 : a.distance - b.distance
 }
 
 /** Of L Lᵀ. */

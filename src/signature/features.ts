@@ -4,36 +4,34 @@
  * For C observed channels these are their C means over the image's positions, then their C log-variances.
  */
 
-/** Of one image: mean and variance (population, over positions) of each observed channel. */
-export interface ChannelMoments {
-  readonly mean: ArrayLike<number>
-  readonly variance: ArrayLike<number>
-}
-
 /** Channels observed at most: the covariance of a signature grows with their square. */
 export const CHANNELS_MAX = 128
+
+/** What a stem gives of each channel. */
+export const MOMENTS = ['mean', 'residual', 'squares'] as const
 
 /** Below it a variance is rounding, or a picture of one colour: its logarithm stays a number. */
 const VARIANCE_MIN = 1e-12
 
-/** The features of every row of what a stem gives, [rows, 2 C]: the means of C channels, then their variances. */
-export function featuresOfRows (values: Float32Array, channels: number): Float64Array[] {
-  return Array.from({ length: values.length / (2 * channels) }, (_, row) => {
-    const [begin, middle, end] = [2 * row, 2 * row + 1, 2 * row + 2].map((part) => part * channels)
-    return featuresOf({ mean: values.subarray(begin, middle), variance: values.subarray(middle, end) })
+/**
+ * The features of every row of what a stem gives, float32 [rows, 3 C]: of C channels the means m, the averages r of
+ * what these left, which is what rounding kept from them, and the averages s of squares around them. In float64 the
+ * mean is m + r and the population variance s - r^2. What is no number stays one that is no number.
+ */
+export function featuresOfRows (moments: Float32Array, channels: number): Float64Array[] {
+  return Array.from({ length: moments.length / (MOMENTS.length * channels) }, (_, row) => {
+    const features = new Float64Array(2 * channels)
+    const begin = MOMENTS.length * channels * row
+    for (let channel = 0; channel < channels; channel++) {
+      const at = begin + channel
+      const residual = moments[at + channels]!
+      features[channel] = moments[at]! + residual
+      // NaN stays NaN in a maximum.
+      const variance = moments[at + 2 * channels]! - residual * residual
+      features[channels + channel] = Math.log(Math.max(variance, VARIANCE_MIN))
+    }
+    return features
   })
-}
-
-/** The features of one image, in float64. What is no number stays one that is no number. */
-export function featuresOf ({ mean, variance }: ChannelMoments): Float64Array {
-  const channels = mean.length
-  const features = new Float64Array(2 * channels)
-  for (let channel = 0; channel < channels; channel++) {
-    features[channel] = mean[channel]!
-    // Not Math.max alone: NaN must stay NaN, which it does.
-    features[channels + channel] = Math.log(Math.max(variance[channel]!, VARIANCE_MIN))
-  }
-  return features
 }
 
 export function isFinite (features: Float64Array): boolean {

@@ -16,7 +16,7 @@
 import { signatureErrors } from './errors.js'
 import { isFinite } from './features.js'
 import { mergeMoments, momentsOf, noMoments, type JointMoments } from './moments.js'
-import { choleskyOf, diagonalAt, difference, squaredLength, whitened } from './symmetric.js'
+import { choleskyOf, diagonalAt, squaredDistance } from './symmetric.js'
 
 /** What a signature was made with: features of another origin mean something else. */
 export interface SignatureOrigin {
@@ -96,8 +96,7 @@ export function signatureOf (parts: SignatureParts): Signature {
 
 /** Squared Mahalanobis distance of the features from the signature's mean; Infinity for what is no number. */
 export function scoreOf ({ mean, factor }: Signature, features: Float64Array): number {
-  const score = squaredLength(whitened(factor, difference(features, mean)))
-  return Number.isNaN(score) ? Infinity : score
+  return squaredDistance(factor, features, mean)
 }
 
 /** In (0, 1]: the share of held-back scores, with the given one among them, that are as large as it. */

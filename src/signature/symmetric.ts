@@ -36,7 +36,7 @@ export function choleskyOf (matrix: Float64Array, size: number): Float64Array | 
   return factor
 }
 
-/** L⁻¹ vector, for the triangle L of `choleskyOf`: its squared length is the vector's Mahalanobis distance squared. */
+/** L⁻¹ vector, for the triangle L of `choleskyOf`. */
 export function whitened (factor: Float64Array, vector: Float64Array): Float64Array {
   const result = new Float64Array(vector.length)
   for (let row = 0; row < vector.length; row++) {
@@ -46,6 +46,26 @@ export function whitened (factor: Float64Array, vector: Float64Array): Float64Ar
     result[row] = sum / factor[begin + row]!
   }
   return result
+}
+
+/**
+ * The squared length of L⁻¹ (vector - centre), the Mahalanobis distance squared; Infinity where it is more than
+ * `enough`, and for what is no number.
+ */
+export function squaredDistance (
+  factor: Float64Array, vector: Float64Array, centre: Float64Array, enough = Infinity
+): number {
+  const solved = new Float64Array(vector.length)
+  let distance = 0
+  for (let row = 0; row < vector.length; row++) {
+    const begin = packedLength(row)
+    let sum = vector[row]! - centre[row]!
+    for (let at = 0; at < row; at++) sum -= factor[begin + at]! * solved[at]!
+    const value = solved[row] = sum / factor[begin + row]!
+    distance += value * value
+    if (!(distance <= enough)) return Infinity
+  }
+  return distance
 }
 
 /** Sum of squares. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { stemOf } from '#src/compiler/stem.js'
 import { openSession } from '#src/ort/session.js'
-import { CHANNELS_MAX } from '#src/signature/features.js'
+import { CHANNELS_MAX, featuresOfRows, MOMENTS } from '#src/signature/features.js'
 import { GraphBuilder } from '../support/graph-builder.js'
 import { seededNormal } from '../support/random.js'
 import type { PlainTensor } from '#src/ort/session.js'
@@ -42,14 +42,14 @@ function momentsOf ({ dims, data }: PlainTensor, step: number): { mean: number[]
 }
 
 function assertMoments (actual: PlainTensor, rows: number, expected: { mean: number[], variance: number[] }): void {
-  const channels = actual.dims[1]! / 2
-  assert.equal(actual.dims[0], rows)
-  const values = actual.data as Float32Array
-  for (let row = 0; row < rows; row++) {
+  const channels = actual.dims[1]! / MOMENTS.length
+  const all = featuresOfRows(actual.data as Float32Array, channels)
+  assert.equal(all.length, rows)
+  for (const [row, features] of all.entries()) {
     for (let channel = 0; channel < channels; channel++) {
       const at = row * channels + channel
-      assert.ok(Math.abs(values[row * 2 * channels + channel]! - expected.mean[at]!) < 1e-5)
-      assert.ok(Math.abs(values[(2 * row + 1) * channels + channel]! - expected.variance[at]!) < 1e-4 * (1 + expected.variance[at]!))
+      assert.ok(Math.abs(features[channel]! - expected.mean[at]!) < 1e-5)
+      assert.ok(Math.abs(Math.exp(features[channels + channel]!) / expected.variance[at]! - 1) < 1e-4)
     }
   }
 }
@@ -96,8 +96,30 @@ test('case 2: of more channels than fit, evenly spaced ones', async () => {
   const pixels = picture(1, wide, 4)
   const { mean } = momentsOf(pixels, 1)
   const { data, dims } = await run(stem.bytes, pixels)
-  assert.deepEqual(dims, [1, 2 * CHANNELS_MAX])
+  assert.deepEqual(dims, [1, MOMENTS.length * CHANNELS_MAX])
   assert.ok(Math.abs((data as Float32Array)[3]! - mean[6]!) < 1e-5)
+})
+
+test('several first batch norms: the channels of one after those of the other', async () => {
+  const g = new GraphBuilder()
+  const x = g.input('x', ['n', 3, SIDE, SIDE])
+  const both = g.node('Add', [g.batchNorm(x, 3), g.batchNorm(g.relu(x), 3)])
+  const stem = stemOf(g.output(both, ['n', 3, SIDE, SIDE]).bytes(), [[1, 3, SIDE, SIDE], [1, 3, SIDE, SIDE]])!
+  assert.deepEqual(stem.channels.map(({ channel }) => channel), [0, 1, 2, 0, 1, 2])
+  const pixels = picture(1)
+  const [features] = featuresOfRows((await run(stem.bytes, pixels)).data as Float32Array, 6)
+  const [plain, rectified] = [pixels, { ...pixels, data: (pixels.data as Float32Array).map((value) => Math.max(value, 0)) }]
+    .map((values) => momentsOf(values, 1))
+  for (const [at, mean] of [...plain!.mean, ...rectified!.mean].entries()) assert.ok(Math.abs(features![at]! - mean) < 1e-5)
+})
+
+test('the mean of a picture far from zero and the variance around it are exact where float32 sums are not', async () => {
+  const g = new GraphBuilder()
+  const x = g.input('x', ['n', 1, SIDE, SIDE])
+  const stem = stemOf(g.output(g.batchNorm(x, 1), ['n', 1, SIDE, SIDE]).bytes(), [[1, 1, SIDE, SIDE]])!
+  const pixels = picture(1, 1)
+  const far = { ...pixels, data: (pixels.data as Float32Array).map((value) => 4000.1 + value / 100) }
+  assertMoments(await run(stem.bytes, far), 1, momentsOf(far, 1))
 })
 
 test('knows nothing of a bank: the same digest whatever the statistics, another for other weights', () => {

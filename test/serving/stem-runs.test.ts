@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StemRuns } from '#src/serving/recognising/stem-runs.js'
+import { MOMENTS } from '#src/signature/features.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { gate } from '../support/gate.js'
 import { readyModel } from '../support/served.js'
@@ -17,11 +18,11 @@ const feeds = (rows: number): Tensors => {
   return { x: { type: 'float32', dims: [rows, 3, 32, 32], data: new Float32Array(rows * VALUES) } }
 }
 
-/** Features are ones from threads and twos from here. */
+/** Means are twos from threads and fours from here: twice what the moments are filled with. */
 function setUp ({ inferMs, isGone = false, opened = Promise.resolve() }: { inferMs: number, isGone?: boolean, opened?: Promise<void> }) {
   const seen = { inThreads: 0, opened: [] as string[], released: 0 }
   const moments = (rows: number, value: number): Tensors => {
-    const size = 2 * channels.length
+    const size = MOMENTS.length * channels.length
     return { [output]: { type: 'float32', dims: [rows, size], data: new Float32Array(rows * size).fill(value) } }
   }
   const session = {
@@ -49,7 +50,7 @@ function setUp ({ inferMs, isGone = false, opened = Promise.resolve() }: { infer
     const features = await stems.features(model, feeds(rows), rows)
     assert.equal(features.length, rows)
     await new Promise(setImmediate)
-    return features.every(([mean]) => mean === 1) ? 'threads' : 'here'
+    return features.every(([mean]) => mean === 2) ? 'threads' : 'here'
   }
   return { seen, stems, ask }
 }

@@ -54,6 +54,19 @@ describe('the discriminant', () => {
     }
   })
 
+  it('finds the best and the next of several, in whatever order they stand', () => {
+    const all = Array.from({ length: 6 }, (_, at): [string, Signature] => [`d${at}`, signatureOf(at / 2, runSeed + 10 * at)])
+    const signatures = all.map(([, signature]) => signature)
+    for (const [at, row] of featureRows(60, 3, runSeed + 7, 1).entries()) {
+      const turned = [...all.slice(at % 6), ...all.slice(0, at % 6)]
+      const likelihoods = new Map(turned.map(([domain, one]) => [domain, logLikelihood(row, one.mean, mixed(one, signatures))]))
+      const [best, next] = [...likelihoods.keys()].sort((a, b) => likelihoods.get(b)! - likelihoods.get(a)!) as [string, string]
+      const { domain, runnerUp, margin } = new Discriminant(new Map(turned)).choose(row)
+      assert.deepEqual([domain, runnerUp], [best, next])
+      assert.ok(Math.abs(margin! - likelihoods.get(best)! + likelihoods.get(next)!) < 1e-6 * (1 + Math.abs(likelihoods.get(best)!)))
+    }
+  })
+
   it('prefers the default domain by a factor of two', () => {
     const both = new Map([['day', day], ['night', night]])
     for (const row of featureRows(50, 3, runSeed + 6, 3)) {

@@ -81,12 +81,10 @@ export function readyModel (manifest: PictureManifest, given: Partial<Artefact> 
   }
 }
 
-/** Each row's first value as the mean of the one channel, and 1 as its variance. */
+/** Each row's first value as the mean of the one channel, with nothing left of it, and 1 as its variance. */
 function stemOf (values: Float32Array, rows: number): Tensors {
-  const moments = Float32Array.from({ length: 2 * rows }, (_, at) => {
-    return at % 2 === 0 ? values[at / 2 * values.length / rows]! : 1
-  })
-  return { moments: { type: 'float32', dims: [rows, 2], data: moments } }
+  const moments = Array.from({ length: rows }, (_, row) => [values[row * values.length / rows]!, 0, 1]).flat()
+  return { moments: { type: 'float32', dims: [rows, 3], data: Float32Array.from(moments) } }
 }
 
 /** Each row's first value under both channels; a picture twice as large under the first. */

@@ -100,8 +100,9 @@ export class StemRuns {
   }
 }
 
+/** Without an arena: what so small a graph needs comes sooner from the heap, and goes back there. */
 function open (path: string): Promise<Session> {
-  return openSession(path, { optimization: 'disabled', memoryPattern: false })
+  return openSession(path, { optimization: 'disabled', memoryPattern: false, cpuMemoryArena: false })
 }
 
 function valuesIn (feeds: Tensors): number {
