@@ -8,6 +8,9 @@ import { join } from 'node:path'
 
 const ROOT = new URL('../../', import.meta.url).pathname
 
+/** As a shell tells of a process that SIGTERM ended: a benchmark that is stopped takes its servers with it. */
+process.once('SIGTERM', () => process.exit(143))
+
 export interface BenchServer {
   address: string
   pid: number
@@ -39,6 +42,8 @@ export async function startBenchServer (
       BANKSWITCH_LOG_LEVEL: 'info'
     }
   })
+  const kill = () => server.kill('SIGTERM')
+  process.once('exit', kill)
   const address = await new Promise<string>((resolve, reject) => {
     let output = ''
     server.once('exit', () => reject(new Error(`the server ended before it was ready:\n${output}`)))
@@ -53,7 +58,8 @@ export async function startBenchServer (
     pid: server.pid!,
     adminKey,
     async stop () {
-      server.kill('SIGTERM')
+      process.off('exit', kill)
+      kill()
       const [code] = await once(server, 'exit') as [number | null]
       await rm(folder, { recursive: true, force: true })
       return code

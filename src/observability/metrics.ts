@@ -82,7 +82,8 @@ export interface Metrics extends WatchedMetrics {
 export function createMetrics (version = 'unknown'): Metrics {
   const registry = new Registry()
   const registers = [registry]
-  collectDefaultMetrics({ register: registry, prefix: 'bankswitch_process_' })
+  // Without our prefix: dashboards for Node look for these names.
+  collectDefaultMetrics({ register: registry })
   new Gauge({
     name: 'bankswitch_build_info',
     help: 'Always 1; the labels say which build runs',

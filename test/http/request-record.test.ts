@@ -147,6 +147,6 @@ describe('what is written down of a request', () => {
     ]) assert.ok(payload.includes(`\n${sample}`), sample)
     assert.ok(Number(/^bankswitch_worker_banks (\d+)$/m.exec(payload)![1]) > 0)
     assert.ok(Number(/^bankswitch_worker_bank_bytes (\d+)$/m.exec(payload)![1]) > 0)
-    assert.match(payload, /^bankswitch_process_nodejs_eventloop_lag_p99_seconds /m)
+    assert.match(payload, /^nodejs_eventloop_lag_p99_seconds /m)
   })
 })
