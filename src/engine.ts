@@ -4,7 +4,7 @@
  * `createEngine` returns with models still on their way; `isReady` tells when all can serve, `prepared` when nothing is
  * on its way any more. `close` answers what was let in and gives everything back.
  */
-import { dedicateInProcess } from './compiler/compile-process.js'
+import { dedicateInProcess as dedicate } from './compiler/compile-process.js'
 import { calibrateInThread } from './calibration/calibration-thread.js'
 import { readRepository } from './models/repository.js'
 import { TrafficBook } from './observability/traffic.js'
@@ -28,6 +28,7 @@ import { ModelStates, type ModelState, type ReadyModel } from './serving/model-s
 import {
   bringToWorkers, obtainFromCache, restoreArtefact, type PreparationNeeds
 } from './serving/preparing/preparation.js'
+import { ReadAhead } from './serving/preparing/read-ahead.js'
 import type { Jobs } from './calibration/jobs.js'
 import type { Settings } from './config/schema.js'
 import type { Logger } from './observability/logger.js'
@@ -82,7 +83,7 @@ export class Engine {
   readonly #closing = new AbortController()
 
   constructor (options: EngineOptions, models: ModelStates, jobs: Jobs) {
-    const { settings, logger, metrics, store } = options
+    const { settings, logger, metrics, store, database } = options
     const { workers, runRows, runBytes } = settings
     this.#settings = settings
     this.#models = models
@@ -96,9 +97,8 @@ export class Engine {
     const pool = this.#pool = this.#poolOf(options, () => shadows.pump())
     const shadows = new Shadows({ store, pool, banks, metrics, runRows })
     const leases = new Leases()
-    const { dedicated } = pool
     const hot = this.#hot = new HotDomains({
-      dedicated, store, leases, metrics, logger, dedicate: dedicateInProcess, now: () => performance.now()
+      dedicated: pool.dedicated, store, leases, metrics, logger, dedicate, now: () => performance.now()
     }, settings)
     const recognition = this.#recognition = new Recognition({ store, pool, metrics, logger, runRows, runBytes }, {
       fitMin: settings.autoFitMin, last: settings.autoLast, streams: settings.autoStreams
@@ -131,6 +131,7 @@ export class Engine {
     showParts(metrics, { queueRows: settings.queueRows, models, store, pool, banks, hot })
     hot.start()
     this.prepared = this.#prepareAll(logger)
+    if (database !== undefined) new ReadAhead({ ...shared, recognition, models, logger }).start(this.#closing.signal)
   }
 
   #poolOf ({ settings, logger, metrics }: EngineOptions, onIdle: () => void): InferencePool {

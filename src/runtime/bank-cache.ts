@@ -55,6 +55,11 @@ export class BankCache {
     return this.#banks.peek(key)?.byteLength
   }
 
+  /** True while as much more would drop no other bank. */
+  hasRoomFor (bytes: number): boolean {
+    return this.#banks.calculatedSize + bytes <= this.#banks.maxSize
+  }
+
   put (key: string, bank: FoldedBank): void {
     this.#banks.set(key, bank)
   }

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { startProxy, type DatabaseProxy } from '../support/database-proxy.js'
 import { DATABASE_PASSWORD, startPostgres, type Postgres } from '../support/postgres.js'
-import { activeAt, answeringAt, callSigns, startReplicas } from '../support/replicas.js'
+import { activeAt, answeringAt, callSigns, isResident, startReplicas } from '../support/replicas.js'
 import { AUTHORIZED, getSigns, inferSigns, registerSigns, shippedBank, signsFolder, variantOf } from '../support/signs.js'
 import type { RunningProcess } from '../support/process.js'
 
@@ -113,12 +113,15 @@ describe('three servers over one database', () => {
 
   it('keep to what they promise when one is cut off: it serves what it has, and the others go on', async () => {
     const [a, b, c] = servers as [RunningProcess, RunningProcess, RunningProcess]
+    const unasked = await register(0, 'unasked')
+    await until(async () => await isResident(c, 'unasked'))
     const first = await register(0, 'parted')
     for (const server of servers) await until(async () => await answeringAt(server, 'parted') === first)
     proxy.stall()
     const second = await register(0, 'parted')
     await until(async () => await answeringAt(b, 'parted') === second)
     assert.equal(await answeringAt(c, 'parted'), first)
+    assert.equal(await answeringAt(c, 'unasked'), unasked, 'its bank was read before anybody asked for it')
     const { status, retryAfter } = await callSigns(c, 'POST', 'parted/rollback')
     assert.deepEqual([status, Number(retryAfter) >= 1], [503, true])
     assert.equal(await answeringAt(c, 'parted'), first)

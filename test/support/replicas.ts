@@ -35,6 +35,14 @@ export async function answeringAt (
   return Number(version)
 }
 
+/** Whether the bank of the active version is among those in the server's memory. */
+export async function isResident ({ address }: RunningProcess, domain: string): Promise<boolean> {
+  const { status, bytes } = await getSigns(address, '/v1/models/traffic-signs/traffic')
+  if (status !== 200) throw new Error(`the traffic is answered with ${status}`)
+  const { domains } = JSON.parse(bytes.toString()) as { domains: Array<{ domain: string, residentBytes?: number }> }
+  return domains.find((one) => one.domain === domain)?.residentBytes !== undefined
+}
+
 /** An admin call on a domain of the model. */
 export async function callSigns (
   { address }: RunningProcess, method: string, path: string, body?: object, headers: Record<string, string> = {}
