@@ -81,6 +81,7 @@ describe('datatypes', () => {
   const wrong: Array<[string, unknown]> = [
     ['UINT8', 256], ['UINT8', -1], ['UINT8', 1.5], ['INT8', 128], ['INT16', 32768], ['UINT16', 65536], ['INT32', 2 ** 31],
     ['UINT32', -1], ['INT64', 2 ** 53], ['UINT64', -1], ['INT64', 0.5], ['BOOL', 1], ['BYTES', 1], ['FP32', '1'], ['FP64', null], ['FP32', [1]],
+    ['FP32', 3.5e38], ['FP32', -1e39],
     ['FP32', { toString: 1 }], ['UINT64', { valueOf: 1, toString: 1 }], ['INT8', { toString: null }], ['BYTES', {}], ['BOOL', { toString: [] }]
   ]
   for (const [name, value] of wrong) {
@@ -88,6 +89,16 @@ describe('datatypes', () => {
       assert.throws(() => tensorFromJson('x', name, [1], [value]), hasCode('PROTOCOL_INVALID'))
     })
   }
+
+  it('refuse a number that JSON can write and no float can hold; keep the largest that one can', () => {
+    for (const text of ['1e999', '-1e999']) {
+      for (const name of ['FP32', 'FP64', 'INT32']) {
+        assert.throws(() => tensorFromJson('x', name, [1], [JSON.parse(text)]), hasCode('PROTOCOL_INVALID', { expected: name, received: String(JSON.parse(text)) }))
+      }
+    }
+    assert.deepEqual(tensorFromJson('x', 'FP32', [2], [3.4028234663852886e38, 1e-60]).data, Float32Array.of(3.4028234663852886e38, 0))
+    assert.deepEqual(tensorFromJson('x', 'FP64', [1], [1.7976931348623157e308]).data, Float64Array.of(1.7976931348623157e308))
+  })
 
   it('refuse what has no JSON: NaN, and integers beyond 2^53', () => {
     assert.throws(() => jsonOf({ type: 'float32', dims: [1], data: Float32Array.of(NaN) }), hasCode('PROTOCOL_INVALID'))

@@ -119,8 +119,9 @@ export function tensorFromJson (input: string, datatype: string, dims: number[],
   if (ArrayType === undefined) return { type, dims, data: values as string[] }
   if (isBig === true) return { type, dims, data: (ArrayType as typeof BigInt64Array).from(values as number[], BigInt) }
   const data = (ArrayType as typeof Float32Array).from(values as number[])
-  // What a narrow integer cannot hold would wrap around in silence.
-  const changed = name === 'BOOL' || name.startsWith('FP') ? -1 : data.findIndex((value, at) => value !== values[at])
+  // What a narrow integer cannot hold would wrap around in silence, what a float cannot would become infinite.
+  const isHeld = name.startsWith('FP') ? Number.isFinite : (value: number, at: number) => value === Number(values[at])
+  const changed = data.findIndex((value, at) => !isHeld(value, at))
   if (changed >= 0) {
     throw httpErrors.PROTOCOL_INVALID(`the input "${input}" has a value that is no ${name}`, {
       input, expected: name, received: String(values[changed])
