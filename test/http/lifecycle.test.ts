@@ -316,7 +316,7 @@ describe('life of a domain', () => {
         ['OUTPUT_UNKNOWN', withExpected({ name: 'scores' })],
         ['GATE_INVALID', withExpected({ shape: [1, CLASSES, 1] })],
         ['GATE_INVALID', withExpected({ datatype: 'FP64' })],
-        ['GATE_INVALID', withExpected({ data: Array.from({ length: CLASSES }, () => 1e39) })],
+        ['PROTOCOL_INVALID', withExpected({ data: Array.from({ length: CLASSES }, () => 1e39) })],
         ['GATE_INVALID', withExpected({ shape: [1], datatype: 'BYTES', data: ['x'] })],
         ['INPUT_UNKNOWN', { ...good, inputs: [{ ...good.inputs[0], name: 'image' }] }],
         ['INPUT_SHAPE_MISMATCH', { ...good, inputs: [{ ...good.inputs[0], shape: [1, 1, 32, 96] }] }]
