@@ -26,8 +26,8 @@ export function featuresOfRows (moments: Float32Array, channels: number): Float6
       const at = begin + channel
       const residual = moments[at + channels]!
       features[channel] = moments[at]! + residual
-      // NaN stays NaN in a maximum.
       const variance = moments[at + 2 * channels]! - residual * residual
+      // NaN stays NaN in a maximum.
       features[channels + channel] = Math.log(Math.max(variance, VARIANCE_MIN))
     }
     return features
