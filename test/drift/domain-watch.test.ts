@@ -71,12 +71,14 @@ describe('a domain under watch', () => {
       assert.ok(at < 400, 'an alarm is overdue')
     }
     assert.deepEqual(alarms.map(({ stream }) => stream).toSorted(), ['door', undefined])
-    const { state, eValue, moved, driftingSince, alarms: count, streams } = watch.report
+    const { state, eValue, driftingSince, alarms: count, streams } = watch.report
     assert.deepEqual([state, count, streams], ['drifting', 2, { watched: 1, drifting: 1 }])
-    assert.equal(moved![0]!.feature, 0)
-    assert.ok(moved![0]!.shift > 0)
     assert.ok(driftingSince! > 100 && driftingSince! <= at, `since ${driftingSince}`)
     assert.ok(eValue! > 100)
+    // The alarm comes after so few pictures that chance may have moved another feature as far.
+    for (const end = at + 30; at < end; at++) watch.see(camera.picture(8, at))
+    const [most] = watch.report.moved!
+    assert.ok(most!.feature === 0 && most!.shift > 0, JSON.stringify(most))
   })
 
   it('calms down once pictures are those of the domain for long enough', () => {
