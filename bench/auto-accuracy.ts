@@ -11,9 +11,8 @@ import { join } from 'node:path'
 import { Agent } from 'node:http'
 import { markdownTable } from '#src/cli/measure.js'
 import { ask } from './ask.js'
-import { seededUniform } from '#src/compiler/sample-inputs.js'
 import {
-  DEGRADATIONS, halved, loadPairs, loadSigns, pngOf, psnrOf, SIGN_DOMAINS, tensorOf, type Sign, type SignDomain
+  DEGRADATIONS, halved, loadPairs, loadSigns, pngOf, psnrOf, shuffled, SIGN_DOMAINS, tensorOf, type Sign, type SignDomain
 } from './domain-pictures.js'
 import { openBench } from './report.js'
 import { startBenchServer } from './server.js'
@@ -51,9 +50,8 @@ interface Task {
 }
 
 function shuffledTasks (test: Record<SignDomain, Sign[]>): Task[] {
-  const uniform = seededUniform(seed)
-  return SIGN_DOMAINS.flatMap((of) => test[of].filter((_, at) => at % every === 0).map((sign) => ({ of, sign, answers: new Map<string, Answer>() })))
-    .map((task) => ({ task, place: uniform() })).sort((a, b) => a.place - b.place).map(({ task }) => task)
+  const tasks = SIGN_DOMAINS.flatMap((of) => test[of].filter((_, at) => at % every === 0).map((sign): Task => ({ of, sign, answers: new Map() })))
+  return shuffled(tasks, seed)
 }
 
 /** Answers each task, some at a time. */
@@ -182,9 +180,7 @@ async function superResolution (): Promise<string> {
       answered.set(chosen.domain, (answered.get(chosen.domain) ?? 0) + 1)
     })
     await inTurns(Array.from({ length: ORDERS }, (_, order) => order), async (order) => {
-      const uniform = seededUniform(seed + order)
-      const shuffled = pairs.map((pair) => ({ pair, place: uniform() })).sort((a, b) => a.place - b.place)
-      for (const { pair: { low, sharp } } of shuffled) {
+      for (const { low, sharp } of shuffled(pairs, seed + order)) {
         const { picture } = await doubled(low, wishHeaders(STREAMS, `${kind}-${order}`))
         streams.push(await psnrOf(picture, sharp))
       }

@@ -71,6 +71,12 @@ export function halved ({ side, values, label }: Sign): Sign {
   }
 }
 
+/** In an order that the seed decides. */
+export function shuffled<Item> (items: readonly Item[], seed: number): Item[] {
+  const uniform = seededUniform(seed)
+  return items.map((item) => ({ item, at: uniform() })).sort((a, b) => a.at - b.at).map(({ item }) => item)
+}
+
 /** The usual airlight mixture, one draw per picture. */
 function inFog (signs: readonly Sign[], seed: number): Sign[] {
   const uniform = seededUniform(seed)

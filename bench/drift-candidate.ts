@@ -15,8 +15,8 @@ import { featuresOfRows } from '#src/signature/features.js'
 import { parseSignatures } from '#src/signature/file-parts.js'
 import { BATCH as GATHERED_AT_ONCE } from '#src/serving/collecting/gathering.js'
 import { openStore } from '#src/store/open-store.js'
-import { seededNormal, seededUniform } from '../test/support/random.js'
-import { loadSigns, signUploads, tensorOf, type Sign, type Signs } from './domain-pictures.js'
+import { seededNormal } from '../test/support/random.js'
+import { loadSigns, shuffled, signUploads, tensorOf, type Sign, type Signs } from './domain-pictures.js'
 import type { Signature } from '#src/signature/signature.js'
 import type { BankStore } from '#src/store/bank-store.js'
 import type { Tensors } from '#src/ort/rows.js'
@@ -140,11 +140,6 @@ async function fitsOf (engine: Engine, label: string, signs: readonly Sign[], or
   return [
     label, order, String(signs.length), none(alone), none(fits), first < 0 ? 'never' : String(first + 1), first < 0 ? '' : none(fits.slice(first))
   ]
-}
-
-function shuffled<Item> (items: readonly Item[], seed: number): Item[] {
-  const uniform = seededUniform(seed)
-  return items.map((item) => ({ item, at: uniform() })).sort((a, b) => a.at - b.at).map(({ item }) => item)
 }
 
 function darkened (signs: readonly Sign[], exposure: number, seed: number): Sign[] {

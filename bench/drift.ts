@@ -12,6 +12,7 @@ import { DomainWatch, type SeenPicture } from '#src/drift/domain-watch.js'
 import { markdownTable, quantile } from '#src/cli/measure.js'
 import { makeSignature, scoreOf, deviationsOf, type Signature } from '#src/signature/signature.js'
 import { seededUniform } from '../test/support/random.js'
+import { shuffled } from './domain-pictures.js'
 import { Client } from './client.js'
 import { candidates, lookAt, streamFits, withEngine, type Look, type SeenRow } from './drift-candidate.js'
 import { openBench } from './report.js'
@@ -71,12 +72,11 @@ function falseAlarms ({ signatures, test }: Look): string {
   const pictures = Math.floor(Number(values.pictures) / (2 * signatures.size))
   const rows = [...signatures].flatMap(([domain, shipped]) => {
     const all = test.get(domain)!
-    const uniform = seededUniform(SEED)
-    const shuffled = all.map((row) => ({ row, at: uniform() })).sort((a, b) => a.at - b.at).map(({ row }) => row)
-    const half = shuffled.length / 2
-    const own = makeSignature(shuffled.slice(0, half).map(({ features }) => features), shipped.origin)
+    const mixed = shuffled(all, SEED)
+    const half = mixed.length / 2
+    const own = makeSignature(mixed.slice(0, half).map(({ features }) => features), shipped.origin)
     return [
-      ['training pictures', shipped, all] as const, ['one half of the test pictures', own, shuffled.slice(half)] as const
+      ['training pictures', shipped, all] as const, ['one half of the test pictures', own, mixed.slice(half)] as const
     ].map(([made, signature, drawn]) => {
       const pool = poolOf(signature, drawn)
       const watch = new DomainWatch(signature.scores, FALSE_DIAL, 0)

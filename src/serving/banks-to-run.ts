@@ -70,9 +70,15 @@ async function readBank (
   return readOwnBank(await store.read(entry.manifest.name, record.domain, version.version), artefact.layers)
 }
 
+/** What any folded bank of the model takes. */
+export function foldedBytes ({ artefact: { layers } }: Pick<ReadyModel, 'artefact'>): number {
+  return foldedLength(layers) * Float64Array.BYTES_PER_ELEMENT
+}
+
 /** Folds into shared memory, which every worker can pack from. Throws BANK_VALUE_INVALID beyond float32. */
-export function foldShared ({ artefact: { layers }, range }: ReadyModel, bank: Bank): FoldedBank {
-  const shared = new SharedArrayBuffer(foldedLength(layers) * Float64Array.BYTES_PER_ELEMENT)
+export function foldShared (model: ReadyModel, bank: Bank): FoldedBank {
+  const { artefact: { layers }, range } = model
+  const shared = new SharedArrayBuffer(foldedBytes(model))
   const folded = foldBank(layers, bank, new Float64Array(shared))
   range.require(folded)
   return folded

@@ -3,9 +3,8 @@
  * which name no version, as far as the cache has room, and the signatures that `auto` chooses by. What other servers
  * change is seen by another look. Files do not go away, and are read when they are needed.
  */
-import { foldedLength } from '../../bank/fold.js'
 import { BankswitchError } from '../../base/errors.js'
-import { bankKey, foldShared, statistics } from '../banks-to-run.js'
+import { bankKey, foldedBank, foldedBytes } from '../banks-to-run.js'
 import type { Logger } from '../../observability/logger.js'
 import type { BankCache } from '../../runtime/bank-cache.js'
 import type { BankStore, DomainRecord } from '../../store/bank-store.js'
@@ -15,7 +14,7 @@ import type { Recognition } from '../recognising/recognition.js'
 
 export interface ReadAheadNeeds {
   store: Pick<BankStore, 'domains' | 'read'>
-  banks: Pick<BankCache, 'bytesOf' | 'hasRoomFor' | 'put'>
+  banks: Pick<BankCache, 'get' | 'bytesOf' | 'hasRoomFor'>
   recognition: Pick<Recognition, 'hasSignature'>
   models: Pick<ModelStates, 'all'>
   logger: Pick<Logger, 'warn'>
@@ -53,6 +52,7 @@ export class ReadAhead {
       const { manifest: { name, defaultDomain } } = model.entry
       const records = this.#needs.store.domains(name)
       if (this.#known.get(model.served.id) === records) continue
+      // To tell of one signature, all are read.
       const isRead = await this.#isTried(() => this.#needs.recognition.hasSignature(model, defaultDomain)) &&
         await this.#readBanks(model, records, signal)
       if (isRead) this.#known.set(model.served.id, records)
@@ -63,17 +63,15 @@ export class ReadAhead {
   async #readBanks (
     model: ReadyModel, records: readonly DomainRecord[], signal: AbortSignal | undefined
   ): Promise<boolean> {
-    const { banks, store } = this.#needs
-    const bytes = foldedLength(model.artefact.layers) * Float64Array.BYTES_PER_ELEMENT
+    const { banks } = this.#needs
     for (const record of records) {
       if (this.#read.has(record)) continue
       for (const one of answering(record)) {
-        const key = bankKey(model, one.version.digest)
-        if (one.version.fingerprint !== model.artefact.fingerprint || banks.bytesOf(key) !== undefined) continue
-        if (!banks.hasRoomFor(bytes)) return true
+        const { digest, fingerprint } = one.version
+        if (fingerprint !== model.artefact.fingerprint || banks.bytesOf(bankKey(model, digest)) !== undefined) continue
+        if (!banks.hasRoomFor(foldedBytes(model))) return true
         if (signal?.aborted === true) return false
-        const read = async () => { banks.put(key, foldShared(model, await statistics(store, model, one))) }
-        if (!await this.#isTried(read)) return false
+        if (!await this.#isTried(() => foldedBank(this.#needs, model, one))) return false
       }
       this.#read.add(record)
     }
