@@ -119,6 +119,17 @@ test('pictures of a stream are answered alike; what fits nothing has no vote', a
   assert.deepEqual(domains, ['night', 'night', 'night', 'day', 'day', 'day'])
 })
 
+test('a stream that was settled on a domain goes on when that is removed or has no active version', async () => {
+  for (const end of ['removeDomain', 'deactivate'] as const) {
+    const { house, infer } = await openTwo()
+    await house.publish('dusk', 20, { signatures: [signature(9)] })
+    const wish = { header: 'auto', sender: { caller: 'me', stream: 'camera' } }
+    for (let at = 0; at < 5; at++) assert.equal((await infer([9], wish)).answeredBy[0]!.domain, 'dusk')
+    await house.store[end]('signs', 'dusk')
+    assert.equal((await infer([5], wish)).answeredBy[0]!.domain, 'night')
+  }
+})
+
 test('a stream whose pictures fit one by one, and together do not, fits none; without a stream they fit, and after a silence', async () => {
   const clock = { now: 0 }
   const { house, infer } = await openTwo({ now: () => clock.now })

@@ -58,7 +58,7 @@ export interface Gauge {
 }
 
 export interface RecognitionNeeds extends BookNeeds, StemNeeds {
-  store: BookNeeds['store'] & Pick<BankStore, 'domains'>
+  store: BookNeeds['store'] & Pick<BankStore, 'domain' | 'domains'>
   metrics: Pick<Metrics, 'countRecognised'>
 }
 
@@ -204,7 +204,8 @@ export class Recognition {
     let fit = this.#fitOf(p)
     let domain = nearest
     if (sender !== undefined) {
-      const settled = fit === 'good' ? this.#streams.settle(name, sender, nearest) : undefined
+      const isServed = (of: string) => (this.#needs.store.domain(name, of)?.active ?? null) !== null
+      const settled = fit === 'good' ? this.#streams.settle(name, sender, nearest, isServed) : undefined
       const signatureOf = (of: string) => discriminant!.signatureOf(of)
       const ofStream = this.#fits.see(name, sender, {
         settled, nearest, score, signatureOf, features, values: values(), at: this.#now()

@@ -27,13 +27,14 @@ export class Streams {
 
   /**
    * Takes note of what a picture was taken for; returns what most of the last were, and of equally many the latest.
+   * Votes for domains that are not served any more are forgotten.
    */
-  settle (model: string, { caller, stream }: Sender, domain: string): string {
+  settle (model: string, { caller, stream }: Sender, domain: string, isServed: (domain: string) => boolean): string {
     const { last, streams } = this.#options
     let own = this.#callers.get(caller)
     if (own === undefined) this.#callers.set(caller, own = new LRUCache<string, string[]>({ max: streams }))
     const key = `${model}/${stream}`
-    const votes = [domain, ...own.get(key) ?? []].slice(0, last)
+    const votes = [domain, ...(own.get(key) ?? []).filter(isServed)].slice(0, last)
     own.set(key, votes)
     const counts = new Map<string, number>()
     for (const vote of votes) counts.set(vote, (counts.get(vote) ?? 0) + 1)
