@@ -119,15 +119,25 @@ test('pictures of a stream are answered alike; what fits nothing has no vote', a
   assert.deepEqual(domains, ['night', 'night', 'night', 'day', 'day', 'day'])
 })
 
-test('a stream that was settled on a domain goes on when that is removed or has no active version', async () => {
-  for (const end of ['removeDomain', 'deactivate'] as const) {
-    const { house, infer } = await openTwo()
-    await house.publish('dusk', 20, { signatures: [signature(9)] })
-    const wish = { header: 'auto', sender: { caller: 'me', stream: 'camera' } }
-    for (let at = 0; at < 5; at++) assert.equal((await infer([9], wish)).answeredBy[0]!.domain, 'dusk')
-    await house.store[end]('signs', 'dusk')
-    assert.equal((await infer([5], wish)).answeredBy[0]!.domain, 'night')
+test('a stream that is settled on a domain that is removed, switched off or of another size goes on with those that are left', async () => {
+  const { house, infer } = await openTwo()
+  const small = { width: SIZE.width / 2, height: SIZE.height / 2 }
+  await house.publish('small', 20, { preprocessing: { size: small }, signatures: [signature(0, small)] })
+  const from = (stream: string) => ({ header: 'auto', sender: { caller: 'me', stream } })
+  const ask = async (value: number, stream: string) => (await infer([value], from(stream))).answeredBy[0]!.domain
+  for (const stream of ['a', 'b']) for (let at = 0; at < 3; at++) assert.equal(await ask(5, stream), 'night')
+  await house.admin.deactivate('signs', 'night')
+  assert.equal(await ask(0, 'a'), 'day')
+  await house.admin.removeDomain('signs', 'night')
+  assert.equal(await ask(0, 'b'), 'day')
+  const data = new Float32Array(3 * small.width * small.height)
+  for (let at = 0; at < 3; at++) {
+    const { answeredBy } = await house.answering.inferRows('signs', {
+      wish: from('c'), feeds: { x: { type: 'float32', dims: [1, 3, small.height, small.width], data } }
+    })
+    assert.equal(answeredBy[0]!.domain, 'small')
   }
+  assert.equal(await ask(0, 'c'), 'day')
 })
 
 test('a stream whose pictures fit one by one, and together do not, fits none; without a stream they fit, and after a silence', async () => {

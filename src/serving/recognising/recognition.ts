@@ -58,7 +58,7 @@ export interface Gauge {
 }
 
 export interface RecognitionNeeds extends BookNeeds, StemNeeds {
-  store: BookNeeds['store'] & Pick<BankStore, 'domain' | 'domains'>
+  store: BookNeeds['store'] & Pick<BankStore, 'domains'>
   metrics: Pick<Metrics, 'countRecognised'>
 }
 
@@ -204,9 +204,10 @@ export class Recognition {
     let fit = this.#fitOf(p)
     let domain = nearest
     if (sender !== undefined) {
-      const isServed = (of: string) => (this.#needs.store.domain(name, of)?.active ?? null) !== null
-      const settled = fit === 'good' ? this.#streams.settle(name, sender, nearest, isServed) : undefined
       const signatureOf = (of: string) => discriminant!.signatureOf(of)
+      // A domain may have gone since it got votes, or be one for pictures of another size.
+      const isChoosable = (of: string) => signatureOf(of) !== undefined
+      const settled = fit === 'good' ? this.#streams.settle(name, sender, nearest, isChoosable) : undefined
       const ofStream = this.#fits.see(name, sender, {
         settled, nearest, score, signatureOf, features, values: values(), at: this.#now()
       })

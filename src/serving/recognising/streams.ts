@@ -26,19 +26,21 @@ export class Streams {
   }
 
   /**
-   * Takes note of what a picture was taken for; returns what most of the last were, and of equally many the latest.
-   * Votes for domains that are not served any more are forgotten.
+   * Takes note of what a picture was taken for; returns what most of the last were that may still be chosen, and of
+   * equally many the latest. `isChoosable` is true for what the picture itself was taken for.
    */
-  settle (model: string, { caller, stream }: Sender, domain: string, isServed: (domain: string) => boolean): string {
+  settle (
+    model: string, { caller, stream }: Sender, domain: string, isChoosable: (domain: string) => boolean = () => true
+  ): string {
     const { last, streams } = this.#options
     let own = this.#callers.get(caller)
     if (own === undefined) this.#callers.set(caller, own = new LRUCache<string, string[]>({ max: streams }))
     const key = `${model}/${stream}`
-    const votes = [domain, ...(own.get(key) ?? []).filter(isServed)].slice(0, last)
+    const votes = [domain, ...own.get(key) ?? []].slice(0, last)
     own.set(key, votes)
     const counts = new Map<string, number>()
     for (const vote of votes) counts.set(vote, (counts.get(vote) ?? 0) + 1)
-    return votes.reduce((best, vote) => counts.get(vote)! > counts.get(best)! ? vote : best)
+    return votes.filter(isChoosable).reduce((best, vote) => counts.get(vote)! > counts.get(best)! ? vote : best)
   }
 
   /** Streams that are remembered. */
