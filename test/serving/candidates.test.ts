@@ -107,6 +107,18 @@ test('what comes after is compared, and makes no second candidate', async () => 
   assert.deepEqual([stored().length, batches.length], [1, known])
 })
 
+test('a candidate that somebody removes is told and run no more, and the stream may become another', async () => {
+  const { send, stored, candidates, batches, admin, pool } = await setUp()
+  await send(400, 8)
+  await admin.removeDomain(MODEL, stored()[0]!.domain)
+  assert.deepEqual(candidates.report(MODEL), [])
+  const [known, jobs] = [batches.length, pool.jobs.length]
+  await send(10, 8)
+  assert.equal(pool.jobs.length, jobs)
+  await send(400, 8)
+  assert.deepEqual([stored().length, candidates.report(MODEL)[0]!.images, batches.length], [1, IMAGES, known + IMAGES / BATCH])
+})
+
 test('one stream does not move another, and each caller has its own', async () => {
   const { send, stored } = await setUp()
   await send(400, 8, { caller: 'b', stream: 'camera' })

@@ -94,7 +94,7 @@ interface Candidate {
 interface Stream {
   readonly caller: string
   readonly gathering: Gathering
-  candidate?: Candidate
+  candidate?: Candidate | undefined
 }
 
 export class Candidates {
@@ -126,9 +126,15 @@ export class Candidates {
     const { model, sender: { caller, stream: name }, at } = row
     const stream = this.#streams.of(caller, JSON.stringify([model.entry.manifest.name, name]), at)
     if (stream === undefined || !stream.gathering.isStrange(row)) return
-    if (stream.candidate !== undefined) {
-      this.#start(() => this.#compare(row, stream.candidate!))
+    const { candidate } = stream
+    if (candidate !== undefined && this.#isStored(candidate)) {
+      this.#start(() => this.#compare(row, candidate))
       return
+    }
+    if (candidate !== undefined) {
+      // Removed: the next one is made of what comes from now on.
+      stream.candidate = undefined
+      stream.gathering.base = undefined
     }
     if (!this.#mayBecome(row)) return
     stream.gathering.keep(row, (bytes) => makeRoom(this.#streams.all(), caller, bytes, at))
@@ -138,10 +144,11 @@ export class Candidates {
     }
   }
 
-  /** Candidates of this process, oldest first, and how many pictures of each stream have been gathered. */
+  /** Candidates of this process that nobody has removed, of streams not heard of for longest first. */
   report (model: string): CandidateReport[] {
     return this.#streams.all().flatMap(({ candidate }) => {
-      return candidate === undefined || candidate.report.model !== model ? [] : [{ ...candidate.report }]
+      const isTold = candidate !== undefined && candidate.report.model === model && this.#isStored(candidate)
+      return isTold ? [{ ...candidate.report }] : []
     })
   }
 
@@ -175,6 +182,10 @@ export class Candidates {
   #mayBecome (row: LookedAt): boolean {
     const { manifest: { name } } = row.model.entry
     return this.#needs.store.domain(name, domainOf(row)) === undefined && this.#undecided(name).length < UNDECIDED_MAX
+  }
+
+  #isStored ({ report: { model, domain } }: Candidate): boolean {
+    return this.#needs.store.domain(model, domain) !== undefined
   }
 
   #undecided (model: string): string[] {
