@@ -3,8 +3,9 @@
  * change, in one of the sizes that domains have. Signatures tell it as text; those that were made otherwise do not
  * count.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { takesPictures, type ClassificationManifest, type Manifest } from './manifest.js'
-import type { Preprocessing } from './preprocessing.js'
+import { rulesOf, type Preprocessing, type PreprocessingOverrides } from './preprocessing.js'
 
 export type PictureSize = Preprocessing['size']
 
@@ -12,6 +13,16 @@ export type PictureSize = Preprocessing['size']
 export function rulesAt ({ input }: ClassificationManifest, size: PictureSize): Preprocessing {
   const { name: _name, ...rules } = input
   return { ...rules, size }
+}
+
+/**
+ * Whether what answers pictures of a domain is prepared as what a signature is made of: but for the size, by the
+ * model's own rules. Of models for classification; the others are looked at apart from what answers.
+ */
+export function isPreparedAlike (manifest: Manifest, domain: string, registered?: PreprocessingOverrides): boolean {
+  if (manifest.task !== 'classification') return true
+  const rules = rulesOf(manifest, domain, registered)
+  return isDeepStrictEqual(rules, rulesAt(manifest, rules.size))
 }
 
 /** Equal for equal preparation. `size` matters to models for classification only. */

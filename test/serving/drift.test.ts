@@ -6,11 +6,13 @@ import { Discriminant } from '#src/signature/discriminant.js'
 import { makeSignature } from '#src/signature/signature.js'
 import { Drift, WAITING_ROWS_MAX, type Answered, type LookedAt } from '#src/serving/watching/drift.js'
 import { servingErrors } from '#src/serving/errors.js'
+import { MANIFEST } from '../models/fixtures/manifests.js'
 import { featureRows, ORIGIN } from '../support/feature-rows.js'
 import { gate, type Gate } from '../support/gate.js'
 import { runSeed } from '../support/run-seed.js'
 import type { ReadyModel } from '#src/serving/model-states.js'
 import type { Tensors } from '#src/ort/rows.js'
+import type { VersionPreprocessing } from '#src/store/bank-store.js'
 
 const CHANNELS = 3
 const model = {
@@ -187,4 +189,26 @@ test('tensors that are made on demand are made only for what is looked at', asyn
   const { drift, offer } = setUp({ share: 0.5, draw: 0.5 })
   offer(rowsAt(1, 0), { feeds: () => assert.fail('nobody looks') })
   await drift.settled()
+})
+
+test('a domain whose pictures are prepared otherwise than those of signatures is not watched; another size alone is no other way', async () => {
+  const { drift, state } = setUp()
+  const domains = { ...MANIFEST.domains, day: { input: { mean: [0, 0, 0] } } }
+  const ofPictures = { ...model, entry: { manifest: MANIFEST } } as unknown as ReadyModel
+  const otherwise = { ...model, entry: { manifest: { ...MANIFEST, domains } } } as unknown as ReadyModel
+  assert.deepEqual([(await drift.report(ofPictures, 'day', 1)).state, (await drift.report(otherwise, 'day', 1)).state], ['notEnoughSeen', 'noSignature'])
+  const offer = (preprocessing: VersionPreprocessing) => drift.offer(ofPictures, {
+    resolved: { record, version: { ...versions[0]!, preprocessing } } as unknown as Answered['resolved'],
+    feeds: { x: { type: 'float32', dims: [1, 1], data: Float32Array.of(0) } },
+    outputs: undefined,
+    rows: 1,
+    sender: { caller: 'a', stream: '' },
+    isChosen: [false]
+  })
+  offer({ mean: [0, 0, 0] })
+  await drift.settled()
+  assert.equal(state.reads, 0)
+  offer({ size: { width: 16, height: 16 } })
+  await drift.settled()
+  assert.equal(state.reads, 1)
 })

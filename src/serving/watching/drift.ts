@@ -12,6 +12,7 @@
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
 import { DomainWatch, type DriftGlance } from '../../drift/domain-watch.js'
+import { isPreparedAlike } from '../../models/signature-preparation.js'
 import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
 import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
 import { leaseKey } from '../leases.js'
@@ -103,6 +104,8 @@ export class Drift {
     if (version.version !== record.active || blend !== undefined) return
     const at = Array.from({ length: rows }, (_, row) => row).filter(() => this.#needs.random() < this.#options.share)
     if (at.length === 0 || this.#needs.now() < (this.#blindUntil.get(model) ?? 0)) return
+    // Other rules would look like drift.
+    if (!isPreparedAlike(model.entry.manifest, record.domain, version.preprocessing)) return
     this.#enqueue(model, answered, at)
   }
 
@@ -112,8 +115,12 @@ export class Drift {
     const settings = { version, requestsPerFalseAlarm: dial, share }
     const watched = this.#watched.peek(leaseKey(model.entry.manifest.name, domain, version))
     if (watched === undefined) {
-      const isSigned = await this.#needs.recognition.hasSignature(model, domain)
-      return { ...settings, state: isSigned ? 'notEnoughSeen' : 'noSignature' }
+      const { manifest } = model.entry
+      const record = this.#needs.store.domain(manifest.name, domain)
+      const preprocessing = record?.versions.find((one) => one.version === version)?.preprocessing
+      const isSeen = isPreparedAlike(manifest, domain, preprocessing) &&
+        await this.#needs.recognition.hasSignature(model, domain)
+      return { ...settings, state: isSeen ? 'notEnoughSeen' : 'noSignature' }
     }
     const { watch, passedOver } = watched
     return { ...settings, passedOver, ...toldOf(watch.report, model.artefact.stem?.channels ?? []) }
