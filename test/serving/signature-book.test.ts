@@ -4,6 +4,7 @@ import { preparationOf } from '#src/models/signature-preparation.js'
 import { SignatureBook } from '#src/serving/recognising/signature-book.js'
 import { makeSignature } from '#src/signature/signature.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
+import { storeErrors } from '#src/store/errors.js'
 import { hasCode } from '../support/errors.js'
 import { featureRows } from '../support/feature-rows.js'
 import { runSeed } from '../support/run-seed.js'
@@ -19,6 +20,7 @@ async function openBook () {
   const house = await openHouse()
   await house.publish('day', 0, { signatures: [signature] })
   const did = { looks: 0, reads: 0 }
+  const failures = new Map<string, Error>()
   const watched = new WeakMap<object, readonly DomainRecord[]>()
   const store = {
     domains: (model: string) => {
@@ -34,10 +36,12 @@ async function openBook () {
     },
     read: async (...which: Parameters<typeof house.store.read>) => {
       did.reads++
+      const failure = failures.get(which[1])
+      if (failure !== undefined) throw failure
       return await house.store.read(...which)
     }
   }
-  return { house, did, book: new SignatureBook({ store, logger: { warn: () => {} } }) }
+  return { house, did, failures, book: new SignatureBook({ store, logger: { warn: () => {} } }) }
 }
 
 test('a store that has not changed is not looked through again, nor is anything put together', async () => {
@@ -73,4 +77,21 @@ test('more domains than a choice may have are refused before one is read', async
   for (let at = 0; at < 256; at++) await house.publish(`domain-${at}`, 0)
   await assert.rejects(book.groups(house.models[0]!), hasCode('AUTO_TOO_MANY_DOMAINS', { expected: 'at most 256', received: 257 }))
   assert.equal(did.reads, 0)
+})
+
+test('a file that is broken or gone takes only its own domain away; while the store is away nothing is put together', async () => {
+  const { house, failures, book } = await openBook()
+  await house.publish('night', 10, { signatures: [signature] })
+  const model = house.models[0]!
+  failures.set('night', storeErrors.STORE_UNREADABLE('away'))
+  await assert.rejects(book.groups(model), hasCode('STORE_UNREADABLE'))
+  for (const failure of [storeErrors.STORE_CORRUPT('broken'), storeErrors.VERSION_NOT_FOUND('gone')]) {
+    failures.set('night', failure)
+    await house.publish('night', 10, { signatures: [signature] })
+    const [group] = await book.groups(model)
+    assert.deepEqual(['day', 'night'].map((domain) => group!.discriminant!.signatureOf(domain) !== undefined), [true, false])
+  }
+  failures.clear()
+  await house.publish('night', 10, { signatures: [signature] })
+  assert.ok((await book.groups(model))[0]!.discriminant!.signatureOf('night') !== undefined)
 })

@@ -69,7 +69,8 @@ export class SignatureBook {
         expected: `at most ${DOMAINS_MAX}`, received: active.length
       })
     }
-    const key = active.map(({ record, version }) => `${record.domain}:${version.sha256}`).join()
+    // Another version with the same file is read again: that of the one before may have been broken.
+    const key = active.map(({ record, version }) => `${record.domain}:${version.version}:${version.sha256}`).join()
     const isSame = known?.key === key && known.stem === stem.digest
     const groups = isSame ? known.groups : this.#together(model, stem.digest, active)
     this.#groups.set(name, { records, stem: stem.digest, key, groups })
@@ -115,20 +116,23 @@ export class SignatureBook {
     throw nothingToChooseBy(manifest.name, active, stale)
   }
 
-  /** None for a file whose signatures are malformed: the bank in it is served all the same. */
+  /**
+   * None for a file whose signatures are malformed: the bank in it is served all the same. None for one that is broken
+   * or gone: who asks for its domain is told, and others are still told apart.
+   */
   async #signatures (manifest: Manifest, { domain }: DomainRecord, version: VersionRecord): Promise<Signature[]> {
     const known = this.#read.get(version.sha256)
     if (known !== undefined) return known
-    const file = await this.#needs.store.read(manifest.name, domain, version.version)
-    let signatures: Signature[] = []
     try {
-      signatures = parseSignatures(parseSafetensors(file))
+      const file = await this.#needs.store.read(manifest.name, domain, version.version)
+      const signatures = parseSignatures(parseSafetensors(file))
+      this.#read.set(version.sha256, signatures)
+      return signatures
     } catch (error) {
-      if (!(error instanceof BankswitchError)) throw error
+      if (!(error instanceof BankswitchError) || error.kind === 'unavailable') throw error
       this.#needs.logger.warn({ err: error, model: manifest.name, domain }, 'a signature is unusable')
+      return []
     }
-    this.#read.set(version.sha256, signatures)
-    return signatures
   }
 }
 
