@@ -100,9 +100,8 @@ function featuresApart (a: Compared, b: Compared): number {
 
 /** Pictures of one colour each are the same or have nothing in common; what is no number is taken for the same. */
 function valuesApart (a: Compared, b: Compared): number {
-  const difference = meanSquare(a.values, b.values)
-  if (!(difference > 0)) return 0
-  return Math.min(DIFFERENCE_MAX, difference / (varianceOf(a.values) + varianceOf(b.values)))
+  const apart = meanSquare(a.values, b.values) / (varianceOf(a.values) + varianceOf(b.values))
+  return apart > 0 ? Math.min(DIFFERENCE_MAX, apart) : 0
 }
 
 /** 0 for none. */

@@ -57,6 +57,17 @@ describe('thinning', () => {
     assert.equal(countedOf(() => new Float32Array(64).fill(NaN)), 1)
   })
 
+  it('is not changed for ever by a value that is no number where the features are finite', () => {
+    const normal = seededNormal(runSeed)
+    const state = newThinning()
+    const next = (value = normal()) => {
+      return counts(state, Float64Array.from({ length: FEATURES }, normal), Float32Array.from({ length: 64 }, (_, at) => at === 0 ? value : normal()))
+    }
+    for (const value of [undefined, Infinity, -Infinity, NaN]) next(value)
+    for (let at = 0; at < 100; at++) next()
+    assert.ok(Math.abs(state.byValues - 1) < 0.3, `${state.byValues}`)
+  })
+
   it('decides by what is past: two pictures in the same place count alike unless they are the last one again', () => {
     fc.assert(fc.property(fc.nat(40), fc.double({ min: -50, max: 50, noNaN: true }), (past, far) => {
       const both = [0, 1].map((which) => {
