@@ -27,7 +27,15 @@ export type LabelsOf = (model: string, domain: string) => DomainLabels
 export interface WatchedMetrics {
   countShadow (model: string, domain: string, counts: ShadowCounts): void
   countDrift (model: string, domain: string, counts: DriftCounts): void
-  showDrift (model: string, domain: string, state: { isDrifting: boolean, eValue: number }): void
+  /** What is read for the gauges: of each domain under watch; none before. */
+  showDrift (read: () => readonly ShownDrift[]): void
+}
+
+export interface ShownDrift {
+  model: string
+  domain: string
+  isDrifting: boolean
+  eValue: number
 }
 
 /** `forget` removes the labels of a domain that is gone. */
@@ -104,18 +112,26 @@ function createDriftMetrics (
     labelNames,
     registers
   })
-  const drifting = new Gauge({
-    name: 'bankswitch_drifting',
-    help: '1 while pictures drift from the domain that answers them, else 0',
-    labelNames,
-    registers
+  let shown: () => readonly ShownDrift[] = () => []
+  const gauge = (name: string, help: string, valueOf: (of: ShownDrift) => number) => {
+    registry.registerMetric(new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [],
+      collect () {
+        this.reset()
+        for (const one of shown()) this.set({ ...labelsOf(one.model, one.domain) }, valueOf(one))
+      }
+    }))
+  }
+  gauge('bankswitch_drifting', '1 while pictures drift from the domain that answers them, else 0', ({ isDrifting }) => {
+    return Number(isDrifting)
   })
-  const eValue = new Gauge({
-    name: 'bankswitch_drift_e_value',
-    help: 'Evidence of drift over all streams: about 1 or less while there is none',
-    labelNames,
-    registers
-  })
+  gauge(
+    'bankswitch_drift_e_value', 'Evidence of drift over all streams: about 1 or less while there is none',
+    ({ eValue }) => eValue
+  )
   return {
     count (model, domain, { lookedAt, passedOver, alarms: raised }) {
       const labels = labelsOf(model, domain)
@@ -123,16 +139,10 @@ function createDriftMetrics (
       if (passedOver > 0) rows.inc({ ...labels, outcome: 'passed_over' }, passedOver)
       if (raised > 0) alarms.inc(labels, raised)
     },
-    show (model, domain, state) {
-      const labels = labelsOf(model, domain)
-      drifting.set(labels, Number(state.isDrifting))
-      eValue.set(labels, state.eValue)
-    },
+    show (read) { shown = read },
     forget (labels) {
       for (const outcome of ['looked_at', 'passed_over']) rows.remove({ ...labels, outcome })
       alarms.remove(labels)
-      drifting.remove(labels)
-      eValue.remove(labels)
     }
   }
 }

@@ -12,6 +12,7 @@ import { gate, type Gate } from '../support/gate.js'
 import { runSeed } from '../support/run-seed.js'
 import type { ReadyModel } from '#src/serving/model-states.js'
 import type { Tensors } from '#src/ort/rows.js'
+import type { ShownDrift } from '#src/observability/watched-metrics.js'
 import type { VersionPreprocessing } from '#src/store/bank-store.js'
 
 const CHANNELS = 3
@@ -32,7 +33,9 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = new Discrimina
   const looked: LookedAt[] = []
   const counted: Array<[string, string, object]> = []
   const warnings: object[] = []
-  const state = { active: 1, gates: [] as Gate[], reads: 0, asked: 0, now: 1000, isRefused: false, hasSignature: true }
+  const state = {
+    active: 1, gates: [] as Gate[], reads: 0, asked: 0, now: 1000, isRefused: false, hasSignature: true, shown: (): readonly ShownDrift[] => []
+  }
   const drift = new Drift({
     store: { domain: () => ({ ...record, active: state.active }) },
     recognition: {
@@ -51,7 +54,7 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = new Discrimina
     },
     metrics: {
       countDrift: (...given: [string, string, object]) => counted.push(given),
-      showDrift: () => {}
+      showDrift: (read: () => readonly ShownDrift[]) => { state.shown = read }
     },
     logger: { warn: (told: object) => warnings.push(told) },
     onLook: (row: LookedAt) => looked.push(row),
@@ -110,6 +113,17 @@ test('drift is told: in the report, in the log, in the metrics', async () => {
   assert.ok(alarms > 0)
   assert.equal(warnings.length, alarms)
   assert.ok(warnings.some((told) => (told as { stream?: string }).stream === 'x'.repeat(100)))
+})
+
+test('the gauges show what still answers: an alarm does not outlast its version', async () => {
+  const { drift, offer, state } = setUp()
+  for (const row of rowsAt(100, 3)) {
+    offer([row])
+    await drift.settled()
+  }
+  assert.deepEqual(state.shown().map(({ model, domain, isDrifting }) => [model, domain, isDrifting]), [['signs', 'day', true]])
+  state.active = 2
+  assert.deepEqual(state.shown(), [])
 })
 
 test('a share is looked at, of the active version only', async () => {

@@ -22,6 +22,7 @@ import type { Answered, LookedAt } from './looked-at.js'
 import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
 import type { Metrics } from '../../observability/metrics.js'
+import type { ShownDrift } from '../../observability/watched-metrics.js'
 import type { Discriminant } from '../../signature/discriminant.js'
 import type { BankStore } from '../../store/bank-store.js'
 import type { ResolvedDomain } from '../domain-reference.js'
@@ -72,6 +73,9 @@ export interface DriftOptions {
 }
 
 interface Watched {
+  model: string
+  domain: string
+  version: number
   watch: DomainWatch
   signature: Signature
   passedOver: number
@@ -95,6 +99,7 @@ export class Drift {
   constructor (needs: DriftNeeds, options: DriftOptions) {
     this.#needs = needs
     this.#options = options
+    needs.metrics.showDrift(() => this.#shown())
   }
 
   /** Looks at a share of the rows, later and unseen; never throws. */
@@ -237,7 +242,6 @@ export class Drift {
     })
     const { metrics, logger } = this.#needs
     metrics.countDrift(model, domain, { lookedAt: 1, passedOver: 0, alarms: alarms.length })
-    metrics.showDrift(model, domain, { isDrifting: watch.isDrifting, eValue: watch.eValue })
     for (const { stream, since, eValue } of alarms) {
       const told = { since: new Date(since).toISOString(), eValue, ...(stream === undefined ? {} : { stream }) }
       logger.warn({ model, domain, version, ...told }, 'pictures drift from the domain')
@@ -249,9 +253,24 @@ export class Drift {
     const known = this.#watched.get(key)
     if (known?.signature === signature) return known
     const dial = Math.max(1, this.#options.dial * this.#options.share)
-    const fresh = { watch: new DomainWatch(signature.scores, dial, at), signature, passedOver: known?.passedOver ?? 0 }
+    const fresh = {
+      model,
+      domain,
+      version,
+      watch: new DomainWatch(signature.scores, dial, at),
+      signature,
+      passedOver: known?.passedOver ?? 0
+    }
     this.#watched.set(key, fresh)
     return fresh
+  }
+
+  /** Of versions that still answer: an alarm does not outlast the version that it is about. */
+  #shown (): ShownDrift[] {
+    return [...this.#watched.values()].flatMap(({ model, domain, version, watch: { isDrifting, eValue } }) => {
+      const isActive = this.#needs.store.domain(model, domain)?.active === version
+      return isActive ? [{ model, domain, isDrifting, eValue }] : []
+    })
   }
 
   #passOver (model: ReadyModel, { resolved }: Pick<Answered, 'resolved'>, rows: number): void {
