@@ -5,10 +5,14 @@ import sharp from 'sharp'
 import { PictureRoom } from '#src/serving/answering/picture-room.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { painted } from '../imaging/fixtures/pictures.js'
+import { preparationOf } from '#src/models/signature-preparation.js'
+import { makeSignature } from '#src/signature/signature.js'
 import { hasCode } from '../support/errors.js'
+import { featureRows } from '../support/feature-rows.js'
+import { runSeed } from '../support/run-seed.js'
 import { INFER_MS } from '../support/fake-pool.js'
 import { DOUBLER } from '../support/models-folder.js'
-import { openHouse, readyModel, type House } from '../support/served.js'
+import { openHouse, readyModel, STEM, type House } from '../support/served.js'
 import type { TransformRequest } from '#src/serving/answering/transform.js'
 import type { Job } from '#src/runtime/job.js'
 
@@ -68,6 +72,28 @@ describe('classifying', () => {
 })
 
 describe('turning a picture into another', () => {
+  it('keeps room for a picture while the stem, which may be long in coming, tells its domain', async () => {
+    const model = readyModel(DOUBLER)
+    const room = new PictureRoom({ picturesMax: 9, bytesMax: 1000 })
+    const house = await openHouse({ models: [model], room })
+    const origin = { stem: STEM, preparation: preparationOf(DOUBLER, undefined) }
+    await house.publish('plain', 0, { model, signatures: [makeSignature(featureRows(100, 1, runSeed), origin)] })
+    const ask = async () => await house.answering.transform(DOUBLER.name, {
+      wish: { header: 'auto' }, image: await grey(1, 10), format: 'png', quality: 90
+    })
+    const held = house.pool.hold()
+    const first = ask()
+    await held.reached
+    assert.equal(room.bytes, 400)
+    const others = [house.pool.hold(), house.pool.hold()]
+    const second = ask()
+    await others[0]!.reached
+    await assert.rejects(ask(), hasCode('QUEUE_FULL'))
+    for (const one of [held, ...others]) one.open()
+    await Promise.allSettled([first, second])
+    assert.deepEqual([room.bytes, room.pictures, house.held()], [0, 0, 0])
+  })
+
   /** Tiles of 8 with an overlap of 2: a picture of 20 x 20 has several. */
   const TILED = { ...DOUBLER, tiling: { tile: 8, overlap: 2, multipleOf: 1 } }
   const open = async (room?: PictureRoom) => {

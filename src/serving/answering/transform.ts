@@ -7,7 +7,7 @@
  * fair queue lets other domains in between, and another request of the same domain waits for no more than the tiles in
  * flight.
  */
-import { decodedBytes, decodeRaster, readPictureHeader, type PictureHeader } from '../../imaging/decode.js'
+import { decodedBytes, decodeRaster, readPictureHeader } from '../../imaging/decode.js'
 import {
   canvasFor, carriesAlpha, encodeRaster, requireFits, type EncodedFormat
 } from '../../imaging/encode.js'
@@ -66,10 +66,10 @@ export async function transform (
   let source: Raster | undefined
   const resolved = await chooseVersion(needs, manifest, wish, {
     image,
-    recognise: async () => {
-      source = await sourceOf(needs, request, await readPictureHeader(image, needs.imagePixels), manifest.input)
-      return (await needs.recognition.rows(model, middleOf(source, manifest), fromOf(wish, signal)))[0]!
-    }
+    recognise: () => decoded(needs, request, manifest.input, async (picture) => {
+      source = picture
+      return (await needs.recognition.rows(model, middleOf(picture, manifest), fromOf(wish, signal)))[0]!
+    })
   })
   try {
     const result = await transformUnder(needs, model, manifest, request, resolved, source)
@@ -85,19 +85,24 @@ export function middleOf (source: Raster, { input, tiling }: ImageToImageManifes
   return { [input.name]: { type: 'float32', ...cutTile(source, tile, input) } }
 }
 
-/** The picture, decoded before it has a bank: in the room's own line, since what running it takes is not known yet. */
-async function sourceOf (
-  needs: TransformNeeds, { image, format, signal }: TransformRequest, header: PictureHeader, { colour }: ColourRules
-): Promise<Raster> {
-  return await needs.room.decode(decodedBytes(header), () => decodeRaster(image, {
+/**
+ * Runs `work` on the picture, decoded before it has a bank: in the room's own line, since what running it takes is not
+ * known yet. It holds its place there meanwhile: `work` waits for a thread, and so may many pictures.
+ */
+async function decoded<T> (
+  needs: TransformNeeds, { image, format, signal }: TransformRequest, { colour }: ColourRules,
+  work: (picture: Raster) => Promise<T>
+): Promise<T> {
+  const header = await readPictureHeader(image, needs.imagePixels)
+  return await needs.room.decode(decodedBytes(header), async () => await work(await decodeRaster(image, {
     pixelsMax: needs.imagePixels, isGrey: header.isGrey || colour === 'grey', isAlphaKept: carriesAlpha(format)
-  }), signal)
+  })), signal)
 }
 
-/** `decoded` is the picture where it had to be looked at before. */
+/** `given` is the picture where it had to be decoded before. */
 async function transformUnder (
   needs: TransformNeeds, model: ReadyModel, manifest: ImageToImageManifest, request: TransformRequest,
-  resolved: LeasedVersion, decoded: Raster | undefined
+  resolved: LeasedVersion, given: Raster | undefined
 ): Promise<Transformed> {
   const { name, output: { scale }, tiling } = manifest
   const { image, format, progressKey } = request
@@ -113,8 +118,8 @@ async function transformUnder (
   const work = async (): Promise<Transformed> => {
     const bank = await bankToRun(needs, model, resolved)
     const begin = performance.now()
-    const source = decoded !== undefined && isGreyRaster(decoded) === isGrey
-      ? decoded
+    const source = given !== undefined && isGreyRaster(given) === isGrey
+      ? given
       : await decodeRaster(image, { pixelsMax: needs.imagePixels, isGrey, isAlphaKept: carriesAlpha(format) })
     const canvas = canvasFor(source, scale)
     const decodedAt = performance.now()
