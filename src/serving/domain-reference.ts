@@ -14,6 +14,9 @@ export interface DomainReference {
   label?: string
 }
 
+/** In place of a domain's name: the domain that the picture itself looks like. No domain has this name. */
+export const AUTO = 'auto'
+
 /** How many known domains an error names. */
 const NAMED_MAX = 50
 
@@ -39,7 +42,7 @@ export interface ResolvedDomain {
 /**
  * With a `canaryKey` a reference without a pin may resolve to the canary, the same key always to the same version.
  * Throws DOMAIN_NOT_FOUND, VERSION_NOT_FOUND or LABEL_NOT_FOUND naming the known ones, DOMAIN_INACTIVE when nothing is
- * activated.
+ * activated, and DOMAIN_REFERENCE_INVALID for "auto".
  */
 export function resolveDomain (
   store: Pick<BankStore, 'domain' | 'domains'>, model: string, reference: DomainReference, canaryKey?: string
@@ -47,6 +50,12 @@ export function resolveDomain (
   const record = store.domain(model, reference.domain)
   if (record === undefined) {
     const known = store.domains(model).map(({ domain }) => domain).slice(0, NAMED_MAX)
+    if (reference.domain === AUTO) {
+      throw servingErrors.DOMAIN_REFERENCE_INVALID(
+        `"${AUTO}" stands for the active version of the domain that a picture looks like; it cannot be pinned or be a ` +
+        'part of a blend, and where nothing is recognised a domain has to be named', { expected: known, received: AUTO }
+      )
+    }
     throw storeErrors.DOMAIN_NOT_FOUND(
       `model "${model}" has no domain "${reference.domain}"; it has ${known.join(', ') || 'none'}`,
       { expected: known, received: reference.domain }

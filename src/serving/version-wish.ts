@@ -3,7 +3,7 @@
  * place is read by a function of its own; NAMED is the order in which they count.
  */
 import { isBlend, parseReference, type Reference } from './blend-reference.js'
-import { parseDomainReference, type DomainReference } from './domain-reference.js'
+import { AUTO, parseDomainReference, type DomainReference } from './domain-reference.js'
 import { servingErrors } from './errors.js'
 import type { Manifest } from '../models/manifest.js'
 
@@ -29,9 +29,6 @@ export interface VersionWish {
   /** Decides whether a canary answers; without one it does not. */
   readonly canaryKey?: string | undefined
 }
-
-/** In place of a domain's name: the domain that the picture itself looks like. No domain has this name. */
-export const AUTO = 'auto'
 
 /** One place where a domain may be named; undefined when it is not. Throws DOMAIN_REFERENCE_INVALID. */
 export type NamingPlace<Named = Reference> = (wish: VersionWish, defaultDomain: string) => Named | undefined
@@ -69,11 +66,8 @@ export function referenceInPath (wish: VersionWish, defaultDomain: string): Doma
 
 /** True where the domain is to be chosen by what was sent. Throws DOMAIN_REFERENCE_INVALID. */
 export function isAuto (wish: VersionWish, { defaultDomain, domainFrom }: Manifest): boolean {
-  for (const place of NAMED) {
-    const reference = place(wish, defaultDomain)
-    if (reference !== undefined) return isAutoReference(reference)
-  }
-  return domainFrom === AUTO
+  const named = namedReference(wish, defaultDomain)
+  return named === undefined ? domainFrom === AUTO : isAutoReference(named)
 }
 
 export function isAutoReference (reference: Reference): boolean {

@@ -10,8 +10,8 @@ import assert from 'node:assert/strict'
 import { readPictureHeader } from '../../imaging/decode.js'
 import { leaseChosen, resolveReference, type ChosenVersion } from '../blends.js'
 import { domainBySize, sizeOfTensors, type PictureSize } from '../domain-by-size.js'
-import { withNews } from '../domain-reference.js'
-import { AUTO, isAutoReference, NAMED, pinned, type VersionWish } from '../version-wish.js'
+import { AUTO, withNews } from '../domain-reference.js'
+import { isAutoReference, NAMED, pinned, type VersionWish } from '../version-wish.js'
 import type { Manifest } from '../../models/manifest.js'
 import type { Tensors } from '../../ort/rows.js'
 import type { BankStore } from '../../store/bank-store.js'
@@ -72,8 +72,9 @@ const byManifest: Strategy = ({ manifest: { defaultDomain } }) => ({ domain: def
 /** The first that knows decides. */
 export const STRATEGIES: readonly Strategy[] = [
   ...NAMED.map((place): Strategy => ({ wish, manifest }) => {
-    const reference = place(wish, manifest.defaultDomain)
-    return reference !== undefined && isAutoReference(reference) ? AUTO : reference
+    const named = place(wish, manifest.defaultDomain)
+    const wanted = named === undefined ? undefined : pinned(named, wish)
+    return wanted !== undefined && isAutoReference(wanted) ? AUTO : wanted
   }),
   byLooks,
   bySize,
@@ -94,8 +95,7 @@ export async function chooseVersion (
     const found = known instanceof Promise ? await known : known
     if (found === undefined) continue
     const recognised = found === AUTO ? await recognise(input) : undefined
-    const reference: Reference = found === AUTO ? { domain: recognised!.domain } : found
-    const wanted = pinned(reference, wish)
+    const wanted: Reference = found === AUTO ? { domain: recognised!.domain } : found
     return await withNews(store, () => {
       const chosen = resolveReference(store, manifest, wanted, wish.canaryKey)
       const release = leaseChosen(leases, manifest.name, chosen)
