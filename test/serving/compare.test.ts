@@ -73,6 +73,16 @@ describe('comparing classes', () => {
     assert.deepEqual(pinned.banks.map(({ fit }) => fit), [undefined, undefined, 'none', undefined])
   })
 
+  it('tells no version the fit of another that is activated meanwhile', async () => {
+    const house = await openHouse()
+    await house.publish('night', 1, { signatures: [signature(2, MANIFEST)] })
+    await house.publish('fog', -2, { signatures: [signature(2, MANIFEST)] })
+    const asked = house.answering.compareClasses('signs', { image: await white(), references: ['night', 'fog'] }, 1)
+    await house.publish('night', 1, { signatures: [signature(50, MANIFEST)] })
+    const { banks } = await asked
+    assert.deepEqual(banks.map(({ domain, version, fit }) => [domain, version, fit]), [['night', 1, undefined], ['fog', 1, 'good']])
+  })
+
   it('does not look where no domain has a signature', async () => {
     const house = await openFour()
     const { banks } = await compare(house)

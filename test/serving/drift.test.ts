@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BankswitchError } from '#src/base/errors.js'
-import { Discriminant } from '#src/signature/discriminant.js'
+import { finish } from '#src/base/slices.js'
+import { makeDiscriminant, type Discriminant } from '#src/signature/discriminant.js'
 import { makeSignature } from '#src/signature/signature.js'
 import { Drift, WAITING_ROWS_MAX, type Answered, type LookedAt } from '#src/serving/watching/drift.js'
 import { servingErrors } from '#src/serving/errors.js'
@@ -28,7 +29,7 @@ const versions = [1, 2].map((version) => ({ version, digest: `digest ${version}`
 const record = { domain: 'day', revision: 1, active: 1, versions }
 
 /** Rows whose number in the tensors is where their features lie in `seen`. */
-function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = new Discriminant(signatures) as Discriminant | null } = {}) {
+function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = finish(makeDiscriminant(signatures)) as Discriminant | null } = {}) {
   const seen: Float64Array[] = []
   const looked: LookedAt[] = []
   const counted: Array<[string, string, object]> = []

@@ -111,6 +111,35 @@ test('a manifest may ask for it; a named domain goes before', async () => {
   assert.equal(await ask({ header: 'day' }), 'day')
 })
 
+test('auto has no version to pin, and is no part of a blend', async () => {
+  const { house, infer } = await openTwo()
+  for (const wish of [
+    { header: 'auto:1' }, { header: 'auto:active' }, { header: 'auto', pathVersion: '1' }, { path: 'auto', pathVersion: 'active' },
+    { header: 'auto=0.5,day=0.5' }
+  ]) {
+    for (const values of [[5], [5, 0]]) {
+      await assert.rejects(infer(values, wish), hasCode('DOMAIN_REFERENCE_INVALID', { received: 'auto' }), JSON.stringify(wish))
+    }
+  }
+  assert.equal(house.held(), 0)
+  assert.equal(house.countedAs('countRecognised').length, 0)
+})
+
+test('a domain that goes while the stem runs is not chosen, nor counted', async () => {
+  for (const end of ['removeDomain', 'deactivate'] as const) {
+    const { house, infer } = await openTwo()
+    const { submit } = house.pool
+    house.pool.submit = async (jobs, signal) => {
+      const results = await submit.call(house.pool, jobs, signal)
+      if (jobs[0]!.bank === undefined) await house.admin[end]('signs', 'night')
+      return results
+    }
+    const { recognised, answeredBy } = await infer([5])
+    assert.deepEqual([recognised![0]!.nearest, answeredBy[0]!.domain], ['day', 'day'])
+    assert.deepEqual(house.countedAs('countRecognised').map(([, domain]) => domain), ['day'])
+  }
+})
+
 test('pictures of a stream are answered alike; what fits nothing has no vote', async () => {
   const { infer } = await openTwo()
   const wish = { header: 'auto', sender: { caller: 'me', stream: 'camera' } }

@@ -41,7 +41,7 @@ async function openBook () {
       return await house.store.read(...which)
     }
   }
-  return { house, did, failures, book: new SignatureBook({ store, logger: { warn: () => {} } }) }
+  return { house, did, failures, book: new SignatureBook({ store, logger: { warn: () => {} } }, 0.005) }
 }
 
 test('a store that has not changed is not looked through again, nor is anything put together', async () => {

@@ -55,10 +55,9 @@ export function bankName (chosen: ChosenVersion): string {
 
 /** How well the picture fits the domain; nothing for a blend, or for a version whose signature does not count. */
 export function fitUnder (
-  { record, version, blend }: ChosenVersion, fits: ReadonlyMap<string, DomainFit> | undefined
+  chosen: ChosenVersion, fits: ReadonlyMap<string, DomainFit> | undefined
 ): Partial<DomainFit> {
-  const isSigned = blend === undefined && version.version === record.active
-  return (isSigned ? fits?.get(record.domain) : undefined) ?? {}
+  return fits?.get(bankName(chosen)) ?? {}
 }
 
 /** `work`, whose errors name the bank as well: the others may be right. */

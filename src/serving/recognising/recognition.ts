@@ -33,10 +33,10 @@ export interface Recognised {
   /** That is to answer: the nearest, the stream's, or the default domain. */
   readonly domain: string
   readonly fit: Fit
-  /** What this picture alone looks like. */
+  /** What this picture alone looks like: of the domains that it fits the likeliest, of all where it fits none. */
   readonly nearest: string
   readonly runnerUp?: string
-  /** By how much the nearest is likelier than the runner-up, in nats. */
+  /** By how much the nearest is likelier than the runner-up, in nats; negative where the runner-up does not fit. */
   readonly margin?: number
   /** Conformal p-value under the nearest; absent where the size alone chose. */
   readonly p?: number
@@ -53,7 +53,7 @@ export interface DomainFit {
 export interface Gauge {
   /** How it is to be prepared for that; absent for models whose pictures have no one size. */
   readonly rules?: Preprocessing
-  /** By domain that has a signature, of the one row. Rejects like `features`. */
+  /** By domain and version, as in `night:3`, that has a signature, of the one row. Rejects like `features`. */
   fits (feeds: Tensors, signal?: AbortSignal): Promise<ReadonlyMap<string, DomainFit>>
 }
 
@@ -92,7 +92,7 @@ export class Recognition {
   constructor (needs: RecognitionNeeds, options: RecognitionOptions) {
     this.#needs = needs
     this.#options = options
-    this.#book = new SignatureBook(needs)
+    this.#book = new SignatureBook(needs, options.fitMin)
     this.#stems = new StemRuns(needs)
     this.#streams = new Streams(options)
     this.#fits = new StreamFits(options.fitMin)
@@ -108,11 +108,12 @@ export class Recognition {
     const rows = checkFeeds(model.artefact.inputs, feeds)
     const { manifest } = model.entry
     const size = sizeIn(manifest, feeds)
-    const group = groupFor(groups, size)
-    if (group.discriminant === undefined) {
-      return Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
-    }
+    const bySize = () => Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
+    if (groupFor(groups, size).discriminant === undefined) return bySize()
     const features = await this.features(model, feeds, rows, from.signal)
+    // Once more: domains may have come and gone while the stem ran.
+    const group = groupFor(await this.#book.groups(model), size)
+    if (group.discriminant === undefined) return bySize()
     return features.map((row, at) => this.#settled(model, group, row, from.sender, () => someValues(feeds, at, rows)))
   }
 
@@ -123,10 +124,8 @@ export class Recognition {
     const group = groupFor(await this.#book.groups(model), size)
     if (group.discriminant === undefined) return this.#bySize(manifest, size)
     const { dims, data } = await prepare(rulesAt(manifest, group.size!))
-    const feeds: Tensors = { [manifest.input.name]: { type: 'float32', dims, data } }
-    checkFeeds(model.artefact.inputs, feeds)
-    const [features] = await this.features(model, feeds, 1, from.signal)
-    return this.#settled(model, group, features!, from.sender, () => someValues(feeds, 0, 1))
+    const [recognised] = await this.rows(model, { [manifest.input.name]: { type: 'float32', dims, data } }, from)
+    return recognised!
   }
 
   /**
@@ -150,14 +149,16 @@ export class Recognition {
     const groups = await this.#groupsOrNone(model)
     const group = groups.length === 0 ? undefined : groupFor(groups, size)
     if (group?.discriminant === undefined) return undefined
-    const { size: prepared, discriminant } = group
+    const { size: prepared, discriminant, domains } = group
     const { manifest } = model.entry
     return {
       ...(prepared === undefined ? {} : { rules: rulesAt(manifest as ClassificationManifest, prepared) }),
       fits: async (feeds, signal) => {
         checkFeeds(model.artefact.inputs, feeds)
         const [features] = await this.features(model, feeds, 1, signal)
-        return new Map([...discriminant.pValues(features!)].map(([domain, p]) => [domain, { fit: this.#fitOf(p), p }]))
+        return new Map([...discriminant.pValues(features!)].map(([domain, p]) => {
+          return [`${domain}:${domains.get(domain)}`, { fit: this.#fitOf(p), p }]
+        }))
       }
     }
   }

@@ -4,12 +4,13 @@
  */
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
+import { SlicedWork } from '../../base/slices.js'
 import { parseSafetensors } from '../../bank/formats/safetensors.js'
 import { termsOf } from '../../drift/bets.js'
 import { preparationOf, sizePrepared, type PictureSize } from '../../models/signature-preparation.js'
 import { entryOf, rulesOf } from '../../models/preprocessing.js'
 import { takesPictures, type Manifest } from '../../models/manifest.js'
-import { Discriminant } from '../../signature/discriminant.js'
+import { makeDiscriminant, type Discriminant } from '../../signature/discriminant.js'
 import { parseSignatures } from '../../signature/file-parts.js'
 import { servingErrors } from '../errors.js'
 import type { Logger } from '../../observability/logger.js'
@@ -21,8 +22,8 @@ import type { ReadyModel } from '../model-states.js'
 export interface SizeGroup {
   /** Absent for models whose pictures have no one size. */
   readonly size?: PictureSize
-  /** Those that have a signature, and those that run pictures of this size. */
-  readonly domains: ReadonlySet<string>
+  /** Those that have a signature, and those that run pictures of this size, with the version that was active. */
+  readonly domains: ReadonlyMap<string, number>
   /** Absent where no domain of this size has a signature, so that the size alone decides. */
   readonly discriminant?: Discriminant
 }
@@ -32,19 +33,23 @@ export interface BookNeeds {
   logger: Pick<Logger, 'warn'>
 }
 
-/** Of signatures that are kept in memory. */
-const BYTES_MAX = 64 * 2 ** 20
+/** Of signatures that are kept in memory: those of as many domains as can be chosen among, at 256 features each. */
+const BYTES_MAX = 160 * 2 ** 20
 
 /** A choice among more would take longer than small networks do. */
 const DOMAINS_MAX = 256
 
 export class SignatureBook {
   readonly #needs: BookNeeds
+  readonly #fitMin: number
   readonly #read: LRUCache<string, Signature[]>
   readonly #groups = new Map<string, KnownGroups>()
+  readonly #slices = new SlicedWork()
 
-  constructor (needs: BookNeeds) {
+  /** A picture with a smaller p-value does not fit a domain. */
+  constructor (needs: BookNeeds, fitMin: number) {
     this.#needs = needs
+    this.#fitMin = fitMin
     this.#read = new LRUCache({
       maxSize: BYTES_MAX,
       sizeCalculation: (signatures) => 1 + signatures.reduce((sum, { mean, covariance, factor, scores }) => {
@@ -83,23 +88,24 @@ export class SignatureBook {
     { entry: { manifest } }: ReadyModel, stem: string, active: readonly ActiveVersion[]
   ): Promise<SizeGroup[]> {
     const bySize = new Map<string, Gathered>()
-    const groupFor = (size: PictureSize | undefined, domain: string) => {
+    const groupFor = (size: PictureSize | undefined, { record: { domain }, version: { version } }: ActiveVersion) => {
       const key = size === undefined ? '' : `${size.width}x${size.height}`
       let group = bySize.get(key)
-      if (group === undefined) bySize.set(key, group = { size, domains: new Set(), signatures: new Map() })
-      group.domains.add(domain)
+      if (group === undefined) bySize.set(key, group = { size, domains: new Map(), signatures: new Map() })
+      group.domains.set(domain, version)
       return group
     }
     const stale: string[] = []
-    for (const { record, version } of active) {
-      groupFor(ownSize(manifest, record, version), record.domain)
+    for (const one of active) {
+      const { record, version } = one
+      groupFor(ownSize(manifest, record, version), one)
       for (const signature of await this.#signatures(manifest, record, version)) {
         const size = sizeOf(manifest, signature)
         if (signature.origin.stem !== stem || size === undefined) {
           stale.push(record.domain)
           continue
         }
-        groupFor(size === ANY_SIZE ? undefined : size, record.domain).signatures.set(record.domain, signature)
+        groupFor(size === ANY_SIZE ? undefined : size, one).signatures.set(record.domain, signature)
         // Ahead of the streams, whose first pictures would wait for them.
         termsOf(signature.scores)
       }
@@ -107,13 +113,19 @@ export class SignatureBook {
     if (stale.length > 0) {
       this.#needs.logger.warn({ model: manifest.name, domains: stale }, 'signatures made otherwise do not count')
     }
-    const groups = [...bySize.values()].map(({ size, domains, signatures }): SizeGroup => ({
+    const groups = await Promise.all([...bySize.values()].map(async ({ size, domains, signatures }) => ({
       ...(size === undefined ? {} : { size }),
       domains,
-      ...(signatures.size === 0 ? {} : { discriminant: new Discriminant(signatures, manifest.defaultDomain) })
-    }))
+      ...(signatures.size === 0 ? {} : { discriminant: await this.#discriminant(manifest, signatures) })
+    })))
     if (groups.some(({ discriminant }) => discriminant !== undefined)) return groups
     throw nothingToChooseBy(manifest.name, active, stale)
+  }
+
+  #discriminant (
+    { defaultDomain }: Manifest, signatures: ReadonlyMap<string, Signature>
+  ): Promise<Discriminant> {
+    return this.#slices.run(makeDiscriminant(signatures, { defaultDomain, fitMin: this.#fitMin }))
   }
 
   /**
@@ -148,7 +160,7 @@ interface KnownGroups {
 /** Of one size. */
 interface Gathered {
   size: PictureSize | undefined
-  domains: Set<string>
+  domains: Map<string, number>
   signatures: Map<string, Signature>
 }
 
