@@ -54,6 +54,18 @@ test('each row gets the domain that it looks like, wherever auto is named', asyn
   assert.deepEqual(house.pool.jobs.filter(({ bank }) => bank === undefined).map(({ turnOf, isAside }) => [turnOf, isAside]).at(0), ['signs@auto', true])
 })
 
+test('of rows that depend on each other the first speaks for all, and counts alone', async () => {
+  const house = await openHouse({ models: [readyModel(MANIFEST, { proof: { maxRelativeError: 0, isRowInvariant: false } })] })
+  await house.publish('day', 0, { signatures: [signature(0)] })
+  await house.publish('night', 10, { signatures: [signature(5)] })
+  const wish = { header: 'auto', sender: { caller: 'me', stream: 'camera' } }
+  for (const [values, expected] of [[[5, 0, 0, 0], 'night'], [[5, 0, 0, 0], 'night'], [[0, 5, 5], 'night']] as const) {
+    const { answeredBy, recognised } = await house.answering.inferRows('signs', { wish, feeds: feeds(...values) })
+    assert.deepEqual([answeredBy.map(({ domain }) => domain), recognised!.length], [[expected], 1])
+  }
+  assert.deepEqual(house.countedAs('countRecognised').map(([, domain]) => domain), ['night', 'night', 'day'])
+})
+
 test('rows may be of both kinds', async () => {
   const { house } = await openTwo()
   const { recognised, ...answer } = await house.answering.inferMixed('signs', {

@@ -100,21 +100,24 @@ export class Recognition {
   }
 
   /**
-   * One choice for each row of tensors. Rejects with what SignatureBook.groups rejects with, with what checking the
-   * tensors throws, and with what the pool throws.
+   * One choice for each row of tensors; of rows that depend on each other one for all, that of the first. Rejects with
+   * what SignatureBook.groups rejects with, with what checking the tensors throws, and with what the pool throws.
    */
   async rows (model: ReadyModel, feeds: Tensors, from: From = {}): Promise<Recognised[]> {
     const groups = await this.#book.groups(model)
     const rows = checkFeeds(model.artefact.inputs, feeds)
     const { manifest } = model.entry
     const size = sizeIn(manifest, feeds)
-    const bySize = () => Array.from({ length: rows }, () => this.#bySize(manifest as ClassificationManifest, size!))
+    const choices = model.artefact.proof.isRowInvariant ? rows : 1
+    const bySize = () => Array.from({ length: choices }, () => this.#bySize(manifest as ClassificationManifest, size!))
     if (groupFor(groups, size).discriminant === undefined) return bySize()
     const features = await this.features(model, feeds, rows, from.signal)
     // Once more: domains may have come and gone while the stem ran.
     const group = groupFor(await this.#book.groups(model), size)
     if (group.discriminant === undefined) return bySize()
-    return features.map((row, at) => this.#settled(model, group, row, from.sender, () => someValues(feeds, at, rows)))
+    return features.slice(0, choices).map((row, at) => {
+      return this.#settled(model, group, row, from.sender, () => someValues(feeds, at, rows))
+    })
   }
 
   /** The choice for one picture of a model for classification. Rejects like `rows`, and with what preparing throws. */
