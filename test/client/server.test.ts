@@ -127,6 +127,35 @@ describe('the TypeScript client', () => {
       assert.equal((await sharp(sheet.bytes).metadata()).width, 26)
     })
 
+    it('under the domain that it looks like, and how it was chosen', async () => {
+      const fog = await sample('fog-slippery-road')
+      const seen = (await client.predict(SIGNS, fog, { domain: 'auto', top: 1 })).recognised!
+      assert.deepEqual([seen.fit, seen.nearest, typeof seen.runnerUp], ['good', 'fog', 'string'])
+      const odd = { data: Float32Array.from({ length: 2 * 3072 }, (_, at) => at % 3072 / 1e3), shape: [2, 3, 32, 32] }
+      const { recognised: [named, chosen] } = await client.infer(SIGNS, { input: odd, __domain__: { data: ['fog', 'auto'], shape: [2] } })
+      const { domain, fit, nearest, runnerUp, margin, p } = chosen!
+      assert.deepEqual([named, domain, fit, typeof nearest, typeof runnerUp], [undefined, 'day', 'none', 'string', 'string'])
+      assert.ok(margin! > 0 && p! > 0 && p! < 0.005)
+      const one = { data: odd.data.subarray(3072), shape: SHAPE }
+      assert.deepEqual((await client.infer(SIGNS, { input: one }, { domain: 'auto' })).recognised, [chosen])
+      assert.deepEqual((await client.infer(SIGNS, { input }, { domain: 'fog' })).recognised, [])
+    })
+
+    it('for a picture under the domain that it looks like, and how it was chosen', async () => {
+      const normal = seededNormal(3)
+      const values = Float32Array.from({ length: 36 * 3 * 144 }, () => 0.5 + 0.1 * normal())
+      const bytes = new Uint8Array(values.buffer)
+      const tensors = serializeSafetensors([{ name: 'x', dtype: 'F32', shape: [36, 3, 12, 12], bytes }], new Map())
+      await client.calibrate('doubler', 'x-noisy', { tensors }, { pollMs: 20 })
+      const grey = await painted(12, 12, 3, () => 128).png().toBuffer()
+      const { recognised } = await client.predict('doubler', grey, { accept: 'image/png', domain: 'auto' })
+      const { nearest, p, ...rest } = recognised!
+      assert.deepEqual([nearest, rest], ['x-noisy', { fit: 'good' }])
+      assert.ok(p! > 0 && p! <= 1)
+      assert.ok(!('recognised' in await client.predict('doubler', grey, { accept: 'image/png', domain: 'plain' })))
+      await client.deleteDomain('doubler', 'x-noisy')
+    })
+
     it('under a blend of domains', async () => {
       const input = { data: new Float32Array(3072), shape: [1, 3, 32, 32] }
       const { answeredBy: [answered] } = await client.infer(SIGNS, { input }, { domain: 'day=0.7,lowlight=0.3' })

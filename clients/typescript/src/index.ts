@@ -9,9 +9,10 @@ export type { ClientOptions, CallOptions, DomainWish, PreconditionOptions } from
 export type {
   CompareOptions, LabelOptions, Picture, PictureOptions, PictureType, Sheet, SheetOptions
 } from './pictures.js'
+export type { RecognisedRow } from './recognised.js'
 export type { Given } from './routes.js'
 export type { Datatype, InputTensor, Tensor, Values } from './tensors.js'
 export type {
   Accepted, AdminCall, Caller, Candidate, Comparison, Domain, DomainTraffic, Drift, DriftCandidate, Gate, History, Job,
-  Model, Predictions, Progress, Registered, Routes, Shadow, Traffic, Version
+  Model, Predictions, Progress, Recognised, Registered, Routes, Shadow, Traffic, Version
 } from './generated/api.js'

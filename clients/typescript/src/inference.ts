@@ -1,4 +1,5 @@
 /** An inference as the Open Inference Protocol v2 has it: JSON of a length that a header tells, then the tensors. */
+import { recognisedRows, type RecognisedRow } from './recognised.js'
 import { decodeTensor, encodeTensor } from './tensors.js'
 import { jsonOf, unreadable, type Answer } from './transport.js'
 import type { CallOptions, DomainWish } from './options.js'
@@ -35,10 +36,17 @@ export class Inference {
 
   readonly outputs: Readonly<Record<string, Tensor>>
 
-  constructor (model: string, answeredBy: Inference['answeredBy'], outputs: Readonly<Record<string, Tensor>>) {
+  /** How `auto` has chosen, by row, undefined for one whose domain was named; empty where all were. */
+  readonly recognised: ReadonlyArray<RecognisedRow | undefined>
+
+  constructor (
+    model: string, answeredBy: Inference['answeredBy'], outputs: Readonly<Record<string, Tensor>>,
+    recognised: Inference['recognised'] = []
+  ) {
     this.model = model
     this.answeredBy = answeredBy
     this.outputs = outputs
+    this.recognised = recognised
   }
 
   /** The values of an output. Throws a TypeError where there is no such output or its datatype is another. */
@@ -98,5 +106,8 @@ export function decodeInference (answer: Answer): Inference {
   const answeredBy = list('domain').map((domain, at) => {
     return { domain, version: Number(versions[at]), digest: digests[at]! }
   })
-  return new Inference(json.model_name, answeredBy as [AnsweredBy, ...AnsweredBy[]], Object.fromEntries(tensors))
+  return new Inference(
+    json.model_name, answeredBy as [AnsweredBy, ...AnsweredBy[]], Object.fromEntries(tensors),
+    recognisedRows(json.parameters)
+  )
 }

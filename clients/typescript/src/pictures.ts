@@ -1,6 +1,7 @@
 /** Pictures on their way to a server and back. */
+import { recognisedPicture } from './recognised.js'
 import type { Answer } from './transport.js'
-import type { Comparison } from './generated/api.js'
+import type { Comparison, Recognised } from './generated/api.js'
 import type { CallOptions, DomainWish } from './options.js'
 
 export type PictureType = 'image/png' | 'image/jpeg' | 'image/webp'
@@ -51,6 +52,8 @@ export interface Picture {
   type: string
   domain: string
   version: number
+  /** How `auto` has chosen the domain; not there where it was named. */
+  recognised?: Recognised
 }
 
 /** How files of these types begin, where -1 is any byte. */
@@ -72,11 +75,13 @@ export async function pictureType (picture: Uint8Array | Blob): Promise<string> 
 }
 
 export function pictureOf ({ bytes, headers }: Answer): Picture {
+  const recognised = recognisedPicture(headers)
   return {
     bytes,
     type: headers.get('content-type') ?? '',
     domain: headers.get('x-domain') ?? '',
-    version: Number(headers.get('x-domain-version'))
+    version: Number(headers.get('x-domain-version')),
+    ...recognised === undefined ? {} : { recognised }
   }
 }
 

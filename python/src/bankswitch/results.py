@@ -23,6 +23,30 @@ class AnsweredBy:
 
 
 @dataclass(frozen=True)
+class Recognised:
+    """How "auto" has chosen the domain of a picture or a row."""
+
+    #: "good"; "none" when no domain fits it, or the last ones of its stream together, and the default domain has
+    #: answered; "size" when the size alone has chosen.
+    fit: str
+    #: The domain that it looks like by itself.
+    nearest: str
+    #: The next, where there is one.
+    runner_up: str | None
+    #: By how many nats that is less likely.
+    margin: float | None
+    #: Share of the nearest domain's own pictures that are as strange; None where the size has chosen.
+    p: float | None
+
+
+@dataclass(frozen=True)
+class RecognisedRow(Recognised):
+    """The same of a row, and which domain has answered it."""
+
+    domain: str
+
+
+@dataclass(frozen=True)
 class Inference:
     """Outputs by name; `inference["logits"]` is one of them."""
 
@@ -30,6 +54,8 @@ class Inference:
     outputs: Mapping[str, NDArray[Any]]
     #: One; several when rows had domains of their own.
     answered_by: tuple[AnsweredBy, ...]
+    #: By row, None for one whose domain was named; empty where all were.
+    recognised: tuple[RecognisedRow | None, ...] = ()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """One output. Raises KeyError."""
@@ -63,6 +89,8 @@ class Predictions:
     domain: str
     version: int
     predictions: tuple[Prediction, ...]
+    #: None where the domain was named.
+    recognised: Recognised | None = None
 
     @property
     def best(self) -> Prediction:
@@ -144,6 +172,8 @@ class Picture(_Encoded):
     media_type: str
     domain: str
     version: int
+    #: None where the domain was named.
+    recognised: Recognised | None = None
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,35 @@ def test_pictures_of_a_stream_decide_together(call: Call, samples: Path) -> None
         call("predict", SIGNS, fog, domain="auto", stream="a/b")
 
 
+def test_auto_tells_how_it_has_chosen(call: Call, samples: Path) -> None:
+    """Of labels as of rows; nothing where the domain was named."""
+    fog = samples / "fog-slippery-road.png"
+    seen = call("predict", SIGNS, fog, domain="auto")
+    recognised = seen.recognised
+    assert (recognised.fit, recognised.nearest) == ("good", seen.domain)
+    assert recognised.runner_up not in (None, seen.domain) and recognised.margin >= 0 and 0 < recognised.p <= 1
+    grey = call("predict", SIGNS, np.full((32, 32, 3), 128, np.uint8), domain="auto")
+    assert (grey.domain, grey.recognised.fit, grey.recognised.p < 0.005) == ("day", "none", True)
+    assert call("predict", SIGNS, fog, domain="fog").recognised is None
+    named, chosen = call("infer", SIGNS, {"input": PIXELS}, domain=["fog", "auto"]).recognised
+    assert (named, chosen.domain, chosen.fit, chosen.p < 0.005) == (None, "day", "none", True)
+    (alone,) = call("infer", SIGNS, {"input": PIXELS[1:]}, domain="auto").recognised
+    assert alone == chosen
+    assert call("infer", SIGNS, {"input": PIXELS}, domain="fog").recognised == ()
+
+
+def test_auto_tells_how_it_has_chosen_for_a_picture(call: Call) -> None:
+    """That becomes another."""
+    noise = np.random.default_rng(3).integers(0, 256, (40, 12, 12, 3), np.uint8)
+    call("calibrate", "doubler", "noisy", {"x": noise[:36].transpose(0, 3, 1, 2) / np.float32(255)})
+    made = call("transform", "doubler", noise[36], domain="auto")
+    assert (made.recognised.nearest, made.recognised.fit, made.recognised.p > 0) == ("noisy", "good", True)
+    grey = call("transform", "doubler", np.full((12, 12, 3), 128, np.uint8), domain="auto").recognised
+    assert grey.p == pytest.approx(1 / 37, rel=0.01)
+    assert call("transform", "doubler", noise[36], domain="plain").recognised is None
+    call("delete", "doubler", "noisy")
+
+
 def test_a_blend_is_asked_as_it_is_told(call: Call) -> None:
     """With its versions."""
     blend = call("infer", SIGNS, {"input": PIXELS}, domain="day=0.7,lowlight=0.3")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bankswitch.calls.asking import ask, made, naming_headers, read
+from bankswitch.calls.recognised import recognised_picture, recognised_rows
 from bankswitch.pictures import PictureSource, read_picture
 from bankswitch.results import (
     Agreement,
@@ -44,11 +45,12 @@ def infer(
     Runs the model on arrays by the names of its inputs, [rows, …] each, with the dtypes that it asks for.
 
     `domain` is one for all rows, or a sequence with one for each row, such as "fog", "fog:2", the blend
-    "day=0.7,fog=0.3", or "auto" for the one that it looks like; the model chooses if it is not given. `version` is a
-    number or a label of the domain. `outputs` names those that are wanted, all if it is not given; with `classes` each
-    of them is bytes "value:index:label" of its best classes, [rows, classes]. `stream` names the camera or the like:
-    with "auto" most of its last pictures decide, all together whether they fit any domain, and drift is watched by
-    stream. `timeout` is how long the request may wait, in seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
+    "day=0.7,fog=0.3", or "auto" for the one that it looks like, where the answer's `recognised` tells how it was
+    chosen; the model chooses if it is not given. `version` is a number or a label of the domain. `outputs` names those
+    that are wanted, all if it is not given; with `classes` each of them is bytes "value:index:label" of its best
+    classes, [rows, classes]. `stream` names the camera or the like: with "auto" most of its last pictures decide, all
+    together whether they fit any domain, and drift is watched by stream. `timeout` is how long the request may wait, in
+    seconds; beyond, DEADLINE_EXCEEDED. Raises InvalidCall and ServerError.
     """
     feeds = dict(inputs)
     if domain is not None and not isinstance(domain, str):
@@ -63,7 +65,11 @@ def infer(
     path = path_of("v2", "models", model, "infer")
     answer = yield from ask(Request("POST", path, headers=headers, body=body, timeout=timeout))
     message, arrays = decode(answer)
-    return made(answer, lambda: Inference(message["model_name"], arrays, _answered_by(message["parameters"])))
+    parameters = message["parameters"]
+    return made(
+        answer,
+        lambda: Inference(message["model_name"], arrays, _answered_by(parameters), recognised_rows(parameters)),
+    )
 
 
 def _answered_by(parameters: Mapping[str, Any]) -> tuple[AnsweredBy, ...]:
@@ -97,7 +103,13 @@ def predict(
     answer = yield from ask(_picture_request(model, "predict", picture, headers, query, timeout))
     return read(
         answer,
-        lambda body: Predictions(body["model"], body["domain"], body["version"], _predictions(body["predictions"])),
+        lambda body: Predictions(
+            body["model"],
+            body["domain"],
+            body["version"],
+            _predictions(body["predictions"]),
+            recognised_picture(answer.headers),
+        ),
     )
 
 
@@ -127,7 +139,13 @@ def transform(
     told = answer.headers
     return made(
         answer,
-        lambda: Picture(answer.body, told["content-type"], told["x-domain"], int(told["x-domain-version"])),
+        lambda: Picture(
+            answer.body,
+            told["content-type"],
+            told["x-domain"],
+            int(told["x-domain-version"]),
+            recognised_picture(told),
+        ),
     )
 
 
