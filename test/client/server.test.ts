@@ -115,10 +115,12 @@ describe('the TypeScript client', () => {
 
     it('for what several banks say of a picture', async () => {
       const bytes = await sample('lowlight-speed-limit-100')
-      const { banks, agreement } = await client.compare(SIGNS, bytes, { domains: ['lowlight', 'day:1', 'day=0.5;fog=0.5'], top: 2, timeoutMs: 60_000 })
+      const { banks, agreement } = await client.compare(SIGNS, bytes, { domains: ['lowlight', 'day:1', 'day=0.5,fog=0.5'], top: 2, timeoutMs: 60_000 })
       assert.deepEqual(banks.map(({ domain, predictions }) => [domain, predictions!.length]), [['lowlight', 2], ['day', 2], ['day:1=0.5;fog:1=0.5', 2]])
       assert.ok(agreement!.share > 0 && banks[0]!.entropy! > 0)
       assert.deepEqual(banks.map(({ fit, p }) => [fit, p !== undefined && p > 0]), [['good', true], ['none', true], [undefined, false]])
+      assert.deepEqual((await client.compare(SIGNS, bytes, { domains: [banks[2]!.domain], top: 2 })).banks, banks.slice(2))
+      assert.deepEqual((await client.compare(SIGNS, bytes, { domains: [] })).banks.map(({ domain }) => domain).sort(), ['day', 'fog', 'lowlight', 'lowres'])
       const picture = await painted(13, 9, 3, (x, y) => 9 * x + 3 * y).png().toBuffer()
       const { differences } = await client.compare('doubler', picture)
       assert.deepEqual(differences, [])

@@ -8,7 +8,7 @@ import {
   type CalibrationResult, type WatchOptions
 } from './calibration.js'
 import { decodeInference, encodeInference, type Inference, type InferOptions } from './inference.js'
-import { domainHeader, preconditionHeaders } from './options.js'
+import { domainHeader, domainList, preconditionHeaders } from './options.js'
 import {
   pictureOf, pictureType, sheetOf, type CompareOptions, type LabelOptions, type Picture, type PictureOptions,
   type Sheet, type SheetOptions
@@ -80,7 +80,7 @@ export class Client {
     model: string, picture: Uint8Array | Blob, options: CompareOptions | SheetOptions = {}
   ): Promise<Comparison | Sheet> {
     const { accept = 'application/json', domains, timeoutMs } = options
-    const query = { domains: domains?.join(), ...(options.accept === undefined ? { top: options.top } : {}) }
+    const query = { domains: domainList(domains), ...(options.accept === undefined ? { top: options.top } : {}) }
     const header: Record<string, string> = { accept }
     const answer = await this.#send('POST /v1/models/{model}/compare', {
       path: { model }, query, header, body: picture, type: await pictureType(picture), timeoutMs

@@ -57,6 +57,16 @@ function nameHeader ({ domain, version }: DomainWish): { 'x-domain'?: string } {
   throw new TypeError(`no domain is called "${text}": names are letters, digits, dots, dashes and underscores`)
 }
 
+/** Several domains in one text: between them stand commas, and so semicolons within a blend. Undefined for all. */
+export function domainList (domains: readonly string[] = []): string | undefined {
+  const texts = domains.map((text) => isBlend(text) ? text.replaceAll(',', ';') : text)
+  return texts.length === 0 ? undefined : texts.join()
+}
+
+function isBlend (domain: string): boolean {
+  return domain.includes('=')
+}
+
 export function preconditionHeaders (
   { ifRevision, ifNew }: PreconditionOptions
 ): { 'if-match'?: string, 'if-none-match'?: string } {

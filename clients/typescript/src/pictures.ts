@@ -26,7 +26,7 @@ export interface PictureOptions extends PredictOptions {
 
 export interface CompareOptions extends CallOptions {
   accept?: undefined
-  /** Such as `fog`, `fog:1` or `day=0.5;fog=0.5`; all active ones if not given. */
+  /** Such as `fog`, `fog:1` or the blend `day=0.5,fog=0.5`; all active ones if none is given. */
   domains?: readonly string[] | undefined
   /** How many classes; 5 if not given. */
   top?: number | undefined

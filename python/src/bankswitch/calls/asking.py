@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any, TypeVar
 
@@ -60,6 +60,15 @@ def naming_headers(
             raise InvalidCall(f"the timeout is {timeout}; expected seconds, more than 0")
         headers["x-timeout-ms"] = str(ceil(timeout * 1000))
     return headers
+
+
+def domain_list(domains: Sequence[str]) -> str:
+    """Several domains in one text: between them stand commas, and so semicolons within a blend."""
+    return ",".join(domain.replace(",", ";") if _is_blend(domain) else domain for domain in domains)
+
+
+def _is_blend(domain: str) -> bool:
+    return "=" in domain
 
 
 def guarding_headers(if_match: int | None, only_new: bool = False) -> dict[str, str]:

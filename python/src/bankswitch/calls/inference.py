@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bankswitch.calls.asking import ask, made, naming_headers, read
+from bankswitch.calls.asking import ask, domain_list, made, naming_headers, read
 from bankswitch.calls.recognised import recognised_picture, recognised_rows
 from bankswitch.pictures import PictureSource, read_picture
 from bankswitch.results import (
@@ -160,8 +160,8 @@ def compare(
     """
     A picture under several banks: what each says and what most do, or how far the pictures that they make lie apart.
 
-    `domains` are such as "fog", "fog:1" or "day=0.5;fog=0.5", all that are active if it is not given. The others are as
-    in `predict`, and so is what it raises.
+    `domains` are such as "fog", "fog:1" or the blend "day=0.5,fog=0.5", all that are active if none is given. The
+    others are as in `predict`, and so is what it raises.
     """
     query = {} if top is None else {"top": str(top)}
     answer = yield from ask(_compare_request(model, picture, "application/json", domains, query, timeout))
@@ -192,7 +192,7 @@ def _compare_request(
     query: Mapping[str, str],
     timeout: float | None,
 ) -> Request:
-    named = {} if domains is None else {"domains": ",".join(domains)}
+    named = {"domains": domain_list(domains)} if domains else {}
     headers = {**naming_headers(None, None, timeout), "accept": accept}
     return _picture_request(model, "compare", picture, headers, {**named, **query}, timeout)
 
