@@ -197,6 +197,7 @@ describe('what cannot be sent', () => {
       [() => client.domains(''), /"" is no model: expected a name/],
       [() => client.predict('m', bank, { version: 2 }), /pass \{ domain, version \}/],
       [() => client.predict('m', bank, { domain: 'ночь' }), /no domain is called "ночь": names are letters/],
+      [() => client.predict('m', bank, { domain: 'day=0.5,fog=0.5', version: 1 }), /a blend has no version: .* such as "day:1=0.5,fog=0.5"/],
       [() => client.models({ requestId: 'a\nb' }), /header/i]
     ] as const) await assert.rejects(call(), (error) => error instanceof TypeError && message.test(error.message), String(message))
   })

@@ -52,6 +52,9 @@ export function domainHeader ({ domain, version, stream }: DomainWish): { 'x-dom
 function nameHeader ({ domain, version }: DomainWish): { 'x-domain'?: string } {
   if (domain === undefined && version === undefined) return {}
   if (domain === undefined) throw new TypeError('a version is one of a domain: pass { domain, version }')
+  if (version !== undefined && isBlend(domain)) {
+    throw new TypeError('a blend has no version: each of its parts may have one, such as "day:1=0.5,fog=0.5"')
+  }
   const text = version === undefined ? domain : `${domain}:${version}`
   if (PRINTABLE.test(text)) return { 'x-domain': text }
   throw new TypeError(`no domain is called "${text}": names are letters, digits, dots, dashes and underscores`)

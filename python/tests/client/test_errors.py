@@ -79,6 +79,7 @@ def test_calls_that_mean_nothing_are_not_sent(call: Call) -> None:
     for told, named in (
         ("give domain=", {"version": 2}),
         ("expected seconds", {"domain": "day", "timeout": 0}),
+        ('a blend has no version: .* such as "day:1=0.5,fog=0.5"', {"domain": "day=0.5,fog=0.5", "version": 1}),
         ("no name of a domain", {"domain": "nächtlich"}),
         ("no name of a domain", {"domain": "day\r\nx-evil: 1"}),
     ):

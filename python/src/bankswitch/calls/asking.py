@@ -41,12 +41,15 @@ def naming_headers(
 ) -> dict[str, str]:
     """
     The headers that say which bank is to answer, within how many seconds, and of which stream it is. `version` is a
-    number or a label. Raises InvalidCall for a version of no domain, and for a timeout or a name that is none.
+    number or a label. Raises InvalidCall for a version of no domain or of a blend, and for a timeout or a
+    name that is none.
     """
     headers = {}
     if domain is None and version is not None:
         raise InvalidCall(f"version {version} of which domain? give domain='…' as well")
     if domain is not None:
+        if version is not None and _is_blend(domain):
+            raise InvalidCall('a blend has no version: each of its parts may have one, such as "day:1=0.5,fog=0.5"')
         reference = domain if version is None else f"{domain}:{version}"
         if not re.fullmatch(r"[!-~]+", reference):
             raise InvalidCall(f"{reference!r} is no name of a domain; expected letters, digits, '.', '-' and '_'")
