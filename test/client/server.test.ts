@@ -66,6 +66,14 @@ describe('the TypeScript client', () => {
     return error
   }
 
+  /** A domain of the doubler with a signature of noise around a grey from 0 to 1. */
+  const calibrateNoisy = async (domain: string, grey: number) => {
+    const normal = seededNormal(3)
+    const bytes = new Uint8Array(Float32Array.from({ length: 36 * 3 * 144 }, () => grey + 0.1 * normal()).buffer)
+    const tensors = serializeSafetensors([{ name: 'x', dtype: 'F32', shape: [36, 3, 12, 12], bytes }], new Map())
+    await client.calibrate('doubler', domain, { tensors }, { pollMs: 20 })
+  }
+
   describe('asks', () => {
     it('for tensors under a domain, a version and the default', async () => {
       const { payload, headers } = binaryRequest({ shape: SHAPE, values: pixels })
@@ -144,18 +152,18 @@ describe('the TypeScript client', () => {
     })
 
     it('for a picture under the domain that it looks like, and how it was chosen', async () => {
-      const normal = seededNormal(3)
-      const values = Float32Array.from({ length: 36 * 3 * 144 }, () => 0.5 + 0.1 * normal())
-      const bytes = new Uint8Array(values.buffer)
-      const tensors = serializeSafetensors([{ name: 'x', dtype: 'F32', shape: [36, 3, 12, 12], bytes }], new Map())
-      await client.calibrate('doubler', 'x-noisy', { tensors }, { pollMs: 20 })
-      const grey = await painted(12, 12, 3, () => 128).png().toBuffer()
-      const { recognised } = await client.predict('doubler', grey, { accept: 'image/png', domain: 'auto' })
-      const { nearest, p, ...rest } = recognised!
-      assert.deepEqual([nearest, rest], ['x-noisy', { fit: 'good' }])
-      assert.ok(p! > 0 && p! <= 1)
-      assert.ok(!('recognised' in await client.predict('doubler', grey, { accept: 'image/png', domain: 'plain' })))
-      await client.deleteDomain('doubler', 'x-noisy')
+      await calibrateNoisy('x-dark', 0.2)
+      await calibrateNoisy('x-bright', 0.8)
+      const bright = await painted(12, 12, 3, () => 204).png().toBuffer()
+      const { domain, recognised } = await client.predict('doubler', bright, { accept: 'image/png', domain: 'auto' })
+      const { nearest, fit, runnerUp, margin, p } = recognised!
+      assert.deepEqual([domain, nearest, fit, runnerUp], ['x-bright', 'x-bright', 'good', 'x-dark'])
+      assert.ok(margin! > 0 && p! > 0 && p! <= 1)
+      assert.ok(!('recognised' in await client.predict('doubler', bright, { accept: 'image/png', domain: 'plain' })))
+      await client.deleteDomain('doubler', 'x-bright')
+      const alone = (await client.predict('doubler', bright, { accept: 'image/png', domain: 'auto' })).recognised!
+      assert.deepEqual([alone.nearest, 'runnerUp' in alone, 'margin' in alone], ['x-dark', false, false])
+      await client.deleteDomain('doubler', 'x-dark')
     })
 
     it('under a blend of domains', async () => {
@@ -365,6 +373,31 @@ describe('the TypeScript client', () => {
       assert.equal(error.name, 'BankswitchError')
       await failing(client.job('0'.repeat(36)), 'JOB_NOT_FOUND', 404)
     })
+  })
+
+  it('reads in a browser nothing but the headers that its page says are to be exposed', async () => {
+    const [, told] = /expose\s([\s\S]*?)\.\s/.exec(readDocument('clients/typescript/README.md'))!
+    const exposed = ['content-type', ...told!.matchAll(/`([\w-]+)`/g)].map((name) => (typeof name === 'string' ? name : name[1]!).toLowerCase())
+    const inBrowser = new Client(address, {
+      key: ADMIN_KEY,
+      retries: 0,
+      async fetch (url, init) {
+        const { body, status, headers } = await fetch(url, init)
+        return new Response(body, { status, headers: [...headers].filter(([name]) => exposed.includes(name)) })
+      }
+    })
+    await calibrateNoisy('x-dark', 0.2)
+    await calibrateNoisy('x-bright', 0.8)
+    const picture = await sample('fog-slippery-road')
+    for (const call of [
+      (client: Client) => client.infer(SIGNS, { input }, { domain: 'auto' }),
+      (client: Client) => client.predict(SIGNS, picture, { domain: 'auto' }),
+      (client: Client) => client.predict('doubler', picture, { domain: 'auto', accept: 'image/png' }),
+      (client: Client) => client.compare('doubler', picture, { accept: 'image/png' }),
+      (client: Client) => client.model('none', { requestId: 'mine' }).catch(({ requestId }) => requestId)
+    ]) assert.deepEqual(await call(inBrowser), await call(client))
+    await client.deleteDomain('doubler', 'x-dark')
+    await client.deleteDomain('doubler', 'x-bright')
   })
 
   it('does what the example of its page says', async () => {
