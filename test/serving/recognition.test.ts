@@ -228,7 +228,7 @@ test('without signatures, or with those of another network, it is told what to t
   const house = await openHouse()
   const ask = () => house.answering.infer('signs', { wish: { header: 'auto' }, feeds: feeds(0) })
   await assert.rejects(ask, hasCode('SIGNATURE_MISSING'))
-  await assert.rejects(ask, /bankswitch signature --model signs --domain day/)
+  await assert.rejects(ask, /bankswitch signature --model signs --domain day --url URL PICTURES/)
   await house.publish('day', 0, { signatures: [signature(0, SIZE, 'another')] })
   await assert.rejects(ask, hasCode('SIGNATURE_STALE'))
   assert.equal(house.held(), 0)

@@ -199,7 +199,7 @@ export function autoUnsupported (model: string): Error {
 
 function nothingToChooseBy (model: string, active: readonly ActiveVersion[], stale: readonly string[]): Error {
   const [domain] = [...stale, ...active.map(({ record }) => record.domain), 'DOMAIN']
-  const advice = `make it with: bankswitch signature --model ${model} --domain ${domain} PICTURES`
+  const advice = `make it with: bankswitch signature --model ${model} --domain ${domain} --url URL PICTURES`
   if (stale.length > 0) {
     return servingErrors.SIGNATURE_STALE(
       `the signature of domain "${domain}" was made for another network or preparation of pictures; ${advice}`,
