@@ -64,6 +64,9 @@ ${Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)} ${
   bankswitch --version
 `
 
+/** Characters of a list of names, for example. */
+const DETAIL_MAX = 500
+
 /** Runs the command that the arguments name. What it throws is told on standard error and becomes the exit code. */
 export async function runBankswitch (argv: string[]): Promise<number> {
   const [first = 'serve', ...rest] = argv
@@ -81,9 +84,18 @@ export async function runBankswitch (argv: string[]): Promise<number> {
     return commandArgv.includes('--help') ? print(help) : await run(commandArgv)
   } catch (thrown) {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-    process.stderr.write(`bankswitch: ${error instanceof BankswitchError ? error.message : error.stack}\n`)
+    process.stderr.write(`bankswitch: ${error instanceof BankswitchError ? described(error) : error.stack}\n`)
     return exitCodeOf(error)
   }
+}
+
+/** Its sentence, and what was expected and received where that does not say so. */
+function described ({ message, details }: BankswitchError): string {
+  const told = (['expected', 'received'] as const).flatMap((name) => {
+    const parts = [details[name] ?? []].flat().map((part) => typeof part === 'string' ? part : JSON.stringify(part))
+    return parts.every((part) => message.includes(part)) ? [] : [`${name} ${parts.join(', ').slice(0, DETAIL_MAX)}`]
+  })
+  return [message, ...told].join('; ')
 }
 
 function print (text: string): number {

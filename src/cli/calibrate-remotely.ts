@@ -1,10 +1,12 @@
 /** A calibration on a running server: sends the form, then watches the job. */
 import { setTimeout as pause } from 'node:timers/promises'
 import { readFile } from 'node:fs/promises'
-import { defineErrors } from '../base/errors.js'
+import { BankswitchError, defineErrors, type ErrorDetails, type ErrorKind } from '../base/errors.js'
 import { configErrors } from '../config/load.js'
+import { STATUS_OF } from '../http/error-map.js'
 import type { JobRecord } from '../calibration/jobs.js'
 import type { Settings } from '../config/schema.js'
+import type { ErrorBody } from '../http/error-map.js'
 import type { CalibrationResult, Uploads } from '../serving/calibrating/calibrations.js'
 
 export interface RemoteCalibration {
@@ -35,7 +37,7 @@ export async function calibrateRemotely (request: RemoteCalibration): Promise<Ca
   for (;;) {
     const job = await ask(new URL(`/admin/jobs/${id}`, url), { headers: { authorization } }) as JobRecord
     if (job.state === 'succeeded') return job.result as CalibrationResult
-    if (job.error !== undefined) throw refused(job.error.code, job.error.message)
+    if (job.error !== undefined) throw refused(job.error, 'invalid')
     onProgress(job.progress)
     await pause(POLL_MS)
   }
@@ -60,11 +62,27 @@ async function ask (url: URL, init: RequestInit): Promise<unknown> {
   } catch (cause) {
     throw remoteErrors.REMOTE_UNREACHABLE(`${url.origin} cannot be reached`, {}, cause)
   }
-  const body = await response.json() as { error?: string, code?: string }
-  if (!response.ok) throw refused(body.code ?? String(response.status), body.error ?? response.statusText)
-  return body
+  const { ok, status, statusText } = response
+  const body = await response.json().catch(() => undefined) as Partial<ErrorBody> | undefined
+  if (ok && body !== undefined) return body
+  const { code = String(status), error = statusText, details } = body ?? {}
+  throw refused({ code, message: error, details }, kindOf(status))
 }
 
-function refused (code: string, message: string): Error {
-  return remoteErrors.REMOTE_REFUSED(`the server refused: ${message} (${code})`, { code })
+/** `internal` for a status that no error has, such as one of a proxy. */
+function kindOf (status: number): ErrorKind {
+  const [kind] = Object.entries(STATUS_OF).find(([, known]) => known === status) ?? []
+  return kind as ErrorKind | undefined ?? 'internal'
+}
+
+interface RemoteError {
+  code: string
+  message: string
+  details?: ErrorDetails | undefined
+}
+
+/** Of the kind that it has on the server, so that the exit code is that of the same command without --url. */
+function refused ({ code, message, details }: RemoteError, kind: ErrorKind): Error {
+  const refusal = remoteErrors.REMOTE_REFUSED(`the server refused: ${message} (${code})`)
+  return new BankswitchError(refusal.code, kind, refusal.message, details)
 }

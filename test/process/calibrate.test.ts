@@ -69,6 +69,7 @@ describe('bankswitch calibrate', () => {
     assert.equal(refused.code, 65)
     assert.match(refused.stderr, /CALIBRATION_TOO_FEW_IMAGES/)
     const wrongKey = await runCommand(folder, { ...settings, BANKSWITCH_ADMIN_KEY: 'another-key-of-length' }, ...argv, '--url', server.address, 'camera')
+    assert.equal(wrongKey.code, 77)
     assert.match(wrongKey.stderr, /KEY_UNKNOWN/)
 
     const named = new RegExp(`in use by process ${server.child.pid} on .* since .*admin API.*--url`)
