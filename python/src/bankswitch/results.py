@@ -184,6 +184,10 @@ class Sheet(_Encoded):
     media_type: str
     #: From left to right, as "domain:version".
     banks: tuple[str, ...]
+    #: Of each what `ComparedBank` has as `fit`.
+    fits: tuple[str | None, ...]
+    #: Of each what `ComparedBank` has as `p`, in three digits.
+    ps: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)

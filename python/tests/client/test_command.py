@@ -91,10 +91,17 @@ def test_infer(run: Run, tmp_path: Path) -> None:
             tmp_path / "out.npz",
             tmp_path / file,
         )
-        assert json.loads(ran.out) == {"domain": "fog", "version": 1, "outputs": {"logits": [2, 43]}}
+        assert json.loads(ran.out) == {
+            "domain": "fog",
+            "version": 1,
+            "outputs": {"logits": [2, 43]},
+            "recognised": [],
+        }
         with np.load(tmp_path / "out.npz") as found:
             outputs.append(found["logits"])
     np.testing.assert_array_equal(*outputs)
+    ran = run("infer", "--model", SIGNS, "--domain", "auto", "--out", tmp_path / "out.npz", tmp_path / "rows.npy")
+    assert [row["fit"] for row in json.loads(ran.out)["recognised"]] == ["none", "none"]
     code, _, err = run("infer", "--model", "echo", "--out", tmp_path / "out.npz", tmp_path / "rows.npy")
     assert (code, "give them by name" in err) == (65, True)
     for content in (b"no array", b"", b"PK\3\4no zip"):
@@ -110,6 +117,10 @@ def test_predict(run: Run, samples: Path, tmp_path: Path) -> None:
     )
     told = json.loads(ran.out)
     assert (told["domain"], [one["label"] for one in told["predictions"]]) == ("lowlight", ["speed limit 100"])
+    assert told["recognised"] is None
+    Image.new("RGB", (32, 32), "grey").save(tmp_path / "grey.png")
+    told = json.loads(run("predict", "--model", SIGNS, "--domain", "auto", tmp_path / "grey.png").out)
+    assert (told["domain"], told["recognised"]["fit"]) == ("day", "none")
     Image.new("RGB", (8, 6)).save(tmp_path / "small.png")
     assert run("predict", "--model", "doubler", "--out", tmp_path / "large.jpg", tmp_path / "small.png").code == 0
     with Image.open(tmp_path / "large.jpg") as large:

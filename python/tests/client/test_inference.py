@@ -138,6 +138,7 @@ def test_pictures_of_several_banks_lie_side_by_side(call: Call, tmp_path: Path) 
     assert call("compare", "doubler", small, domains=["plain"]).banks[0].predictions == ()
     sheet = call("compare_pictures", "doubler", small, domains=["plain"])
     assert (sheet.banks, sheet.media_type, sheet.array().shape) == (("plain:1",), "image/png", (8, 12, 3))
+    assert (sheet.fits, sheet.ps) == ((None,), (None,))
     sheet.save(tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes() == sheet.content
 
@@ -184,6 +185,9 @@ def test_auto_tells_how_it_has_chosen_for_a_picture(call: Call) -> None:
     call("calibrate", "doubler", "noisy", {"x": noise[:36].transpose(0, 3, 1, 2) / np.float32(255)})
     made = call("transform", "doubler", noise[36], domain="auto")
     assert (made.recognised.nearest, made.recognised.fit, made.recognised.p > 0) == ("noisy", "good", True)
+    sheet = call("compare_pictures", "doubler", noise[36], domains=["noisy", "plain"])
+    assert (sheet.banks, sheet.fits) == ((f"noisy:{made.version}", "plain:1"), ("good", None))
+    assert sheet.ps[0] == pytest.approx(made.recognised.p) and sheet.ps[1] is None
     grey = call("transform", "doubler", np.full((12, 12, 3), 128, np.uint8), domain="auto").recognised
     assert grey.p == pytest.approx(1 / 37, rel=0.01)
     assert call("transform", "doubler", noise[36], domain="plain").recognised is None

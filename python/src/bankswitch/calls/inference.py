@@ -175,13 +175,20 @@ def compare_pictures(
     answer = yield from ask(_compare_request(model, picture, "image/png", domains, {}, timeout))
     told = answer.headers
 
-    def banks() -> tuple[str, ...]:
+    def sheet() -> Sheet:
         names, versions = (told[name].split(",") for name in ("x-domain", "x-domain-version"))
-        return tuple(
-            name if "=" in name else f"{name}:{version}" for name, version in zip(names, versions, strict=True)
+        # Not there where nothing is known of any.
+        unknown = "," * (len(names) - 1)
+        fits, ps = (told.get(name, unknown).split(",") for name in ("x-domain-fit", "x-domain-p"))
+        return Sheet(
+            answer.body,
+            told["content-type"],
+            tuple(name if "=" in name else f"{name}:{version}" for name, version in zip(names, versions, strict=True)),
+            tuple(fit or None for fit in fits),
+            tuple(float(p) if p else None for p in ps),
         )
 
-    return made(answer, lambda: Sheet(answer.body, told["content-type"], banks()))
+    return made(answer, sheet)
 
 
 def _compare_request(

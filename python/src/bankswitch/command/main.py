@@ -62,7 +62,8 @@ def _infer(client: Client, arguments: Namespace) -> None:
     with arguments.out.open("wb") as file:
         np.savez(file, **plain)
     shapes = {name: list(array.shape) for name, array in inference.outputs.items()}
-    print(printing.json_line({"domain": inference.domain, "version": inference.version, "outputs": shapes}))
+    told = {"domain": inference.domain, "version": inference.version, "outputs": shapes}
+    print(printing.json_line({**told, "recognised": [row and asdict(row) for row in inference.recognised]}))
 
 
 def _arrays(client: Client, arguments: Namespace) -> Mapping[str, Any]:
@@ -98,7 +99,9 @@ def _predict(client: Client, arguments: Namespace) -> None:
         arguments.model, arguments.picture, format=_FORMATS[suffix], quality=arguments.quality, **named
     )
     picture.save(arguments.out)
-    print(printing.json_line({"domain": picture.domain, "version": picture.version, "bytes": len(picture.content)}))
+    told = {"domain": picture.domain, "version": picture.version, "bytes": len(picture.content)}
+    recognised = picture.recognised
+    print(printing.json_line({**told, "recognised": None if recognised is None else asdict(recognised)}))
 
 
 def _register(client: Client, arguments: Namespace) -> None:
