@@ -82,7 +82,7 @@ function falseAlarms ({ signatures, test }: Look): string {
       const watch = new DomainWatch(signature.scores, FALSE_DIAL, 0)
       const draw = seededUniform(SEED + 1)
       for (let at = 0; at < pictures; at++) see(watch, pick(pool, draw), at)
-      const { counted, alarms } = watch.report
+      const { counted, alarms } = watch.report(0)
       return [
         domain, made, String(signature.scores.length), counted.toLocaleString('en'), String(alarms), (pictures / FALSE_DIAL).toFixed(1)
       ]
@@ -134,7 +134,7 @@ function streams ({ signatures, test, frames }: Look): string {
   const tracks = new DomainWatch(signature.scores, DIAL, 0)
   const consecutive = poolOf(signature, frames)
   for (let time = 0; time < FRAMES; time++) see(tracks, consecutive[time % consecutive.length]!, time)
-  const { counted, alarms } = tracks.report
+  const { counted, alarms } = tracks.report(0)
   const alone = honestAlarms(signature, day, poolOf(signature, test.get('fog')!), () => undefined)
   const size = day[0]!.z.length
   const wild = seededUniform(SEED + 5)
@@ -155,7 +155,7 @@ function streams ({ signatures, test, frames }: Look): string {
     `${counted.toLocaleString('en')} counted, ${alarms} alarms.\n` +
     '- An honest stream beside a hostile one of noise, of one colour, and of what is no number: its alarms after a change ' +
     `to fog come at the same pictures as alone ${moved.length === 0 ? 'beside each' : `but for ${moved.join()}`}.\n` +
-    `- ${STREAMS.toLocaleString('en')} streams of a thousand callers: ${watch.report.streams.watched} are watched; ` +
+    `- ${STREAMS.toLocaleString('en')} streams of a thousand callers: ${watch.report(0).streams.watched} are watched; ` +
     `${us.toFixed(1)} µs a picture.`
 }
 

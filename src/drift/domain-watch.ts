@@ -21,8 +21,11 @@ export const CALLER_STREAMS_MAX = 64
 /** Counted pictures before there is something to tell. */
 export const ENOUGH = 32
 
-/** Counted pictures without an alarm after which a drifting stream is calm again. */
-const CALM = 1000
+/** Counted pictures without an alarm after which a stream is calm again: its own, or others' while it is silent. */
+export const CALM = 1000
+
+/** Of silence, in milliseconds, after which a stream has ended; of a picture every ten minutes seven a day are looked at. */
+export const ENDED_MS = 86_400_000
 
 const FEATURES_TOLD = 5
 
@@ -73,14 +76,19 @@ export interface DriftState extends DriftGlance {
   nearest?: string
 }
 
-/** What is kept of a stream. */
-interface Stream {
-  readonly thinning: Thinning
+interface Watched {
   readonly detector: ChangeDetector
   /** Counted pictures left until it counts as calm again; 0 when it is. */
   unrest: number
   /** Since when it has been drifting, as far as the last alarm tells. */
   driftsSince: number | undefined
+  /** When a picture of it was last looked at, and how many of the domain had counted by then. */
+  lastAt: number
+  lastCounted: number
+}
+
+interface Stream extends Watched {
+  readonly thinning: Thinning
 }
 
 export class DomainWatch {
@@ -88,7 +96,7 @@ export class DomainWatch {
   readonly #logThreshold: number
   readonly #streams: StreamTable<Stream>
   /** All streams together: under the rules of a stream, but for thinning. */
-  readonly #all: Pick<Stream, 'detector' | 'unrest' | 'driftsSince'>
+  readonly #all: Watched
 
   /** By caller, the number of the picture that was its last in the detector for all. */
   readonly #turns = new Map<string, number>()
@@ -103,7 +111,9 @@ export class DomainWatch {
   constructor (scores: ArrayLike<number>, picturesPerFalseAlarm: number, at: number) {
     const { band, bets } = termsOf(scores)
     this.#band = band
-    const begin = () => ({ detector: new ChangeDetector(bets), unrest: 0, driftsSince: undefined })
+    const begin = () => {
+      return { detector: new ChangeDetector(bets), unrest: 0, driftsSince: undefined, lastAt: at, lastCounted: 0 }
+    }
     this.#streams = new StreamTable<Stream>({
       streams: STREAMS_MAX,
       callerStreams: CALLER_STREAMS_MAX,
@@ -127,6 +137,8 @@ export class DomainWatch {
       this.#counts.unwatched++
       return []
     }
+    this.#hear(stream, picture.at)
+    this.#hear(this.#all, picture.at)
     if (!counts(stream.thinning, picture.z, picture.values)) return []
     this.#counts.counted++
     const cell = cellOf(this.#band, picture.score)
@@ -139,29 +151,26 @@ export class DomainWatch {
     return together === undefined ? alarms : [...alarms, { ...together, stream: undefined }]
   }
 
-  get isDrifting (): boolean {
-    return this.#all.unrest > 0 || this.#streams.all().some(({ unrest }) => unrest > 0)
-  }
-
-  /** Of all streams together, or of the last alarm while it lasts: at most 1 on average while nothing has changed. */
-  get eValue (): number {
-    return Math.max(this.#all.detector.eValue, this.isDrifting ? this.#lastAlarm!.eValue : 0)
+  /** Whether anything drifts at this time. */
+  isDrifting (at: number): boolean {
+    return [this.#all, ...this.#streams.all()].some((watched) => this.#drifts(watched, at))
   }
 
   /** Evidence only once enough has been seen. */
-  get glance (): DriftGlance {
-    const { isDrifting, eValue } = this
+  glance (at: number): DriftGlance {
     const { pictures, counted } = this.#counts
-    const state = isDrifting ? 'drifting' : counted >= ENOUGH ? 'steady' : 'notEnoughSeen'
-    return { state, pictures, ...(state === 'notEnoughSeen' ? {} : { eValue }) }
+    const state = this.isDrifting(at) ? 'drifting' : counted >= ENOUGH ? 'steady' : 'notEnoughSeen'
+    if (state === 'notEnoughSeen') return { state, pictures }
+    const { eValue } = this.#all.detector
+    return { state, pictures, eValue: state === 'drifting' ? Math.max(eValue, this.#lastAlarm!.eValue) : eValue }
   }
 
   /** What there is to tell; figures only once enough has been seen. */
-  get report (): DriftState {
+  report (at: number): DriftState {
     const { alarms, ...counted } = this.#counts
-    const drifting = this.#streams.all().filter(({ unrest }) => unrest > 0)
-    const beginnings = [...drifting, this.#all].flatMap(({ driftsSince }) => driftsSince ?? [])
-    const { glance } = this
+    const drifting = this.#streams.all().filter((stream) => this.#drifts(stream, at))
+    const beginnings = [...drifting, this.#all].filter((one) => this.#drifts(one, at)).map((one) => one.driftsSince!)
+    const glance = this.glance(at)
     const isEnough = glance.state !== 'notEnoughSeen'
     const nearest = this.#nearest.most
     return {
@@ -177,9 +186,21 @@ export class DomainWatch {
     }
   }
 
-  #add (
-    watched: Pick<Stream, 'detector' | 'unrest' | 'driftsSince'>, cell: number, at: number
-  ): Pick<Alarm, 'since' | 'eValue'> | undefined {
+  /** A silent stream no longer tells what the domain is asked about. */
+  #drifts ({ unrest, lastAt, lastCounted }: Watched, at: number): boolean {
+    return unrest > 0 && at - lastAt < ENDED_MS && this.#counts.counted - lastCounted <= CALM
+  }
+
+  #hear (watched: Watched, at: number): void {
+    if (!this.#drifts(watched, at)) {
+      watched.unrest = 0
+      watched.driftsSince = undefined
+    }
+    watched.lastAt = at
+    watched.lastCounted = this.#counts.counted
+  }
+
+  #add (watched: Watched, cell: number, at: number): Pick<Alarm, 'since' | 'eValue'> | undefined {
     const { detector } = watched
     detector.add(cell, at)
     if (detector.logStatistic < this.#logThreshold) {

@@ -138,7 +138,8 @@ export const DriftSchema = Type.Object({
   driftingSince: time('When the pictures began that speak for drift'),
   streams: Type.Optional(Type.Object({ watched: Type.Integer(), drifting: Type.Integer() })),
   eValue: Type.Optional(Type.Number({
-    description: 'Evidence of drift in all streams together: 1 or less on average while there is none'
+    description: 'Evidence of drift in all streams together: 1 or less on average while there is none; ' +
+      'while there is, of the last alarm if that is larger'
   })),
   moved: Type.Optional(Type.Array(Type.Object({
     layer: Type.String(),

@@ -128,12 +128,12 @@ export class Drift {
       return { ...settings, state: isSeen ? 'notEnoughSeen' : 'noSignature' }
     }
     const { watch, passedOver } = watched
-    return { ...settings, passedOver, ...toldOf(watch.report, model.artefact.stem?.channels ?? []) }
+    return { ...settings, passedOver, ...toldOf(watch.report(this.#needs.now()), model.artefact.stem?.channels ?? []) }
   }
 
   /** The same in short, of what is in memory; undefined before the first picture. */
   glance (model: string, domain: string, version: number): DriftGlance | undefined {
-    return this.#watched.peek(leaseKey(model, domain, version))?.watch.glance
+    return this.#watched.peek(leaseKey(model, domain, version))?.watch.glance(this.#needs.now())
   }
 
   /** What waits. */
@@ -267,9 +267,11 @@ export class Drift {
 
   /** Of versions that still answer: an alarm does not outlast the version that it is about. */
   #shown (): ShownDrift[] {
-    return [...this.#watched.values()].flatMap(({ model, domain, version, watch: { isDrifting, eValue } }) => {
+    const now = this.#needs.now()
+    return [...this.#watched.values()].flatMap(({ model, domain, version, watch }) => {
       const isActive = this.#needs.store.domain(model, domain)?.active === version
-      return isActive ? [{ model, domain, isDrifting, eValue }] : []
+      const { state, eValue } = watch.glance(now)
+      return isActive && eValue !== undefined ? [{ model, domain, isDrifting: state === 'drifting', eValue }] : []
     })
   }
 

@@ -163,7 +163,7 @@ export interface Drift {
   /** When the pictures began that speak for drift */
   driftingSince?: string
   streams?: { watched: number, drifting: number }
-  /** Evidence of drift in all streams together: 1 or less on average while there is none */
+  /** Evidence of drift in all streams together: 1 or less on average while there is none; while there is, of the last alarm if that is larger */
   eValue?: number
   /** What the first layers see that moved most, farthest first */
   moved?: Array<{
