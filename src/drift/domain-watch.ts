@@ -24,7 +24,7 @@ export const ENOUGH = 32
 /** Counted pictures without an alarm after which a stream is calm again: its own, or others' while it is silent. */
 export const CALM = 1000
 
-/** Of silence, in milliseconds, after which a stream has ended; of a picture every ten minutes seven a day are looked at. */
+/** Silence in milliseconds after which a stream has ended; of one picture in ten minutes seven a day are looked at. */
 export const ENDED_MS = 86_400_000
 
 const FEATURES_TOLD = 5

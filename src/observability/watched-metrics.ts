@@ -27,7 +27,7 @@ export type LabelsOf = (model: string, domain: string) => DomainLabels
 export interface WatchedMetrics {
   countShadow (model: string, domain: string, counts: ShadowCounts): void
   countDrift (model: string, domain: string, counts: DriftCounts): void
-  /** What is read for the gauges: of each domain under watch; none before. */
+  /** What is read for the gauges: of each domain under watch of which enough was seen; none before. */
   showDrift (read: () => readonly ShownDrift[]): void
 }
 
@@ -121,7 +121,14 @@ function createDriftMetrics (
       registers: [],
       collect () {
         this.reset()
-        for (const one of shown()) this.set({ ...labelsOf(one.model, one.domain) }, valueOf(one))
+        const largest = new Map<string, { labels: DomainLabels, value: number }>()
+        // Of domains that share labels one that fits must not hide one that drifts.
+        for (const one of shown()) {
+          const labels = labelsOf(one.model, one.domain)
+          const key = JSON.stringify(labels)
+          largest.set(key, { labels, value: Math.max(valueOf(one), largest.get(key)?.value ?? 0) })
+        }
+        for (const { labels, value } of largest.values()) this.set({ ...labels }, value)
       }
     }))
   }

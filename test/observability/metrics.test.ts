@@ -121,6 +121,24 @@ describe('what budgets bound', () => {
   })
 })
 
+describe('drift', () => {
+  test('is read when it is scraped, and of domains that share a label the largest is told', async () => {
+    const metrics = createMetrics()
+    for (let at = 0; at < DOMAIN_LABELS_MAX; at++) metrics.countDrift('signs', `n${at}`, { lookedAt: 1, passedOver: 0, alarms: 0 })
+    const shown = [
+      { domain: 'n0', isDrifting: false, eValue: 0.5 },
+      { domain: 'beyond', isDrifting: true, eValue: 1e6 },
+      { domain: 'beyond-too', isDrifting: false, eValue: 0.1 }
+    ].map((one) => ({ model: 'signs', ...one }))
+    metrics.showDrift(() => shown)
+    const labels = (domain: string) => `{model="signs",domain="${domain}"}`
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_drifting'), { [labels('n0')]: 0, [labels(OVERFLOW_LABEL)]: 1 })
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_drift_e_value'), { [labels('n0')]: 0.5, [labels(OVERFLOW_LABEL)]: 1e6 })
+    shown.splice(1, 1)
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_drift_e_value'), { [labels('n0')]: 0.5, [labels(OVERFLOW_LABEL)]: 0.1 })
+  })
+})
+
 describe('counting', () => {
   test('requests by route, method and status, their seconds by route', async () => {
     const metrics = createMetrics()
