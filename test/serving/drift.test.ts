@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { BankswitchError } from '#src/base/errors.js'
 import { finish } from '#src/base/slices.js'
+import { ENDED_MS } from '#src/drift/domain-watch.js'
 import { makeDiscriminant, type Discriminant } from '#src/signature/discriminant.js'
 import { makeSignature } from '#src/signature/signature.js'
 import { Drift, WAITING_ROWS_MAX, type Answered, type LookedAt } from '#src/serving/watching/drift.js'
@@ -34,6 +35,7 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = finish(makeDis
   const looked: LookedAt[] = []
   const counted: Array<[string, string, object]> = []
   const warnings: object[] = []
+  const ended: object[] = []
   const state = {
     active: 1, gates: [] as Gate[], reads: 0, asked: 0, now: 1000, isRefused: false, hasSignature: true, shown: (): readonly ShownDrift[] => []
   }
@@ -57,7 +59,7 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = finish(makeDis
       countDrift: (...given: [string, string, object]) => counted.push(given),
       showDrift: (read: () => readonly ShownDrift[]) => { state.shown = read }
     },
-    logger: { warn: (told: object) => warnings.push(told) },
+    logger: { warn: (told: object) => warnings.push(told), info: (told: object) => ended.push(told) },
     onLook: (row: LookedAt) => looked.push(row),
     now: () => state.now,
     random: () => draw
@@ -78,7 +80,7 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = finish(makeDis
       ...given
     })
   }
-  return { drift, offer, looked, counted, warnings, state, report: () => drift.report(model, 'day', 1) }
+  return { drift, offer, looked, counted, warnings, ended, state, report: () => drift.report(model, 'day', 1) }
 }
 
 const rowsAt = (count: number, centre: number, seed = runSeed + 1) => featureRows(count, CHANNELS, seed, centre)
@@ -102,8 +104,8 @@ test('what an active version answered is looked at, and the report has figures o
 })
 
 test('drift is told: in the report, in the log, in the metrics', async () => {
-  const { drift, offer, counted, warnings, report } = setUp()
-  for (const row of rowsAt(100, 3)) {
+  const { drift, offer, counted, warnings, ended, report, state: world } = setUp()
+  for (const row of rowsAt(300, 3)) {
     offer([row], { sender: { caller: 'a', stream: 'x'.repeat(500) } })
     await drift.settled()
   }
@@ -111,9 +113,15 @@ test('drift is told: in the report, in the log, in the metrics', async () => {
   assert.deepEqual([state, nearest, streams, driftingSince], ['drifting', 'fog', { watched: 1, drifting: 1 }, 1000])
   assert.ok(moved![0]!.shift > 1)
   const alarms = counted.reduce((sum, [, , counts]) => sum + (counts as { alarms: number }).alarms, 0)
-  assert.ok(alarms > 0)
-  assert.equal(warnings.length, alarms)
-  assert.ok(warnings.some((told) => (told as { stream?: string }).stream === 'x'.repeat(100)))
+  assert.ok(alarms > 4)
+  assert.equal(warnings.length, 1)
+  const [{ stream, domain, since }] = warnings as [{ stream?: string, domain: string, since: string }]
+  assert.deepEqual([domain, since, [undefined, 'x'.repeat(100)].includes(stream)], ['day', new Date(1000).toISOString(), true])
+  assert.deepEqual(ended, [])
+  world.now += 2 * ENDED_MS
+  offer(rowsAt(1, 0))
+  await drift.settled()
+  assert.deepEqual([ended, warnings.length], [[{ model: 'signs', domain: 'day', version: 1 }], 1])
 })
 
 test('the gauges show what still answers: an alarm does not outlast its version', async () => {
@@ -125,6 +133,18 @@ test('the gauges show what still answers: an alarm does not outlast its version'
   assert.deepEqual(state.shown().map(({ model, domain, isDrifting }) => [model, domain, isDrifting]), [['signs', 'day', true]])
   state.active = 2
   assert.deepEqual(state.shown(), [])
+})
+
+test('the gauges show nothing before enough was seen', async () => {
+  const { drift, offer, state } = setUp()
+  offer(rowsAt(3, 0))
+  await drift.settled()
+  assert.deepEqual(state.shown(), [])
+  offer(rowsAt(60, 0))
+  await drift.settled()
+  offer(rowsAt(60, 0, runSeed + 9))
+  await drift.settled()
+  assert.deepEqual(state.shown().map(({ domain, isDrifting, eValue }) => [domain, isDrifting, eValue > 0]), [['day', false, true]])
 })
 
 test('a share is looked at, of the active version only', async () => {

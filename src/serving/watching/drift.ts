@@ -11,7 +11,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
-import { DomainWatch, type DriftGlance } from '../../drift/domain-watch.js'
+import { DomainWatch, type Alarm, type DriftGlance } from '../../drift/domain-watch.js'
 import { isPreparedAlike } from '../../models/signature-preparation.js'
 import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
 import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
@@ -48,7 +48,7 @@ export interface DriftNeeds {
   store: Pick<BankStore, 'domain'>
   recognition: Pick<Recognition, 'features' | 'discriminantFor' | 'hasSignature'>
   metrics: Pick<Metrics, 'countDrift' | 'showDrift'>
-  logger: Pick<Logger, 'warn'>
+  logger: Pick<Logger, 'info' | 'warn'>
   /** Told of every row that was looked at. */
   onLook?: (row: LookedAt) => void
   /** Milliseconds, as Date.now. */
@@ -78,6 +78,8 @@ interface Watched {
   version: number
   watch: DomainWatch
   signature: Signature
+  /** As the log has it. */
+  isDrifting: boolean
   passedOver: number
 }
 
@@ -230,8 +232,8 @@ export class Drift {
     model: string, { record: { domain }, version: { version } }: ResolvedDomain, signature: Signature,
     { sender, features, values, choice, at }: Pick<LookedAt, 'sender' | 'features' | 'values' | 'choice' | 'at'>
   ): void {
-    const { watch } = this.#watch(model, domain, version, signature, at)
-    const alarms = watch.see({
+    const watched = this.#watch(model, domain, version, signature, at)
+    const alarms = watched.watch.see({
       caller: sender.caller,
       stream: sender.stream,
       z: deviationsOf(signature, features),
@@ -240,9 +242,20 @@ export class Drift {
       nearest: choice.domain === domain ? choice.runnerUp : choice.domain,
       at
     })
-    const { metrics, logger } = this.#needs
-    metrics.countDrift(model, domain, { lookedAt: 1, passedOver: 0, alarms: alarms.length })
-    for (const { stream, since, eValue } of alarms) {
+    this.#needs.metrics.countDrift(model, domain, { lookedAt: 1, passedOver: 0, alarms: alarms.length })
+    this.#log(watched, alarms[0], at)
+  }
+
+  /** A line when a domain begins to drift, with the alarm that says so, and one when it ends. */
+  #log (watched: Watched, alarm: Alarm | undefined, at: number): void {
+    const { model, domain, version, watch } = watched
+    const { logger } = this.#needs
+    if (watched.isDrifting && !watch.isDrifting(at)) {
+      watched.isDrifting = false
+      logger.info({ model, domain, version }, 'pictures no longer drift from the domain')
+    } else if (!watched.isDrifting && alarm !== undefined) {
+      watched.isDrifting = true
+      const { stream, since, eValue } = alarm
       const told = { since: new Date(since).toISOString(), eValue, ...(stream === undefined ? {} : { stream }) }
       logger.warn({ model, domain, version, ...told }, 'pictures drift from the domain')
     }
@@ -259,6 +272,7 @@ export class Drift {
       version,
       watch: new DomainWatch(signature.scores, dial, at),
       signature,
+      isDrifting: false,
       passedOver: known?.passedOver ?? 0
     }
     this.#watched.set(key, fresh)
