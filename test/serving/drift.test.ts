@@ -160,7 +160,7 @@ test('a share is looked at, of the active version only', async () => {
 })
 
 test('what is answered meanwhile waits within bounds, is read one after another, and passed over beyond', async () => {
-  const { drift, offer, state, counted } = setUp()
+  const { drift, offer, state, counted, report } = setUp()
   const held = gate()
   state.gates.push(held)
   offer(rowsAt(1, 0))
@@ -172,6 +172,7 @@ test('what is answered meanwhile waits within bounds, is read one after another,
   held.open()
   await drift.settled()
   const passedOver = counted.reduce((sum, [, , counts]) => sum + (counts as { passedOver: number }).passedOver, 0)
+  assert.equal((await report()).passedOver, passedOver)
   assert.deepEqual([passedOver, drift.backlog.rows, drift.backlog.bytes], [9, 0, 0])
 })
 

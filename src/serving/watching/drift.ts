@@ -80,7 +80,6 @@ interface Watched {
   signature: Signature
   /** As the log has it. */
   isDrifting: boolean
-  passedOver: number
 }
 
 type Waiting = Answered & { model: ReadyModel, feeds: Tensors, bytes: number }
@@ -89,6 +88,8 @@ export class Drift {
   readonly #needs: DriftNeeds
   readonly #options: DriftOptions
   readonly #watched = new LRUCache<string, Watched>({ max: WATCHES_MAX })
+  /** Rows by version; also before the first is looked at. */
+  readonly #passedOver = new LRUCache<string, number>({ max: WATCHES_MAX })
   readonly #waiting: Waiting[] = []
   /** Models without signatures, and until when nobody asks again. */
   readonly #blindUntil = new WeakMap<ReadyModel, number>()
@@ -120,7 +121,8 @@ export class Drift {
   async report (model: ReadyModel, domain: string, version: number): Promise<DriftReport> {
     const { dial, share } = this.#options
     const settings = { version, requestsPerFalseAlarm: dial, share }
-    const watched = this.#watched.peek(leaseKey(model.entry.manifest.name, domain, version))
+    const key = leaseKey(model.entry.manifest.name, domain, version)
+    const watched = this.#watched.peek(key)
     if (watched === undefined) {
       const { manifest } = model.entry
       const record = this.#needs.store.domain(manifest.name, domain)
@@ -129,8 +131,8 @@ export class Drift {
         await this.#needs.recognition.hasSignature(model, domain)
       return { ...settings, state: isSeen ? 'notEnoughSeen' : 'noSignature' }
     }
-    const { watch, passedOver } = watched
-    return { ...settings, passedOver, ...toldOf(watch.report(this.#needs.now()), model.artefact.stem?.channels ?? []) }
+    const passedOver = this.#passedOver.peek(key) ?? 0
+    return { ...settings, passedOver, ...toldOf(watched.watch.report(this.#needs.now()), model.artefact.stem?.channels ?? []) }
   }
 
   /** The same in short, of what is in memory; undefined before the first picture. */
@@ -272,8 +274,7 @@ export class Drift {
       version,
       watch: new DomainWatch(signature.scores, dial, at),
       signature,
-      isDrifting: false,
-      passedOver: known?.passedOver ?? 0
+      isDrifting: false
     }
     this.#watched.set(key, fresh)
     return fresh
@@ -294,8 +295,8 @@ export class Drift {
     const { record: { domain }, version } = resolved
     // A domain that was removed meanwhile would have metrics again.
     if (this.#needs.store.domain(name, domain) === undefined) return
-    const watched = this.#watched.peek(leaseKey(name, domain, version.version))
-    if (watched !== undefined) watched.passedOver += rows
+    const key = leaseKey(name, domain, version.version)
+    this.#passedOver.set(key, (this.#passedOver.peek(key) ?? 0) + rows)
     this.#needs.metrics.countDrift(name, domain, { lookedAt: 0, passedOver: rows, alarms: 0 })
   }
 }
