@@ -188,7 +188,7 @@ async function becomes (
   const order = darkened(train, exposure, seed + 1).map((sign, at) => ({ sign, at: at * 7919 % train.length }))
     .sort((a, b) => a.at - b.at).map(({ sign }) => sign)
   const wish = { header: 'auto', sender: { caller: 'bench', stream } }
-  const candidateOf = () => engine.candidates(MODEL).find((one) => one.stream === stream)
+  const candidateOf = () => engine.candidates(MODEL).candidates.find((one) => one.stream === stream)
   let sent = 0
   let answeredBy = ''
   while (candidateOf() === undefined && sent < PICTURES_MAX) {

@@ -15,7 +15,7 @@ import { PictureRoom } from './serving/answering/picture-room.js'
 import { ProgressBoard } from './serving/answering/progress.js'
 import { Shadows } from './serving/answering/shadows.js'
 import { Calibrations, openCalibrationJobs } from './serving/calibrating/calibrations.js'
-import { openCandidates, type CandidateReport, type Candidates } from './serving/collecting/candidates.js'
+import { openCandidates, type CandidatesReport, type Candidates } from './serving/collecting/candidates.js'
 import { Administration } from './serving/changing/administration.js'
 import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain, withNews } from './serving/domain-reference.js'
@@ -251,8 +251,8 @@ export class Engine {
     await this.#candidates?.settled()
   }
 
-  /** Candidates that this process made of pictures that fit no domain. Throws MODEL_NOT_FOUND and DRIFT_OFF. */
-  candidates (model: string): CandidateReport[] {
+  /** What has become of pictures that fit no domain. Throws MODEL_NOT_FOUND and DRIFT_OFF. */
+  candidates (model: string): CandidatesReport {
     this.#models.get(model)
     if (this.#candidates === undefined) throw driftOff()
     return this.#candidates.report(model)

@@ -26,7 +26,7 @@ function obligingEngine () {
     model: () => ({ entry: { manifest: { defaultDomain: 'day' } } }),
     readyModel: () => ({}),
     domain: () => record,
-    candidates: () => [],
+    candidates: () => ({ candidates: [], left: [] }),
     answering: { namedInPath: () => ({ domain: 'told' }) },
     admin: {
       versionToLoad: () => 3,

@@ -73,7 +73,7 @@ describe('a service that looks for drift', () => {
     assert.equal(await statusOf('/v1/models/traffic-signs/domains/none/drift'), 404)
     assert.equal(await statusOf('/admin/models/none/candidates', ADMIN), 404)
     assert.equal(await statusOf(CANDIDATES), 401)
-    assert.deepEqual((await service.app.inject({ url: CANDIDATES, headers: ADMIN })).json(), { candidates: [] })
+    assert.deepEqual((await service.app.inject({ url: CANDIDATES, headers: ADMIN })).json(), { candidates: [], left: [] })
   })
 
   it('tells first that it has not seen enough, then of drift', async () => {
@@ -112,8 +112,8 @@ describe('a service that looks for drift', () => {
       assert.equal(await ask(service, 'auto', 1, runSeed + 1000 + at, { 'x-stream': 'camera-7' }), 200)
     }
     const candidate = (await own())!
-    const { domain, version, images } = candidate
-    assert.deepEqual([version, Number(images) >= IMAGES], [1, true])
+    const { domain, version, images, isActive } = candidate
+    assert.deepEqual([version, Number(images) >= IMAGES, isActive], [1, true, false])
     assert.equal(await ask(service, `${String(domain)}:1`, 1, runSeed), 200)
     assert.equal(await ask(service, String(domain), 1, runSeed), 409)
     const body = { method: 'POST', url: `/admin/models/traffic-signs/domains/${String(domain)}/activate`, headers: ADMIN, payload: { version: 1 } } as const
@@ -121,5 +121,6 @@ describe('a service that looks for drift', () => {
     assert.equal(await ask(service, String(domain), 1, runSeed), 200)
     const report = (await service.app.inject(`/v1/models/traffic-signs/domains/${String(domain)}/drift`)).json()
     assert.equal(report.state, 'notEnoughSeen')
+    assert.equal((await own())!.isActive, true)
   })
 })

@@ -6,6 +6,7 @@ import { parseContribution } from '#src/calibration/contributions.js'
 import { emptyMoments, addSet } from '#src/calibration/moments.js'
 import { Candidates, CALLER_STREAMS_MAX, STREAMS_MAX, UNDECIDED_MAX, type CandidateNeeds } from '#src/serving/collecting/candidates.js'
 import { BATCH } from '#src/serving/collecting/gathering.js'
+import { STREAM_CANDIDATES_MAX } from '#src/serving/collecting/stored-candidates.js'
 import { TERM } from '#src/drift/stream-table.js'
 import { parseSignatures } from '#src/signature/file-parts.js'
 import { makeSignature } from '#src/signature/signature.js'
@@ -40,9 +41,10 @@ async function setUp () {
   }
   const logged: string[] = []
   const logger = { info: (_: object, text: string) => logged.push(text), warn: (_: object, text: string) => logged.push(text) }
-  const candidates = new Candidates({
+  const again = () => new Candidates({
     store, pool, calibrate, registerMade: admin.registerMade.bind(admin), logger
   } as unknown as CandidateNeeds, { images: IMAGES, dial: 1e4, calibrationBytes: 1e6, imagePixels: 1e6 })
+  const candidates = again()
   const seen = { at: 0, values: [] as number[] }
   const look = (features: Float64Array, { caller = 'a', stream = 'camera', at = 0 } = {}): LookedAt => {
     const value = ++seen.at
@@ -61,20 +63,20 @@ async function setUp () {
     }
   }
   /** Takes rows whose features lie at `centre`. */
-  const send = async (count: number, centre: number, from = {}) => {
+  const send = async (count: number, centre: number, from = {}, to = candidates) => {
     for (const features of featureRows(count, CHANNELS, runSeed + 5 + seen.at, centre)) {
-      candidates.take(look(features, from))
-      await candidates.settled()
+      to.take(look(features, from))
+      await to.settled()
     }
   }
   const stored = () => store.domains(MODEL).filter(({ domain }) => domain.startsWith('candidate-'))
-  return { ...house, candidates, batches, look, send, stored, logged, state }
+  return { ...house, candidates, again, batches, look, send, stored, logged, state }
 }
 
 test('pictures that fit become nothing', async () => {
   const { send, batches, stored, candidates } = await setUp()
   await send(1500, 0)
-  assert.deepEqual([batches, stored(), candidates.report(MODEL)], [[], [], []])
+  assert.deepEqual([batches, stored(), candidates.report(MODEL).candidates], [[], [], []])
 })
 
 test('pictures that fit no domain become a version that is not active, of the sums of all of them', async () => {
@@ -91,18 +93,18 @@ test('pictures that fit no domain become a version that is not active, of the su
   assert.ok(Math.abs(moments.get('bn')!.mean[0]! - mean) < 1e-9)
   const [signature] = parseSignatures(parseSafetensors(file))
   assert.deepEqual([signature!.origin, signature!.images >= IMAGES], [ORIGIN, true])
-  const [report] = candidates.report(MODEL)
+  const [report] = candidates.report(MODEL).candidates
   assert.deepEqual([report!.domain, report!.stream, report!.base, report!.images], [record!.domain, 'camera', { domain: 'day', version: 1 }, IMAGES])
-  assert.deepEqual(candidates.report('other'), [])
+  assert.deepEqual(candidates.report('other').candidates, [])
 })
 
 test('what comes after is compared, and makes no second candidate', async () => {
   const { send, stored, candidates, batches } = await setUp()
   await send(400, 8)
-  const before = candidates.report(MODEL)[0]!.comparedRows
+  const before = candidates.report(MODEL).candidates[0]!.comparedRows
   const known = batches.length
   await send(50, 8)
-  const report = candidates.report(MODEL)[0]!
+  const report = candidates.report(MODEL).candidates[0]!
   assert.ok(report.comparedRows > before && report.largestRelativeDifference > 0)
   assert.deepEqual([stored().length, batches.length], [1, known])
 })
@@ -111,12 +113,58 @@ test('a candidate that somebody removes is told and run no more, and the stream 
   const { send, stored, candidates, batches, admin, pool } = await setUp()
   await send(400, 8)
   await admin.removeDomain(MODEL, stored()[0]!.domain)
-  assert.deepEqual(candidates.report(MODEL), [])
+  assert.deepEqual(candidates.report(MODEL).candidates, [])
   const [known, jobs] = [batches.length, pool.jobs.length]
   await send(10, 8)
   assert.equal(pool.jobs.length, jobs)
   await send(400, 8)
-  assert.deepEqual([stored().length, candidates.report(MODEL)[0]!.images, batches.length], [1, IMAGES, known + IMAGES / BATCH])
+  assert.deepEqual([stored().length, candidates.report(MODEL).candidates[0]!.images, batches.length], [1, IMAGES, known + IMAGES / BATCH])
+})
+
+test('a stream whose candidate is activated may become another, under a name of its own, and the list tells both', async () => {
+  const { send, stored, candidates, admin } = await setUp()
+  await send(400, 8)
+  const [first] = stored()
+  await admin.activate(MODEL, first!.domain, 1)
+  await send(IMAGES, 0)
+  const told = () => candidates.report(MODEL).candidates.map(({ domain, isActive }) => [domain, isActive])
+  assert.deepEqual(told(), [[first!.domain, true]])
+  await send(400, 8)
+  const second = `${first!.domain}-2`
+  assert.deepEqual(told(), [[first!.domain, true], [second, false]])
+  assert.deepEqual([stored().map(({ domain }) => domain), candidates.undecided(MODEL)], [[first!.domain, second], 1])
+})
+
+test('what fits its new domain once that is active makes no further candidate', async () => {
+  const { candidates, look, send, stored, admin } = await setUp()
+  await send(400, 8)
+  await admin.activate(MODEL, stored()[0]!.domain, 1)
+  const fitting = makeSignature(featureRows(600, CHANNELS, runSeed + 3, 8), ORIGIN)
+  for (const features of featureRows(2 * IMAGES, CHANNELS, runSeed + 4, 8)) {
+    candidates.take({ ...look(features), nearest: fitting })
+    await candidates.settled()
+  }
+  assert.deepEqual([stored().length, candidates.report(MODEL).left], [1, []])
+})
+
+test('after a restart what nobody has decided about is told, and its stream becomes no other', async () => {
+  const { send, stored, again } = await setUp()
+  await send(400, 8)
+  const [{ domain, versions, description }] = stored() as [ReturnType<typeof stored>[0]]
+  const restarted = again()
+  assert.deepEqual(restarted.report(MODEL), { candidates: [], left: [{ domain, version: 1, description, since: versions[0]!.createdAt }] })
+  await send(400, 8, {}, restarted)
+  assert.deepEqual([stored().length, restarted.report(MODEL).candidates, restarted.undecided(MODEL)], [1, [], 1])
+})
+
+test('of one stream there is a bounded number of candidates', async () => {
+  const { send, stored, admin } = await setUp()
+  for (let at = 0; at < 10; at++) {
+    await send(400, 8)
+    const open = stored().find(({ active }) => active === null)
+    if (open !== undefined) await admin.activate(MODEL, open.domain, 1)
+  }
+  assert.equal(stored().length, STREAM_CANDIDATES_MAX)
 })
 
 test('one stream does not move another, and each caller has its own', async () => {
@@ -134,7 +182,7 @@ test('of 40 cameras under one key that send in turn, those whose pictures fit no
   const rows = 4999
   const [fitting, strange] = [featureRows(rows, CHANNELS, runSeed + 1), featureRows(rows, CHANNELS, runSeed + 2, 8)]
   const drifting = [5, 33]
-  const isFound = (camera: number) => candidates.report(MODEL).some(({ stream }) => stream === `camera-${camera}`)
+  const isFound = (camera: number) => candidates.report(MODEL).candidates.some(({ stream }) => stream === `camera-${camera}`)
   for (let round = 0; !drifting.every(isFound); round++) {
     assert.ok(round < 20 * TERM, 'a candidate is overdue')
     for (let camera = 0; camera < 40; camera++) {

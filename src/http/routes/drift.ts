@@ -17,8 +17,16 @@ const DriftCandidateSchema = Type.Object({
   disagreeingRows: Type.Integer({ description: 'Pictures with another best class' }),
   notFiniteRows: Type.Integer(),
   largestRelativeDifference: Type.Number({ description: 'Relative to the largest magnitude of the row' }),
+  isActive: Type.Boolean({ description: 'Whether somebody has activated it' }),
   since: Type.String()
 }, { title: 'DriftCandidate' })
+
+const LeftCandidateSchema = Type.Object({
+  domain: Type.String(),
+  version: Type.Integer(),
+  description: Type.String({ description: 'Of the domain: whose pictures, how many, and under which version' }),
+  since: Type.String()
+}, { title: 'LeftCandidate' })
 
 export function registerDriftRoutes (app: App, engine: Engine): void {
   app.get('/v1/models/:model/domains/:domain/drift', {
@@ -50,13 +58,20 @@ export function registerDriftRoutes (app: App, engine: Engine): void {
       summary: 'New domains made of pictures that fitted none, and what they would change',
       params: Type.Object({ model: NameParameter }),
       response: {
-        200: Type.Object({ candidates: Type.Array(DriftCandidateSchema) }), ...errorsOf(400, 401, 404, 409)
+        200: Type.Object({
+          candidates: Type.Array(DriftCandidateSchema),
+          left: Type.Array(LeftCandidateSchema, {
+            description: 'What else nobody has decided about: of streams that this process does not follow'
+          })
+        }),
+        ...errorsOf(400, 401, 404, 409)
       }
     }
   }, async (request) => {
     const { model } = request.params
     noteSubject(request, { model })
-    return { candidates: engine.candidates(model).map(({ model: _model, ...report }) => report) }
+    const { candidates, left } = engine.candidates(model)
+    return { candidates: candidates.map(({ model: _model, ...report }) => report), left }
   })
 }
 

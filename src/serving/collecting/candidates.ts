@@ -5,14 +5,13 @@
  * pictures are gathered as sums of calibration, a batch at a time, in a thread that yields to inference. Its mode is
  * `fvcore`: `fixed` would show deeper layers what the bank that does not fit makes of the pictures, which one round of
  * sums does not mend, and all others need every picture at once. Of enough pictures they become a version of a new
- * domain, which is stored and not activated: a person does that, or removes it. Until the process ends, what the stream
- * sends is run under the candidate too, and the answers are compared.
+ * domain, which is stored and not activated: a person does that, or removes it. Until then what the stream sends is
+ * run under the candidate too, and the answers are compared.
  *
  *  - no picture is kept: only sums, and rows of features for the signature; batches that wait are bounded (room.ts)
  *  - so are streams, of each caller and of all, and candidates that nobody has decided about
  *  - nothing that goes wrong here reaches a request
  */
-import { sha256 } from '../../base/digest.js'
 import { BankswitchError } from '../../base/errors.js'
 import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
 import { serializeSafetensors } from '../../bank/formats/safetensors.js'
@@ -30,6 +29,7 @@ import { joinExtras, type Administration, type FileExtras } from '../changing/ad
 import { loneRow } from '../lone-row.js'
 import { BATCH, Gathering, type BaseVersion } from './gathering.js'
 import { makeRoom, ROOM_BYTES } from './room.js'
+import { StoredCandidates, type LeftCandidate } from './stored-candidates.js'
 import type { Bank } from '../../bank/bank.js'
 import type { calibrateInThread } from '../../calibration/calibration-thread.js'
 import type { Settings } from '../../config/schema.js'
@@ -45,7 +45,6 @@ export const CALLER_STREAMS_MAX = 8
 /** Of a model, that nobody has activated or removed. */
 export const UNDECIDED_MAX = 8
 
-const PREFIX = 'candidate-'
 const MODE = 'fvcore'
 
 export interface CandidateNeeds {
@@ -82,8 +81,17 @@ export interface CandidateReport extends Comparison {
   images: number
   /** The version whose answers it is compared with, and which it was made under. */
   base: BaseVersion
+  /** Whether somebody has activated it. */
+  isActive: boolean
   /** ISO 8601, UTC. */
   since: string
+}
+
+export interface CandidatesReport {
+  /** Made by this process, whose streams it follows, and that nobody has removed. */
+  candidates: CandidateReport[]
+  /** What else nobody has decided about: of streams before the process began, or of other servers. */
+  left: LeftCandidate[]
 }
 
 interface Candidate {
@@ -93,12 +101,15 @@ interface Candidate {
 
 interface Stream {
   readonly caller: string
-  readonly gathering: Gathering
+  gathering: Gathering
   candidate?: Candidate | undefined
+  /** Of the candidate before, which somebody has activated. */
+  former?: CandidateReport
 }
 
 export class Candidates {
   readonly #needs: CandidateNeeds
+  readonly #stored: StoredCandidates
   readonly #options: CandidateOptions
   readonly #streams: StreamTable<Stream>
   readonly #closing = new AbortController()
@@ -107,15 +118,14 @@ export class Candidates {
 
   constructor (needs: CandidateNeeds, options: CandidateOptions) {
     this.#needs = needs
+    this.#stored = new StoredCandidates(needs.store)
     this.#options = options
     this.#streams = new StreamTable<Stream>({
       streams: STREAMS_MAX,
       callerStreams: CALLER_STREAMS_MAX,
       begin: (caller) => ({ caller, gathering: new Gathering(options.dial) }),
       shows: ({ gathering, candidate }) => {
-        if (candidate === undefined) return gathering.isTelling
-        const { model, domain } = candidate.report
-        return this.#undecided(model).includes(domain)
+        return candidate === undefined ? gathering.isTelling : this.#stored.isUndecided(candidate.report)
       }
     })
   }
@@ -125,16 +135,18 @@ export class Candidates {
     if (this.#closing.signal.aborted || !isCalibrated(row) || byteLength(row.feeds) > ROOM_BYTES / BATCH) return
     const { model, sender: { caller, stream: name }, at } = row
     const stream = this.#streams.of(caller, JSON.stringify([model.entry.manifest.name, name]), at)
-    if (stream === undefined || !stream.gathering.isStrange(row)) return
+    if (stream === undefined) return
+    if (stream.candidate !== undefined && !this.#stored.isUndecided(stream.candidate.report)) {
+      // Another is made of what comes from now on, if that fits no domain either.
+      stream.former = stream.candidate.report
+      stream.candidate = undefined
+      stream.gathering = new Gathering(this.#options.dial)
+    }
+    if (!stream.gathering.isStrange(row)) return
     const { candidate } = stream
-    if (candidate !== undefined && this.#isStored(candidate)) {
+    if (candidate !== undefined) {
       this.#start(() => this.#compare(row, candidate))
       return
-    }
-    if (candidate !== undefined) {
-      // Removed: the next one is made of what comes from now on.
-      stream.candidate = undefined
-      stream.gathering.base = undefined
     }
     if (!this.#mayBecome(row)) return
     stream.gathering.keep(row, (bytes) => makeRoom(this.#streams.all(), caller, bytes, at))
@@ -144,12 +156,19 @@ export class Candidates {
     }
   }
 
-  /** Candidates of this process that nobody has removed, of streams not heard of for longest first. */
-  report (model: string): CandidateReport[] {
-    return this.#streams.all().flatMap(({ candidate }) => {
-      const isTold = candidate !== undefined && candidate.report.model === model && this.#isStored(candidate)
-      return isTold ? [{ ...candidate.report }] : []
+  /** Those of streams not heard of for longest first. */
+  report (model: string): CandidatesReport {
+    const reports = this.#streams.all().flatMap(({ former, candidate }) => [former, candidate?.report])
+    const candidates = reports.flatMap((one) => {
+      const record = one?.model === model ? this.#stored.recordOf(one) : undefined
+      return record === undefined ? [] : [{ ...one!, isActive: record.active !== null }]
     })
+    return { candidates, left: this.#stored.left(model, candidates) }
+  }
+
+  /** How many of a model nobody has decided about. */
+  undecided (model: string): number {
+    return this.#stored.undecided(model).length
   }
 
   /** Streams that are remembered. */
@@ -181,16 +200,7 @@ export class Candidates {
   /** Not while its last candidate, or too many, are undecided. */
   #mayBecome (row: LookedAt): boolean {
     const { manifest: { name } } = row.model.entry
-    return this.#needs.store.domain(name, domainOf(row)) === undefined && this.#undecided(name).length < UNDECIDED_MAX
-  }
-
-  #isStored ({ report: { model, domain } }: Candidate): boolean {
-    return this.#needs.store.domain(model, domain) !== undefined
-  }
-
-  #undecided (model: string): string[] {
-    const candidates = this.#needs.store.domains(model).filter(({ domain }) => domain.startsWith(PREFIX))
-    return candidates.flatMap(({ domain, active }) => active === null ? [domain] : [])
+    return this.#stored.nameFor(name, row.sender) !== undefined && this.undecided(name) < UNDECIDED_MAX
   }
 
   async #gather (row: LookedAt, { gathering }: Stream, batch: readonly Tensors[]): Promise<void> {
@@ -224,10 +234,12 @@ export class Candidates {
     const { model, sender, nearest, resolved } = row
     const { manifest: { name } } = model.entry
     const { images } = gathering
+    const domain = this.#stored.nameFor(name, sender)
+    if (domain === undefined) return
     const bank = bankOf(gathering.sums!, model.artefact.layers, base)
     const told = sender.stream === '' ? 'a caller' : `stream "${sender.stream}"`
     const from = `${resolved.record.domain}:${resolved.version.version}`
-    const { record, version } = await this.#needs.registerMade(model, domainOf(row), bank, 'calibration', {
+    const { record, version } = await this.#needs.registerMade(model, domain, bank, 'calibration', {
       isActivated: false,
       expected: 0,
       description: `Pictures of ${told} that fitted no domain: ${images} gathered under ${from}`
@@ -241,6 +253,7 @@ export class Candidates {
       images,
       base: gathering.base!,
       ...NOTHING_COMPARED,
+      isActive: false,
       since: new Date().toISOString()
     }
     if (stream !== undefined) stream.candidate = { report, bank: madeBankToRun(model, bank) }
@@ -260,11 +273,6 @@ export class Candidates {
 /** Calibration takes models of one input of float32. */
 function isCalibrated ({ model: { artefact: { inputs } } }: LookedAt): boolean {
   return inputs.length === 1 && inputs[0]!.type === 'float32'
-}
-
-/** The same for the same stream of the same caller, and telling nobody who that is. */
-function domainOf ({ sender: { caller, stream } }: LookedAt): string {
-  return PREFIX + sha256(Buffer.from(JSON.stringify([caller, stream]))).slice(0, 12)
 }
 
 /** The sums, and a signature by which the candidate is found once it is active. */

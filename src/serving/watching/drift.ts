@@ -132,7 +132,8 @@ export class Drift {
       return { ...settings, state: isSeen ? 'notEnoughSeen' : 'noSignature' }
     }
     const passedOver = this.#passedOver.peek(key) ?? 0
-    return { ...settings, passedOver, ...toldOf(watched.watch.report(this.#needs.now()), model.artefact.stem?.channels ?? []) }
+    const state = watched.watch.report(this.#needs.now())
+    return { ...settings, passedOver, ...toldOf(state, model.artefact.stem?.channels ?? []) }
   }
 
   /** The same in short, of what is in memory; undefined before the first picture. */
@@ -268,14 +269,8 @@ export class Drift {
     const known = this.#watched.get(key)
     if (known?.signature === signature) return known
     const dial = Math.max(1, this.#options.dial * this.#options.share)
-    const fresh = {
-      model,
-      domain,
-      version,
-      watch: new DomainWatch(signature.scores, dial, at),
-      signature,
-      isDrifting: false
-    }
+    const watch = new DomainWatch(signature.scores, dial, at)
+    const fresh = { model, domain, version, watch, signature, isDrifting: false }
     this.#watched.set(key, fresh)
     return fresh
   }

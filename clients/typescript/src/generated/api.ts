@@ -195,6 +195,8 @@ export interface DriftCandidate {
   notFiniteRows: number
   /** Relative to the largest magnitude of the row */
   largestRelativeDifference: number
+  /** Whether somebody has activated it */
+  isActive: boolean
   since: string
 }
 
@@ -330,6 +332,14 @@ export interface JobResult {
   decodeMs?: number
   /** Forward runs */
   forwardMs?: number
+}
+
+export interface LeftCandidate {
+  domain: string
+  version: number
+  /** Of the domain: whose pictures, how many, and under which version */
+  description: string
+  since: string
 }
 
 export interface Model {
@@ -1075,7 +1085,11 @@ export interface Routes {
   /** New domains made of pictures that fitted none, and what they would change */
   'GET /admin/models/{model}/candidates': {
     path: { model: string }
-    answer: { candidates: DriftCandidate[] }
+    answer: {
+      candidates: DriftCandidate[]
+      /** What else nobody has decided about: of streams that this process does not follow */
+      left: LeftCandidate[]
+    }
   }
   /** What the domains of a model were asked lately */
   'GET /v1/models/{model}/traffic': {
