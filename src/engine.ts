@@ -21,7 +21,7 @@ import { bankKey } from './serving/banks-to-run.js'
 import { resolveDomain, withNews } from './serving/domain-reference.js'
 import { showParts } from './serving/shown-parts.js'
 import { Recognition } from './serving/recognising/recognition.js'
-import { driftOff, openDrift, type Drift, type DriftReport, type LookedAt } from './serving/watching/drift.js'
+import { candidatesOff, driftOff, openDrift, type Drift, type DriftReport } from './serving/watching/drift.js'
 import { HotDomains, type HotVersion } from './serving/heating/hot-domains.js'
 import { Leases } from './serving/leases.js'
 import { ModelStates, type ModelState, type ReadyModel } from './serving/model-states.js'
@@ -106,8 +106,9 @@ export class Engine {
     const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
     const room = new PictureRoom({ picturesMax: settings.queueRows, bytesMax: settings.pictureBytes })
     metrics.showHeld('picture', room)
-    const onLook = (row: LookedAt) => this.#candidates?.take(row)
-    const drift = this.watching = openDrift(settings, { store, recognition, metrics, logger, onLook })
+    const drift = this.watching = openDrift(settings, {
+      store, recognition, metrics, logger, onLook: (row) => this.#candidates?.take(row)
+    })
     this.answering = new Answering({
       ...shared,
       recognition,
@@ -241,7 +242,7 @@ export class Engine {
   async drift (model: string, domain: string): Promise<DriftReport> {
     const ready = this.#models.ready(model)
     const { version: { version } } = await withNews(this.#store, () => resolveDomain(this.#store, model, { domain }))
-    if (this.watching === undefined) throw driftOff()
+    if (this.watching === undefined) throw driftOff(this.#settings)
     return await this.watching.report(ready, domain, version)
   }
 
@@ -254,7 +255,7 @@ export class Engine {
   /** What has become of pictures that fit no domain. Throws MODEL_NOT_FOUND and DRIFT_OFF. */
   candidates (model: string): CandidatesReport {
     this.#models.get(model)
-    if (this.#candidates === undefined) throw driftOff()
+    if (this.#candidates === undefined) throw candidatesOff(this.#settings)
     return this.#candidates.report(model)
   }
 

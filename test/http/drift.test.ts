@@ -46,12 +46,41 @@ describe('a service that does not look for drift', () => {
     assert.equal(await ask(service, 'day', 1, runSeed), 200)
     for (const request of [{ url: DRIFT }, { url: CANDIDATES, headers: ADMIN }]) {
       const response = await service.app.inject(request)
-      assert.deepEqual([response.statusCode, response.json().code], [409, 'DRIFT_OFF'])
+      const { code, details } = response.json()
+      assert.deepEqual([response.statusCode, code, details], [409, 'DRIFT_OFF', { expected: 'BANKSWITCH_DRIFT_ERT above 0', received: 0 }])
     }
     const { payload } = await service.app.inject({ url: '/metrics', headers: ADMIN })
     assert.doesNotMatch(payload, /^bankswitch_drift\w*{/m)
     const { isWatched, drifts } = await glances(service)
     assert.deepEqual([isWatched, drifts.day], [false, undefined])
+  })
+})
+
+describe('a service whose settings cannot find what they ask for', () => {
+  const warningsOf = (service: Service) => service.log.filter(({ level }) => level === 'warn' || level === 40)
+
+  it('warns when candidates are asked for and drift is not looked for', async () => {
+    const service = await startService({ BANKSWITCH_DRIFT_COLLECT: 'true' })
+    const [warning] = warningsOf(service)
+    await service.close()
+    assert.deepEqual([warning?.msg, warning?.BANKSWITCH_DRIFT_ERT, warning?.BANKSWITCH_DRIFT_COLLECT], [
+      'no pictures are gathered for candidates: drift is not looked for', 0, true
+    ])
+  })
+
+  it('warns when drift is looked for in no picture, and tells which setting makes candidates', async () => {
+    const service = await startService({ BANKSWITCH_DRIFT_ERT: '1000', BANKSWITCH_DRIFT_SHARE: '0' })
+    const [warning] = warningsOf(service)
+    const { code, error, details } = (await service.app.inject({ url: CANDIDATES, headers: ADMIN })).json()
+    await service.close()
+    assert.deepEqual([warning?.msg, warning?.BANKSWITCH_DRIFT_ERT, warning?.BANKSWITCH_DRIFT_SHARE], [
+      'drift is never found: no picture is looked at', 1000, 0
+    ])
+    assert.deepEqual([code, error, details], [
+      'DRIFT_OFF',
+      'no pictures are gathered for candidates here: BANKSWITCH_DRIFT_COLLECT is false',
+      { expected: 'BANKSWITCH_DRIFT_COLLECT true', received: false }
+    ])
   })
 })
 

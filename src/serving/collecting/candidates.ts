@@ -18,6 +18,7 @@ import { serializeSafetensors } from '../../bank/formats/safetensors.js'
 import { bytesOf } from '../../base/bytes.js'
 import { bankOf, combine, contributionOf, contributionParts } from '../../calibration/contributions.js'
 import { completeOptions, IMAGES_MIN } from '../../calibration/options.js'
+import { environmentName, type Settings } from '../../config/schema.js'
 import { sourceOf } from '../../models/compilation.js'
 import { byteLength, concatenateRows, type Tensors } from '../../ort/rows.js'
 import { StreamTable } from '../../drift/stream-table.js'
@@ -32,7 +33,6 @@ import { makeRoom, ROOM_BYTES } from './room.js'
 import { StoredCandidates, type LeftCandidate } from './stored-candidates.js'
 import type { Bank } from '../../bank/bank.js'
 import type { calibrateInThread } from '../../calibration/calibration-thread.js'
-import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
@@ -58,6 +58,10 @@ export interface CandidateNeeds {
 /** Undefined where the settings do not ask for it. */
 export function openCandidates (settings: Settings, needs: CandidateNeeds): Candidates | undefined {
   const { driftCollect, driftCollectImages: images, driftErt, driftShare, calibrationBytes, imagePixels } = settings
+  if (driftErt === 0 && driftCollect) {
+    const told = { [environmentName('driftCollect')]: driftCollect, [environmentName('driftErt')]: driftErt }
+    needs.logger.warn(told, 'no pictures are gathered for candidates: drift is not looked for')
+  }
   if (driftErt === 0 || !driftCollect) return undefined
   return new Candidates(needs, { calibrationBytes, imagePixels, images, dial: Math.max(1, driftErt * driftShare) })
 }

@@ -1,4 +1,5 @@
 /** What is told of drift: features by the layer and channel that they are of. */
+import { environmentName, type Settings } from '../../config/schema.js'
 import { servingErrors } from '../errors.js'
 import type { DriftState } from '../../drift/domain-watch.js'
 import type { ReadyModel } from '../model-states.js'
@@ -37,8 +38,17 @@ export function toldOf (
 }
 
 /** For who asks about drift where nobody looks for it. */
-export function driftOff (): Error {
-  return servingErrors.DRIFT_OFF('nobody looks for drift here; the settings driftErt and driftCollect tell', {
-    expected: 'driftErt above 0'
-  })
+export function driftOff ({ driftErt }: Pick<Settings, 'driftErt'>): Error {
+  return off('nobody looks for drift here', 'driftErt', 'above 0', driftErt)
+}
+
+/** For who asks about candidates where none are made. */
+export function candidatesOff (settings: Pick<Settings, 'driftErt' | 'driftCollect'>): Error {
+  if (settings.driftErt === 0) return driftOff(settings)
+  return off('no pictures are gathered for candidates here', 'driftCollect', 'true', settings.driftCollect)
+}
+
+function off (what: string, setting: keyof Settings, expected: string, received: unknown): Error {
+  const name = environmentName(setting)
+  return servingErrors.DRIFT_OFF(`${what}: ${name} is ${String(received)}`, { expected: `${name} ${expected}`, received })
 }

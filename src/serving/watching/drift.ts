@@ -11,6 +11,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
+import { environmentName, type Settings } from '../../config/schema.js'
 import { DomainWatch, type Alarm, type DriftGlance } from '../../drift/domain-watch.js'
 import { isPreparedAlike } from '../../models/signature-preparation.js'
 import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
@@ -19,7 +20,6 @@ import { leaseKey } from '../leases.js'
 import { someValues } from '../some-values.js'
 import { toldOf, type DriftReport } from './drift-report.js'
 import type { Answered, LookedAt } from './looked-at.js'
-import type { Settings } from '../../config/schema.js'
 import type { Logger } from '../../observability/logger.js'
 import type { Metrics } from '../../observability/metrics.js'
 import type { ShownDrift } from '../../observability/watched-metrics.js'
@@ -32,7 +32,7 @@ import type { Recognition } from '../recognising/recognition.js'
 export const WAITING_ROWS_MAX = 64
 export const WAITING_BYTES_MAX = 16 * 2 ** 20
 
-export { driftOff, type DriftReport } from './drift-report.js'
+export { candidatesOff, driftOff, type DriftReport } from './drift-report.js'
 export type { Answered, LookedAt } from './looked-at.js'
 
 /** Versions under watch; the one not seen for longest goes. */
@@ -62,7 +62,12 @@ export function openDrift (
   { driftErt: dial, driftShare: share }: Pick<Settings, 'driftErt' | 'driftShare'>,
   needs: Omit<DriftNeeds, 'now' | 'random'>
 ): Drift | undefined {
-  return dial === 0 ? undefined : new Drift({ ...needs, now: Date.now, random: Math.random }, { dial, share })
+  if (dial === 0) return undefined
+  if (share === 0) {
+    const settings = { [environmentName('driftErt')]: dial, [environmentName('driftShare')]: share }
+    needs.logger.warn(settings, 'drift is never found: no picture is looked at')
+  }
+  return new Drift({ ...needs, now: Date.now, random: Math.random }, { dial, share })
 }
 
 export interface DriftOptions {
