@@ -110,24 +110,18 @@ export class Engine {
       store, recognition, metrics, logger, onLook: (row) => this.#candidates?.take(row)
     })
     this.answering = new Answering({
-      ...shared,
-      recognition,
-      drift,
-      room,
-      progress: new ProgressBoard(),
-      imagePixels: settings.imagePixels,
-      workers
+      ...shared, recognition, drift, room, progress: new ProgressBoard(), imagePixels: settings.imagePixels, workers
     }, models)
     this.admin = new Administration(shared, models)
-    const registerMade = this.admin.registerMade.bind(this.admin)
-    this.calibrations = new Calibrations({ store, registerMade, calibrate: calibrateInThread }, models, settings, jobs)
-    this.#candidates = openCandidates(settings, { store, registerMade, calibrate: calibrateInThread, pool, logger })
+    const making = { store, registerMade: this.admin.registerMade.bind(this.admin), calibrate: calibrateInThread }
+    this.calibrations = new Calibrations(making, models, settings, jobs)
+    this.#candidates = openCandidates(settings, { ...making, pool, logger, metrics, models })
     this.#preparation = {
       obtain: obtainFromCache(settings, this.#closing.signal),
       pool,
       store,
       logger,
-      ...(options.isReading === true ? {} : { registerMade })
+      ...(options.isReading === true ? {} : { registerMade: making.registerMade })
     }
     showParts(metrics, { queueRows: settings.queueRows, models, store, pool, banks, hot })
     hot.start()

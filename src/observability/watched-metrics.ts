@@ -1,4 +1,4 @@
-/** Metrics of what watches answers unseen: shadows of domains, and drift from them. */
+/** Metrics of what watches answers unseen: shadows of domains, drift from them, and candidates for new ones. */
 import { Counter, Gauge, type Registry } from 'prom-client'
 
 /** Of one run of a shadow, or of rows that did not get that far. */
@@ -29,6 +29,8 @@ export interface WatchedMetrics {
   countDrift (model: string, domain: string, counts: DriftCounts): void
   /** What is read for the gauges: of each domain under watch of which enough was seen; none before. */
   showDrift (read: () => readonly ShownDrift[]): void
+  /** What is read for the gauge: of each model how many candidates wait; none before. */
+  showCandidates (read: () => ReadonlyArray<{ model: string, count: number }>): void
 }
 
 export interface ShownDrift {
@@ -48,6 +50,7 @@ export function createWatchedMetrics (
     countShadow: shadows.count,
     countDrift: drift.count,
     showDrift: drift.show,
+    showCandidates: createCandidatesGauge(registry),
     forget (labels) {
       shadows.forget(labels)
       drift.forget(labels)
@@ -93,6 +96,20 @@ function createShadowCounter (
       difference.remove(labels)
     }
   }
+}
+
+function createCandidatesGauge (registry: Registry): WatchedMetrics['showCandidates'] {
+  let shown: Parameters<WatchedMetrics['showCandidates']>[0] = () => []
+  registry.registerMetric(new Gauge({
+    name: 'bankswitch_candidates',
+    help: 'New domains of pictures that fitted none, which nobody has activated or removed',
+    labelNames: ['model'],
+    registers: [],
+    collect () {
+      for (const { model, count } of shown()) this.set({ model }, count)
+    }
+  }))
+  return (read) => { shown = read }
 }
 
 function createDriftMetrics (

@@ -21,7 +21,8 @@ const names = new Map([...queryableNames(), ['up', new Set<string>()] as const])
 const VALUES: Readonly<Record<string, readonly string[]>> = {
   stage: ['read', 'decode', 'queue', 'infer', 'encode', 'total'] satisfies Stage[],
   outcome: ['ok', 'error', 'hit', 'miss'],
-  state: ['loading', 'ready', 'failed']
+  state: ['loading', 'ready', 'failed'],
+  fit: ['good', 'none', 'size']
 }
 
 function faultsOf (query: string): string[] {

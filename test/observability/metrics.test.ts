@@ -21,6 +21,7 @@ const CATALOGUE: Record<string, 'counter' | 'gauge' | 'histogram'> = {
   bankswitch_drift_alarms_total: 'counter',
   bankswitch_drifting: 'gauge',
   bankswitch_drift_e_value: 'gauge',
+  bankswitch_candidates: 'gauge',
   bankswitch_bank_registrations_total: 'counter',
   bankswitch_shadow_rows_total: 'counter',
   bankswitch_shadow_disagreeing_rows_total: 'counter',
@@ -136,6 +137,18 @@ describe('drift', () => {
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_drift_e_value'), { [labels('n0')]: 0.5, [labels(OVERFLOW_LABEL)]: 1e6 })
     shown.splice(1, 1)
     assert.deepEqual(await samplesOf(metrics, 'bankswitch_drift_e_value'), { [labels('n0')]: 0.5, [labels(OVERFLOW_LABEL)]: 0.1 })
+  })
+})
+
+describe('candidates that wait', () => {
+  test('are read when they are scraped, by model', async () => {
+    const metrics = createMetrics()
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_candidates'), {})
+    let count = 2
+    metrics.showCandidates(() => [{ model: 'signs', count }])
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_candidates'), { '{model="signs"}': 2 })
+    count = 0
+    assert.deepEqual(await samplesOf(metrics, 'bankswitch_candidates'), { '{model="signs"}': 0 })
   })
 })
 

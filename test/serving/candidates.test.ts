@@ -27,7 +27,7 @@ async function setUp () {
   const house = await openHouse()
   const { store, pool, admin, models } = house
   const batches: number[][] = []
-  const state = { isBroken: false }
+  const state = { isBroken: false, waiting: (): ReadonlyArray<{ model: string, count: number }> => [] }
   const calibrate: CandidateNeeds['calibrate'] = async ({ uploads }) => {
     if (state.isBroken) throw new Error('out of luck')
     const { bytes, shape } = parseSafetensors(uploads[0]!.bytes).tensors.get('x')!
@@ -42,7 +42,13 @@ async function setUp () {
   const logged: string[] = []
   const logger = { info: (_: object, text: string) => logged.push(text), warn: (_: object, text: string) => logged.push(text) }
   const again = () => new Candidates({
-    store, pool, calibrate, registerMade: admin.registerMade.bind(admin), logger
+    store,
+    pool,
+    calibrate,
+    registerMade: admin.registerMade.bind(admin),
+    logger,
+    metrics: { showCandidates: (read: typeof state.waiting) => { state.waiting = read } },
+    models: { all: () => models }
   } as unknown as CandidateNeeds, { images: IMAGES, dial: 1e4, calibrationBytes: 1e6, imagePixels: 1e6 })
   const candidates = again()
   const seen = { at: 0, values: [] as number[] }
@@ -122,17 +128,19 @@ test('a candidate that somebody removes is told and run no more, and the stream 
 })
 
 test('a stream whose candidate is activated may become another, under a name of its own, and the list tells both', async () => {
-  const { send, stored, candidates, admin } = await setUp()
+  const { send, stored, candidates, admin, state } = await setUp()
   await send(400, 8)
   const [first] = stored()
   await admin.activate(MODEL, first!.domain, 1)
   await send(IMAGES, 0)
   const told = () => candidates.report(MODEL).candidates.map(({ domain, isActive }) => [domain, isActive])
   assert.deepEqual(told(), [[first!.domain, true]])
+  assert.equal(state.waiting().find(({ model }) => model === MODEL)!.count, 0)
   await send(400, 8)
   const second = `${first!.domain}-2`
   assert.deepEqual(told(), [[first!.domain, true], [second, false]])
-  assert.deepEqual([stored().map(({ domain }) => domain), candidates.undecided(MODEL)], [[first!.domain, second], 1])
+  assert.deepEqual(stored().map(({ domain }) => domain), [first!.domain, second])
+  assert.deepEqual(state.waiting().find(({ model }) => model === MODEL), { model: MODEL, count: 1 })
 })
 
 test('what fits its new domain once that is active makes no further candidate', async () => {
@@ -148,13 +156,14 @@ test('what fits its new domain once that is active makes no further candidate', 
 })
 
 test('after a restart what nobody has decided about is told, and its stream becomes no other', async () => {
-  const { send, stored, again } = await setUp()
+  const { send, stored, again, state } = await setUp()
   await send(400, 8)
   const [{ domain, versions, description }] = stored() as [ReturnType<typeof stored>[0]]
   const restarted = again()
   assert.deepEqual(restarted.report(MODEL), { candidates: [], left: [{ domain, version: 1, description, since: versions[0]!.createdAt }] })
   await send(400, 8, {}, restarted)
-  assert.deepEqual([stored().length, restarted.report(MODEL).candidates, restarted.undecided(MODEL)], [1, [], 1])
+  assert.deepEqual([stored().length, restarted.report(MODEL).candidates], [1, []])
+  assert.ok(state.waiting().some(({ model, count }) => model === MODEL && count === 1))
 })
 
 test('of one stream there is a bounded number of candidates', async () => {

@@ -34,8 +34,10 @@ import { StoredCandidates, type LeftCandidate } from './stored-candidates.js'
 import type { Bank } from '../../bank/bank.js'
 import type { calibrateInThread } from '../../calibration/calibration-thread.js'
 import type { Logger } from '../../observability/logger.js'
+import type { Metrics } from '../../observability/metrics.js'
 import type { InferencePool } from '../../runtime/pool.js'
 import type { BankStore } from '../../store/bank-store.js'
+import type { ModelStates } from '../model-states.js'
 import type { LookedAt } from '../watching/drift.js'
 
 /** Streams at once, of all callers and of one. */
@@ -53,6 +55,8 @@ export interface CandidateNeeds {
   calibrate: typeof calibrateInThread
   pool: Pick<InferencePool, 'submit'>
   logger: Pick<Logger, 'info' | 'warn'>
+  metrics: Pick<Metrics, 'showCandidates'>
+  models: Pick<ModelStates, 'all'>
 }
 
 /** Undefined where the settings do not ask for it. */
@@ -123,6 +127,9 @@ export class Candidates {
   constructor (needs: CandidateNeeds, options: CandidateOptions) {
     this.#needs = needs
     this.#stored = new StoredCandidates(needs.store)
+    needs.metrics.showCandidates(() => needs.models.all().map(({ entry: { manifest: { name } } }) => {
+      return { model: name, count: this.#stored.undecided(name).length }
+    }))
     this.#options = options
     this.#streams = new StreamTable<Stream>({
       streams: STREAMS_MAX,
@@ -170,11 +177,6 @@ export class Candidates {
     return { candidates, left: this.#stored.left(model, candidates) }
   }
 
-  /** How many of a model nobody has decided about. */
-  undecided (model: string): number {
-    return this.#stored.undecided(model).length
-  }
-
   /** Streams that are remembered. */
   get size (): number {
     return this.#streams.size
@@ -204,7 +206,7 @@ export class Candidates {
   /** Not while its last candidate, or too many, are undecided. */
   #mayBecome (row: LookedAt): boolean {
     const { manifest: { name } } = row.model.entry
-    return this.#stored.nameFor(name, row.sender) !== undefined && this.undecided(name) < UNDECIDED_MAX
+    return this.#stored.nameFor(name, row.sender) !== undefined && this.#stored.undecided(name).length < UNDECIDED_MAX
   }
 
   async #gather (row: LookedAt, { gathering }: Stream, batch: readonly Tensors[]): Promise<void> {

@@ -12,13 +12,14 @@
 import { LRUCache } from 'lru-cache'
 import { BankswitchError } from '../../base/errors.js'
 import { environmentName, type Settings } from '../../config/schema.js'
-import { DomainWatch, type Alarm, type DriftGlance } from '../../drift/domain-watch.js'
+import { DomainWatch, type DriftGlance } from '../../drift/domain-watch.js'
 import { isPreparedAlike } from '../../models/signature-preparation.js'
 import { byteLength, gatherRows, type Tensors } from '../../ort/rows.js'
 import { deviationsOf, scoreOf, type Signature } from '../../signature/signature.js'
 import { leaseKey } from '../leases.js'
 import { someValues } from '../some-values.js'
 import { toldOf, type DriftReport } from './drift-report.js'
+import { logDrift, type Watched } from './watched.js'
 import type { Answered, LookedAt } from './looked-at.js'
 import type { Logger } from '../../observability/logger.js'
 import type { Metrics } from '../../observability/metrics.js'
@@ -75,16 +76,6 @@ export interface DriftOptions {
   dial: number
   /** Of the rows that are looked at. */
   share: number
-}
-
-interface Watched {
-  model: string
-  domain: string
-  version: number
-  watch: DomainWatch
-  signature: Signature
-  /** As the log has it. */
-  isDrifting: boolean
 }
 
 type Waiting = Answered & { model: ReadyModel, feeds: Tensors, bytes: number }
@@ -251,22 +242,7 @@ export class Drift {
       at
     })
     this.#needs.metrics.countDrift(model, domain, { lookedAt: 1, passedOver: 0, alarms: alarms.length })
-    this.#log(watched, alarms[0], at)
-  }
-
-  /** A line when a domain begins to drift, with the alarm that says so, and one when it ends. */
-  #log (watched: Watched, alarm: Alarm | undefined, at: number): void {
-    const { model, domain, version, watch } = watched
-    const { logger } = this.#needs
-    if (watched.isDrifting && !watch.isDrifting(at)) {
-      watched.isDrifting = false
-      logger.info({ model, domain, version }, 'pictures no longer drift from the domain')
-    } else if (!watched.isDrifting && alarm !== undefined) {
-      watched.isDrifting = true
-      const { stream, since, eValue } = alarm
-      const told = { since: new Date(since).toISOString(), eValue, ...(stream === undefined ? {} : { stream }) }
-      logger.warn({ model, domain, version, ...told }, 'pictures drift from the domain')
-    }
+    logDrift(this.#needs.logger, watched, alarms[0], at)
   }
 
   #watch (model: string, domain: string, version: number, signature: Signature, at: number): Watched {
