@@ -115,7 +115,10 @@ export class Client {
     return await this.request('GET /v1/models/{model}/domains/{domain}/drift', { path: { model, domain } }, options)
   }
 
-  /** New domains made of pictures that fitted none, and what they would change. Rejects with DRIFT_OFF likewise. */
+  /**
+   * New domains made of pictures that fitted none, and what they would change; others that nobody has decided about, from
+   * before a restart for example, are among `domains`. Rejects with DRIFT_OFF where none are made.
+   */
   async candidates (model: string, options?: CallOptions): Promise<DriftCandidate[]> {
     return (await this.request('GET /admin/models/{model}/candidates', { path: { model } }, options)).candidates
   }

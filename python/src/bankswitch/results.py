@@ -291,7 +291,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class DriftCandidate:
-    """A new domain, stored and not activated, that the server has made of pictures that fitted none."""
+    """A new domain that the server has made of pictures that fitted none."""
 
     domain: str
     version: int
@@ -307,6 +307,8 @@ class DriftCandidate:
     not_finite_rows: int
     #: Relative to the largest magnitude of the row.
     largest_relative_difference: float
+    #: Whether somebody has activated it.
+    is_active: bool
     since: str
 
 

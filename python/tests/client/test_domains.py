@@ -125,7 +125,7 @@ def test_drift_and_candidates_are_read_whole() -> None:
     drift |= {"pictures": 60, "eValue": 2e6, "nearest": "fog", "moved": [moved]}
     candidate = {"domain": "candidate-1", "version": 1, "stream": "camera-7", "images": 256, "comparedRows": 9}
     candidate |= {"base": {"domain": "day", "version": 3}, "disagreeingRows": 4, "notFiniteRows": 0}
-    candidate |= {"largestRelativeDifference": 0.5, "since": "2026-01-01T00:00:00.000Z"}
+    candidate |= {"largestRelativeDifference": 0.5, "isActive": False, "since": "2026-01-01T00:00:00.000Z"}
     answers = {"/v1/models/m/domains/d/drift": drift, "/admin/models/m/candidates": {"candidates": [candidate]}}
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=answers[request.url.path]))
     with Client("http://other", "k" * 16, transport=transport) as client:
@@ -133,7 +133,7 @@ def test_drift_and_candidates_are_read_whole() -> None:
         assert (told.state, told.pictures, told.e_value, told.nearest) == ("drifting", 60, 2e6, "fog")
         assert told.moved == (MovedChannel("bn1", 7, "spread", -1.5),)
         (found,) = client.candidates("m")
-    assert (found.domain, found.base, found.disagreeing_rows, found.images) == ("candidate-1", "day:3", 4, 256)
+    assert (found.domain, found.base, found.disagreeing_rows, found.is_active) == ("candidate-1", "day:3", 4, False)
 
 
 def test_preprocessing_belongs_to_the_version(call: Call, name: str, fog: Path) -> None:

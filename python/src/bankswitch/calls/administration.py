@@ -65,8 +65,9 @@ def drift(model: str, domain: str) -> Exchange[Drift]:
 
 def candidates(model: str) -> Exchange[list[DriftCandidate]]:
     """
-    New domains made of pictures that fitted none, and what they would change. Needs an admin key. Raises ServerError,
-    DRIFT_OFF where nobody looks for drift.
+    New domains made of pictures that fitted none, and what they would change; others that nobody has decided about,
+    from before a restart for example, are among `domains`. Needs an admin key. Raises ServerError, DRIFT_OFF where
+    none are made.
     """
     answer = yield from ask(Request("GET", path_of("admin", "models", model, "candidates")))
     return read(answer, lambda body: [_candidate(one) for one in body["candidates"]])
@@ -259,6 +260,7 @@ def _candidate(body: Mapping[str, Any]) -> DriftCandidate:
         body["disagreeingRows"],
         body["notFiniteRows"],
         body["largestRelativeDifference"],
+        body["isActive"],
         body["since"],
     )
 
