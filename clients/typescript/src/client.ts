@@ -116,8 +116,8 @@ export class Client {
   }
 
   /**
-   * New domains made of pictures that fitted none, and what they would change; others that nobody has decided about, from
-   * before a restart for example, are among `domains`. Rejects with DRIFT_OFF where none are made.
+   * New domains made of pictures that fitted none, and what they would change; others that nobody has decided about,
+   * from before a restart for example, are among `domains`. Rejects with DRIFT_OFF where none are made.
    */
   async candidates (model: string, options?: CallOptions): Promise<DriftCandidate[]> {
     return (await this.request('GET /admin/models/{model}/candidates', { path: { model } }, options)).candidates
