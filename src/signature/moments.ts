@@ -9,7 +9,7 @@ export interface JointMoments {
 }
 
 /** Of no rows. */
-export function noMoments (size: number): JointMoments {
+function noMoments (size: number): JointMoments {
   return { count: 0, mean: new Float64Array(size), products: new Float64Array(packedLength(size)) }
 }
 
@@ -34,6 +34,21 @@ export function mergeMoments (a: JointMoments, b: JointMoments): JointMoments {
   const products = a.products.map((value, at) => value + b.products[at]!)
   addProducts(products, offset, a.count * (b.count / count))
   return { count, mean: a.mean.map((value, at) => value + offset[at]! * (b.count / count)), products }
+}
+
+/**
+ * Visits every fold of rows in order, at least one, with the moments of the rows of all others. Halves go down to
+ * halves, so that a row is added once for each of the log2 K levels; nothing is subtracted, because what is left of
+ * a strange row of 1e9 would be rounding.
+ */
+export function eachWithout<T extends readonly Float64Array[]> (
+  folds: readonly T[], size: number, visit: (fold: T, others: JointMoments) => void, others = noMoments(size)
+): void {
+  if (folds.length === 1) return visit(folds[0]!, others)
+  const middle = folds.length >>> 1
+  const [left, right] = [folds.slice(0, middle), folds.slice(middle)]
+  eachWithout(left, size, visit, mergeMoments(others, momentsOf(right.flat(), size)))
+  eachWithout(right, size, visit, mergeMoments(others, momentsOf(left.flat(), size)))
 }
 
 function addProducts (products: Float64Array, vector: Float64Array, weight: number): void {

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { featuresOfRows } from '#src/signature/features.js'
 import {
-  deviationsOf, IMAGES_MIN, makeSignature, pValueOf, scoreOf, SCORES_MAX, signatureOf
+  deviationsOf, foldsOf, IMAGES_MIN, makeSignature, pValueOf, scoreOf, SCORES_MAX, signatureOf
 } from '#src/signature/signature.js'
 import { choleskyOf, packedLength, squaredLength, whitened } from '#src/signature/symmetric.js'
 import { featureRows, ORIGIN } from '../support/feature-rows.js'
@@ -52,6 +52,14 @@ describe('a signature', () => {
       const slack = 4 * Math.sqrt(level * (1 - level) * (1 / 4000 + 1 / SCORES_MAX))
       assert.ok(Math.abs(share - level) <= slack, `${share} of the p-values are at most ${level}`)
     }
+  })
+
+  it('holds back as few images at a time as its features ask for', () => {
+    assert.equal(foldsOf(1000, 48), 10)
+    assert.equal(foldsOf(4096, 128), 10)
+    assert.equal(foldsOf(256, 128), 80)
+    assert.equal(foldsOf(IMAGES_MIN, 2), 10)
+    assert.equal(foldsOf(IMAGES_MIN, 256), IMAGES_MIN)
   })
 
   it('knows few images and constant channels', () => {
