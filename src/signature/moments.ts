@@ -37,18 +37,18 @@ export function mergeMoments (a: JointMoments, b: JointMoments): JointMoments {
 }
 
 /**
- * Visits every fold of rows in order, at least one, with the moments of the rows of all others. Halves go down to
+ * Every fold of rows in order, at least one, with the moments of the rows of all others. Halves go down to
  * halves, so that a row is added once for each of the log2 K levels; nothing is subtracted, because what is left of
  * a strange row of 1e9 would be rounding.
  */
-export function eachWithout<T extends readonly Float64Array[]> (
-  folds: readonly T[], size: number, visit: (fold: T, others: JointMoments) => void, others = noMoments(size)
-): void {
-  if (folds.length === 1) return visit(folds[0]!, others)
+export function * eachWithout<T extends readonly Float64Array[]> (
+  folds: readonly T[], size: number, others = noMoments(size)
+): Generator<readonly [fold: T, others: JointMoments], void> {
+  if (folds.length === 1) return yield [folds[0]!, others]
   const middle = folds.length >>> 1
   const [left, right] = [folds.slice(0, middle), folds.slice(middle)]
-  eachWithout(left, size, visit, mergeMoments(others, momentsOf(right.flat(), size)))
-  eachWithout(right, size, visit, mergeMoments(others, momentsOf(left.flat(), size)))
+  yield * eachWithout(left, size, mergeMoments(others, momentsOf(right.flat(), size)))
+  yield * eachWithout(right, size, mergeMoments(others, momentsOf(left.flat(), size)))
 }
 
 function addProducts (products: Float64Array, vector: Float64Array, weight: number): void {

@@ -14,6 +14,7 @@
  *                      2005). It is not randomised: ties do not come up among real distances, an answer is the same
  *                      each time, and what it gives away, at most 1 / (1 + n), is on the safe side
  */
+import { finish, type Sliced } from '../base/slices.js'
 import { signatureErrors } from './errors.js'
 import { isFinite } from './features.js'
 import { eachWithout, momentsOf, type JointMoments } from './moments.js'
@@ -67,6 +68,13 @@ const DEVIATION_MIN = 1e-3
  * no numbers are left out. Throws SIGNATURE_TOO_FEW_IMAGES.
  */
 export function makeSignature (rows: readonly Float64Array[], origin: SignatureOrigin): Signature {
+  return finish(signatureInSteps(rows, origin))
+}
+
+/** The same, for a thread that others need too. */
+export function * signatureInSteps (
+  rows: readonly Float64Array[], origin: SignatureOrigin
+): Sliced<Signature> {
   const usable = evenly(rows.filter(isFinite), IMAGES_MAX)
   if (usable.length < IMAGES_MIN) {
     throw signatureErrors.SIGNATURE_TOO_FEW_IMAGES('there are too few images for a signature', {
@@ -79,10 +87,11 @@ export function makeSignature (rows: readonly Float64Array[], origin: SignatureO
     Math.floor(fold * usable.length / count), Math.floor((fold + 1) * usable.length / count)
   ))
   const scores: number[] = []
-  eachWithout(folds, size, (fold, moments) => {
+  for (const [fold, moments] of eachWithout(folds, size)) {
     const others = signatureOf({ ...spreadOf(moments), origin, images: 0, scores: new Float64Array(0) })
     for (const row of fold) scores.push(scoreOf(others, row))
-  })
+    yield
+  }
   return signatureOf({
     ...spreadOf(momentsOf(usable, size)),
     origin,

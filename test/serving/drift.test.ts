@@ -105,15 +105,17 @@ test('what an active version answered is looked at, and the report has figures o
 
 test('drift is told: in the report, in the log, in the metrics', async () => {
   const { drift, offer, counted, warnings, ended, report, state: world } = setUp()
+  const alarmsSoFar = () => counted.reduce((sum, [, , counts]) => sum + (counts as { alarms: number }).alarms, 0)
+  // Up to an alarm, which begins the evidence anew: what was left of it could be enough for another one below.
   for (const row of rowsAt(300, 3)) {
     offer([row], { sender: { caller: 'a', stream: 'x'.repeat(500) } })
     await drift.settled()
+    if (alarmsSoFar() > 4) break
   }
   const { state, nearest, moved, streams, driftingSince } = await report()
   assert.deepEqual([state, nearest, streams, driftingSince], ['drifting', 'fog', { watched: 1, drifting: 1 }, 1000])
   assert.ok(moved![0]!.shift > 1)
-  const alarms = counted.reduce((sum, [, , counts]) => sum + (counts as { alarms: number }).alarms, 0)
-  assert.ok(alarms > 4)
+  assert.ok(alarmsSoFar() > 4)
   assert.equal(warnings.length, 1)
   const [{ stream, domain, since }] = warnings as [{ stream?: string, domain: string, since: string }]
   assert.deepEqual([domain, since, [undefined, 'x'.repeat(100)].includes(stream)], ['day', new Date(1000).toISOString(), true])

@@ -40,13 +40,13 @@ describe(`moments of rows, seed ${runSeed}`, () => {
         return rows.slice(end - length, end)
       })
       const visited: Float64Array[][] = []
-      eachWithout(folds, SIZE, (fold, others) => {
+      for (const [fold, others] of eachWithout(folds, SIZE)) {
         visited.push(fold)
         const expected = momentsOf(folds.filter((one) => one !== fold).flat(), SIZE)
         assert.equal(others.count, expected.count)
         near(others.mean, expected.mean)
         near(others.products, expected.products)
-      })
+      }
       assert.deepEqual(visited, folds)
     }), { seed: runSeed })
   })

@@ -16,6 +16,7 @@ import { BankswitchError } from '../../base/errors.js'
 import { readOwnBank } from '../../bank/formats/bank-safetensors.js'
 import { serializeSafetensors } from '../../bank/formats/safetensors.js'
 import { bytesOf } from '../../base/bytes.js'
+import { SlicedWork } from '../../base/slices.js'
 import { bankOf, combine, contributionOf, contributionParts } from '../../calibration/contributions.js'
 import { completeOptions, IMAGES_MIN } from '../../calibration/options.js'
 import { environmentName, type Settings } from '../../config/schema.js'
@@ -23,7 +24,7 @@ import { sourceOf } from '../../models/compilation.js'
 import { byteLength, concatenateRows, type Tensors } from '../../ort/rows.js'
 import { StreamTable } from '../../drift/stream-table.js'
 import { signatureParts } from '../../signature/file-parts.js'
-import { makeSignature, IMAGES_MIN as FEATURE_ROWS_MIN, type Signature } from '../../signature/signature.js'
+import { IMAGES_MIN as FEATURE_ROWS_MIN, signatureInSteps, type Signature } from '../../signature/signature.js'
 import { addComparison, compareRows, NOTHING_COMPARED, type Comparison } from '../answering/answering.js'
 import { madeBankToRun, type BankToRun } from '../banks-to-run.js'
 import { joinExtras, type Administration, type FileExtras } from '../changing/administration.js'
@@ -121,6 +122,7 @@ export class Candidates {
   readonly #options: CandidateOptions
   readonly #streams: StreamTable<Stream>
   readonly #closing = new AbortController()
+  readonly #slices = new SlicedWork()
   #isBusy = false
   #work: Promise<void> = Promise.resolve()
 
@@ -249,7 +251,7 @@ export class Candidates {
       isActivated: false,
       expected: 0,
       description: `Pictures of ${told} that fitted no domain: ${images} gathered under ${from}`
-    }, extrasOf(gathering, nearest))
+    }, await this.#extrasOf(gathering, nearest))
     const stream = this.#streams.all().find((one) => one.gathering === gathering)
     const report = {
       model: name,
@@ -266,6 +268,14 @@ export class Candidates {
     this.#needs.logger.info({ ...report }, 'pictures that fit no domain have become a candidate')
   }
 
+  /** The sums, and a signature by which the candidate is found once it is active. */
+  async #extrasOf ({ sums, features }: Gathering, { origin }: Signature): Promise<FileExtras> {
+    const contribution = contributionParts(sums!)
+    if (features.length < FEATURE_ROWS_MIN) return contribution
+    const signature = await this.#slices.run(signatureInSteps(features, origin), this.#closing.signal)
+    return joinExtras(contribution, signatureParts([signature]))
+  }
+
   async #compare ({ model, feeds, outputs, resolved }: LookedAt, { report, bank }: Candidate): Promise<void> {
     const { base: { domain, version } } = report
     if (outputs === undefined || resolved.record.domain !== domain || resolved.version.version !== version) return
@@ -279,13 +289,6 @@ export class Candidates {
 /** Calibration takes models of one input of float32. */
 function isCalibrated ({ model: { artefact: { inputs } } }: LookedAt): boolean {
   return inputs.length === 1 && inputs[0]!.type === 'float32'
-}
-
-/** The sums, and a signature by which the candidate is found once it is active. */
-function extrasOf (gathering: Gathering, { origin }: Signature): FileExtras {
-  const sums = contributionParts(gathering.sums!)
-  if (gathering.features.length < FEATURE_ROWS_MIN) return sums
-  return joinExtras(sums, signatureParts([makeSignature(gathering.features, origin)]))
 }
 
 function tensorsFile (tensors: Tensors): Uint8Array<ArrayBuffer> {
