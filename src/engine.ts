@@ -235,9 +235,9 @@ export class Engine {
    */
   async drift (model: string, domain: string): Promise<DriftReport> {
     const ready = this.#models.ready(model)
-    const { version: { version } } = await withNews(this.#store, () => resolveDomain(this.#store, model, { domain }))
+    const resolved = await withNews(this.#store, () => resolveDomain(this.#store, model, { domain }))
     if (this.watching === undefined) throw driftOff(this.#settings)
-    return await this.watching.report(ready, domain, version)
+    return await this.watching.report(ready, resolved)
   }
 
   /** Resolves once what is to be looked at for drift has been, and gathered where it fits no domain. */

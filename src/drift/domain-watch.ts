@@ -153,7 +153,7 @@ export class DomainWatch {
 
   /** Whether anything drifts at this time. */
   isDrifting (at: number): boolean {
-    return [this.#all, ...this.#streams.all()].some((watched) => this.#drifts(watched, at))
+    return this.#drifting(at).length > 0
   }
 
   /** Evidence only once enough has been seen. */
@@ -168,8 +168,7 @@ export class DomainWatch {
   /** What there is to tell; figures only once enough has been seen. */
   report (at: number): DriftState {
     const { alarms, ...counted } = this.#counts
-    const drifting = this.#streams.all().filter((stream) => this.#drifts(stream, at))
-    const beginnings = [...drifting, this.#all].filter((one) => this.#drifts(one, at)).map((one) => one.driftsSince!)
+    const drifting = this.#drifting(at)
     const glance = this.glance(at)
     const isEnough = glance.state !== 'notEnoughSeen'
     const nearest = this.#nearest.most
@@ -179,11 +178,16 @@ export class DomainWatch {
       since: this.#since,
       alarms,
       ...(this.#lastAlarm === undefined ? {} : { lastAlarmAt: this.#lastAlarm.at }),
-      ...(glance.state === 'drifting' ? { driftingSince: Math.min(...beginnings) } : {}),
-      streams: { watched: this.#streams.size, drifting: drifting.length },
+      ...(drifting.length > 0 ? { driftingSince: Math.min(...drifting.map((one) => one.driftsSince!)) } : {}),
+      streams: { watched: this.#streams.size, drifting: drifting.filter((one) => one !== this.#all).length },
       ...(isEnough ? { moved: this.#moved.most(FEATURES_TOLD) } : {}),
       ...(isEnough && nearest !== undefined ? { nearest } : {})
     }
+  }
+
+  /** Streams, and all together, that drift at this time. */
+  #drifting (at: number): Watched[] {
+    return [this.#all, ...this.#streams.all()].filter((watched) => this.#drifts(watched, at))
   }
 
   /** A silent stream no longer tells what the domain is asked about. */

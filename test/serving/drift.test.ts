@@ -28,6 +28,7 @@ const signatures = new Map([['day', 0], ['fog', 6]].map(([domain, centre]) => {
 }))
 const versions = [1, 2].map((version) => ({ version, digest: `digest ${version}` }))
 const record = { domain: 'day', revision: 1, active: 1, versions }
+const first = { record, version: versions[0] } as unknown as Answered['resolved']
 
 /** Rows whose number in the tensors is where their features lie in `seen`. */
 function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = finish(makeDiscriminant(signatures)) as Discriminant | null } = {}) {
@@ -80,7 +81,7 @@ function setUp ({ share = 1, draw = 0, dial = 1e5, discriminant = finish(makeDis
       ...given
     })
   }
-  return { drift, offer, looked, counted, warnings, ended, state, report: () => drift.report(model, 'day', 1) }
+  return { drift, offer, looked, counted, warnings, ended, state, report: () => drift.report(model, first) }
 }
 
 const rowsAt = (count: number, centre: number, seed = runSeed + 1) => featureRows(count, CHANNELS, seed, centre)
@@ -234,7 +235,7 @@ test('a domain whose pictures are prepared otherwise than those of signatures is
   const domains = { ...MANIFEST.domains, day: { input: { mean: [0, 0, 0] } } }
   const ofPictures = { ...model, entry: { manifest: MANIFEST } } as unknown as ReadyModel
   const otherwise = { ...model, entry: { manifest: { ...MANIFEST, domains } } } as unknown as ReadyModel
-  assert.deepEqual([(await drift.report(ofPictures, 'day', 1)).state, (await drift.report(otherwise, 'day', 1)).state], ['notEnoughSeen', 'noSignature'])
+  assert.deepEqual([(await drift.report(ofPictures, first)).state, (await drift.report(otherwise, first)).state], ['notEnoughSeen', 'noSignature'])
   const offer = (preprocessing: VersionPreprocessing) => drift.offer(ofPictures, {
     resolved: { record, version: { ...versions[0]!, preprocessing } } as unknown as Answered['resolved'],
     feeds: { x: { type: 'float32', dims: [1, 1], data: Float32Array.of(0) } },

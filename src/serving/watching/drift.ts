@@ -114,15 +114,15 @@ export class Drift {
   }
 
   /** What is known of an active version. Rejects with what the store throws. */
-  async report (model: ReadyModel, domain: string, version: number): Promise<DriftReport> {
+  async report (
+    model: ReadyModel, { record: { domain }, version: { version, preprocessing } }: ResolvedDomain
+  ): Promise<DriftReport> {
     const { dial, share } = this.#options
+    const { manifest } = model.entry
     const settings = { version, requestsPerFalseAlarm: dial, share }
-    const key = leaseKey(model.entry.manifest.name, domain, version)
+    const key = leaseKey(manifest.name, domain, version)
     const watched = this.#watched.peek(key)
     if (watched === undefined) {
-      const { manifest } = model.entry
-      const record = this.#needs.store.domain(manifest.name, domain)
-      const preprocessing = record?.versions.find((one) => one.version === version)?.preprocessing
       const isSeen = isPreparedAlike(manifest, domain, preprocessing) &&
         await this.#needs.recognition.hasSignature(model, domain)
       return { ...settings, state: isSeen ? 'notEnoughSeen' : 'noSignature' }
