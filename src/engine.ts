@@ -74,7 +74,6 @@ export class Engine {
   readonly #store: BankStore
   readonly #pool: InferencePool
   readonly #hot: HotDomains
-  readonly #recognition: Recognition
   readonly #candidates: Candidates | undefined
   readonly #settings: Settings
   readonly #banks: BankCache
@@ -100,7 +99,7 @@ export class Engine {
     const hot = this.#hot = new HotDomains({
       dedicated: pool.dedicated, store, leases, metrics, logger, dedicate, now: () => performance.now()
     }, settings)
-    const recognition = this.#recognition = new Recognition({ store, pool, metrics, logger, runRows, runBytes }, {
+    const recognition = new Recognition({ store, pool, metrics, logger, runRows, runBytes }, {
       fitMin: settings.autoFitMin, last: settings.autoLast, streams: settings.autoStreams
     })
     const shared = { store, pool, banks, leases, metrics, traffic: new TrafficBook(), shadows, hot, runRows, runBytes }
@@ -275,7 +274,6 @@ export class Engine {
     await this.#candidates?.close()
     await this.prepared
     await Promise.all([this.#hot.close(), this.#pool.close()])
-    await this.#recognition.close()
   }
 
   /** One model after another: each compilation and warm-up would slow the others down. */

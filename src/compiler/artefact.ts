@@ -4,7 +4,8 @@
  *   artefact.json          everything below but the numbers; the digests of the other files, and its own
  *   graph.onnx             the optimised graph with bank inputs, run as it is
  *   weights.bin            its large weights, mapped by every session (see externalise-weights.ts)
- *   ports.bin              what packBank needs: channel numbers, folded weights and biases, end to end
+ *   arrays.bin             what packBank needs: channel numbers, folded weights and biases; and the weights and biases
+ *                          of the stem, where that is a convolution; end to end
  *   own-bank.safetensors   the statistics that stood in the model
  *   stem.onnx              what reads the features of signatures (see stem.ts), run as it is; empty where there is none
  *
@@ -23,10 +24,11 @@ import type { Bank } from '../bank/bank.js'
 import { readOwnBank, serializeBankSafetensors } from '../bank/formats/bank-safetensors.js'
 import type { Port, PortLayout } from '../bank/port.js'
 import type { TensorType } from '../ort/session.js'
+import type { Convolution } from '../signature/convolution-moments.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
 
-export const ARTEFACT_FORMAT = 4
+export const ARTEFACT_FORMAT = 5
 
 const Count = Type.Integer({ minimum: 0 })
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })
@@ -34,8 +36,10 @@ const Value = Type.Object({
   name: Type.String(), type: Type.Unsafe<TensorType>(Type.String()), dims: Type.Array(Type.Union([Count, Type.Null()]))
 })
 
-/** Where a typed array lies in ports.bin. */
+/** Where a typed array lies in arrays.bin. */
 const Span = Type.Object({ at: Count, length: Count })
+
+const Size = Type.Integer({ minimum: 1 })
 
 const ArtefactJson = Type.Object({
   format: Type.Literal(ARTEFACT_FORMAT),
@@ -76,7 +80,16 @@ const ArtefactJson = Type.Object({
     digest: Digest,
     inputs: Type.Array(Type.String()),
     output: Type.String(),
-    channels: Type.Array(Type.Object({ layerKey: Type.String(), channel: Count }))
+    channels: Type.Array(Type.Object({ layerKey: Type.String(), channel: Count })),
+    /** Where the moments are those of a convolution of the input: see stem-convolution.ts. */
+    convolution: Type.Optional(Type.Object({
+      inputChannels: Size,
+      kernel: Type.Tuple([Size, Size]),
+      strides: Type.Tuple([Size, Size]),
+      padding: Type.Tuple([Count, Count, Count, Count]),
+      weights: Span,
+      biases: Span
+    }))
   })),
   proof: Type.Object({ maxRelativeError: Type.Number(), isRowInvariant: Type.Boolean() }),
   files: Type.Record(Type.String(), Digest),
@@ -86,7 +99,12 @@ const ArtefactJson = Type.Object({
 
 export type ArtefactDescription = Static<typeof ArtefactJson>
 
-export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | 'format' | 'digest'> {
+export interface Stem extends Omit<NonNullable<ArtefactDescription['stem']>, 'convolution'> {
+  convolution?: Convolution
+}
+
+export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | 'format' | 'digest' | 'stem'> {
+  readonly stem?: Stem
   readonly folder: string
   readonly graphPath: string
   readonly stemPath: string
@@ -96,7 +114,8 @@ export interface Artefact extends Omit<ArtefactDescription, 'bank' | 'files' | '
 }
 
 export interface CompiledParts {
-  description: Omit<ArtefactDescription, 'format' | 'bank' | 'files' | 'digest'>
+  description: Omit<ArtefactDescription, 'format' | 'bank' | 'files' | 'digest' | 'stem'>
+  stem?: Stem | undefined
   layout: PortLayout
   bankInputs: ArtefactDescription['bank']['inputs']
   ownBank: Bank
@@ -105,7 +124,7 @@ export interface CompiledParts {
 export const GRAPH_FILE = 'graph.onnx'
 export const WEIGHTS_FILE = 'weights.bin'
 export const STEM_FILE = 'stem.onnx'
-const PORTS_FILE = 'ports.bin'
+const ARRAYS_FILE = 'arrays.bin'
 const OWN_BANK_FILE = 'own-bank.safetensors'
 const DESCRIPTION_FILE = 'artefact.json'
 
@@ -114,19 +133,23 @@ const validate = checkOf<ArtefactDescription>(ArtefactJson)
 /** Completes an artefact in `folder`, where graph, weights and stem must lie already; artefact.json is written last. */
 export async function writeArtefact (folder: string, parts: CompiledParts): Promise<void> {
   await makeFolderDurably(folder)
-  const { ports, bytes } = packPorts(parts.layout.ports)
+  const arrays = new Arrays()
+  const ports = packPorts(parts.layout.ports, arrays)
+  const stem = parts.stem === undefined ? {} : { stem: packStem(parts.stem, arrays) }
+  const bytes = arrays.bytes()
   const ownBank = serializeBankSafetensors(parts.ownBank, new Map())
-  await writeDurably(join(folder, PORTS_FILE), bytes)
+  await writeDurably(join(folder, ARRAYS_FILE), bytes)
   await writeDurably(join(folder, OWN_BANK_FILE), ownBank)
   const content: Omit<ArtefactDescription, 'digest'> = {
     format: ARTEFACT_FORMAT,
     ...parts.description,
+    ...stem,
     bank: { length: parts.layout.length, inputs: parts.bankInputs, ports },
     files: {
       [GRAPH_FILE]: await sha256File(join(folder, GRAPH_FILE)),
       [WEIGHTS_FILE]: await sha256File(join(folder, WEIGHTS_FILE)),
       [STEM_FILE]: await sha256File(join(folder, STEM_FILE)),
-      [PORTS_FILE]: sha256(bytes),
+      [ARRAYS_FILE]: sha256(bytes),
       [OWN_BANK_FILE]: sha256(ownBank)
     }
   }
@@ -146,7 +169,7 @@ export async function readArtefact (folder: string): Promise<Artefact> {
     if (!validate(parsed)) throw new Error(`${DESCRIPTION_FILE} has another form: ${validate.errors[0]?.message}`)
     const { digest, ...content } = parsed
     if (digestOf(content) !== digest) throw new Error(`${DESCRIPTION_FILE} was changed`)
-    for (const name of [GRAPH_FILE, WEIGHTS_FILE, STEM_FILE, PORTS_FILE, OWN_BANK_FILE]) {
+    for (const name of [GRAPH_FILE, WEIGHTS_FILE, STEM_FILE, ARRAYS_FILE, OWN_BANK_FILE]) {
       if (await sha256File(join(folder, name)) !== parsed.files[name]) throw new Error(`${name} was changed`)
     }
     return await assemble(folder, content)
@@ -156,8 +179,8 @@ export async function readArtefact (folder: string): Promise<Artefact> {
 }
 
 async function assemble (folder: string, description: Omit<ArtefactDescription, 'digest'>): Promise<Artefact> {
-  const { bank, files: _files, format: _format, ...rest } = description
-  const file = await readFile(join(folder, PORTS_FILE))
+  const { bank, stem, files: _files, format: _format, ...rest } = description
+  const file = await readFile(join(folder, ARRAYS_FILE))
   // Shared, because every worker reads them.
   const bytes = new Uint8Array(new SharedArrayBuffer(file.length))
   bytes.set(file)
@@ -170,6 +193,7 @@ async function assemble (folder: string, description: Omit<ArtefactDescription, 
   const ownBankFile = await readFile(join(folder, OWN_BANK_FILE))
   return {
     ...rest,
+    ...(stem === undefined ? {} : { stem: readStem(stem, bytes) }),
     folder,
     graphPath: join(folder, GRAPH_FILE),
     stemPath: join(folder, STEM_FILE),
@@ -179,25 +203,62 @@ async function assemble (folder: string, description: Omit<ArtefactDescription, 
   }
 }
 
-function packPorts (ports: readonly Port[]): { ports: ArtefactDescription['bank']['ports'], bytes: Uint8Array } {
-  const chunks: Uint8Array[] = []
-  let position = 0
-  const add = (values: Uint16Array | Float32Array): Static<typeof Span> => {
-    const span = { at: position, length: values.length }
+/** Typed arrays end to end, each where float32 may lie. */
+class Arrays {
+  readonly #chunks: Uint8Array[] = []
+  #position = 0
+
+  add (values: Uint16Array | Float32Array): Static<typeof Span> {
+    const span = { at: this.#position, length: values.length }
     const padding = (4 - values.byteLength % 4) % 4
-    chunks.push(bytesOf(values), new Uint8Array(padding))
-    position += values.byteLength + padding
+    this.#chunks.push(bytesOf(values), new Uint8Array(padding))
+    this.#position += values.byteLength + padding
     return span
   }
-  const packed = ports.map(({ layerKey, role, offset, channel, weights, bias }) => ({
+
+  bytes (): Uint8Array {
+    return Buffer.concat(this.#chunks)
+  }
+}
+
+function packPorts (ports: readonly Port[], arrays: Arrays): ArtefactDescription['bank']['ports'] {
+  return ports.map(({ layerKey, role, offset, channel, weights, bias }) => ({
     layerKey,
     role,
     offset,
-    channel: add(channel),
-    ...(weights === undefined ? {} : { weights: add(weights) }),
-    ...(bias === undefined ? {} : { bias: add(bias) })
+    channel: arrays.add(channel),
+    ...(weights === undefined ? {} : { weights: arrays.add(weights) }),
+    ...(bias === undefined ? {} : { bias: arrays.add(bias) })
   }))
-  return { ports: packed, bytes: Buffer.concat(chunks) }
+}
+
+function packStem ({ convolution, ...stem }: Stem, arrays: Arrays): NonNullable<ArtefactDescription['stem']> {
+  if (convolution === undefined) return stem
+  const { weights, biases, inputChannels, kernel: [height, width], strides: [down, right], padding } = convolution
+  return {
+    ...stem,
+    convolution: {
+      inputChannels,
+      kernel: [height, width],
+      strides: [down, right],
+      padding: [...padding],
+      weights: arrays.add(weights),
+      biases: arrays.add(biases)
+    }
+  }
+}
+
+function readStem (
+  { convolution, ...stem }: NonNullable<ArtefactDescription['stem']>, bytes: Uint8Array
+): Stem {
+  if (convolution === undefined) return stem
+  const weights = read(bytes, convolution.weights, Float32Array)
+  const biases = read(bytes, convolution.biases, Float32Array)
+  const { inputChannels, kernel: [height, width] } = convolution
+  if (biases.length !== stem.channels.length || weights.length !== biases.length * inputChannels * height * width) {
+    throw new Error('the stem has other channels than its convolution')
+  }
+  return { ...stem, convolution: { ...convolution, weights, biases } }
 }
 
 function read<T extends Uint16Array | Float32Array> (
@@ -205,6 +266,6 @@ function read<T extends Uint16Array | Float32Array> (
   type: { new (buffer: ArrayBufferLike, byteOffset: number, length: number): T, readonly BYTES_PER_ELEMENT: number }
 ): T {
   const end = at + length * type.BYTES_PER_ELEMENT
-  if (end > bytes.length) throw new Error(`${PORTS_FILE} is too short`)
+  if (end > bytes.length) throw new Error(`${ARRAYS_FILE} is too short`)
   return alignedView(bytes.subarray(at, end), type)
 }

@@ -22,13 +22,12 @@ import { indexGraph, topologicalOrder, valuesReadBy, type GraphIndex } from '../
 import { isOnnxDomain, parseModel, serializeModel } from '../onnx/model.js'
 import { attributeOf, intsAttribute, makeAttribute } from '../onnx/node.js'
 import { CHANNELS_MAX } from '../signature/features.js'
-import { STEM_FILE, type ArtefactDescription } from './artefact.js'
+import { STEM_FILE, type Stem } from './artefact.js'
 import { Observers } from './observers.js'
 import { optimise } from './optimise.js'
 import { readBatchNorms, type BatchNormSite } from './read-batch-norms.js'
+import { stemConvolution } from './stem-convolution.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
-
-export type Stem = NonNullable<ArtefactDescription['stem']>
 
 /** With the graph itself, as it was cut. */
 export interface StemGraph extends Stem {
@@ -74,6 +73,7 @@ export function stemOf (
   })
   const count = Math.min(all.length, CHANNELS_MAX)
   const picked = Array.from({ length: count }, (_, at) => Math.floor(at * all.length / count))
+  const convolution = taken.length === 1 ? stemConvolution(index, taken[0]!.input, picked) : undefined
   const output = observers.joinMoments(observed, picked, all.length)
   const read = new Set([...taken.map(({ input }) => input), ...[...before].flatMap((node) => [...valuesReadBy(node)])])
   graph.input = graph.input.filter(({ name }) => read.has(name))
@@ -83,7 +83,8 @@ export function stemOf (
     digest: sha256(stem),
     inputs: graph.input.map(({ name }) => name),
     output,
-    channels: picked.map((at) => all[at]!)
+    channels: picked.map((at) => all[at]!),
+    ...(convolution === undefined ? {} : { convolution })
   }
 }
 

@@ -24,9 +24,9 @@ export async function writeCompiled (work: Compilation): Promise<void> {
       weightBytes,
       convolutions,
       runBytes,
-      ...(stem === undefined ? {} : { stem }),
       proof
     },
+    stem,
     layout: promoted.layout,
     bankInputs: promoted.inputs,
     ownBank: batchNorms.ownBank

@@ -2,9 +2,8 @@
  * The door to ONNX Runtime.
  *
  * `run` of onnxruntime-node is a synchronous native call that holds its thread for the whole inference, in spite of
- * the promise it returns (js/node/lib/backend.ts): call it in worker threads or in a process of its own, and on the
- * thread that answers only what has shown to take less time than handing it over (the stem). Every session has one
- * intra-op thread; parallelism comes from workers.
+ * the promise it returns (js/node/lib/backend.ts): call it in worker threads or in a process of its own. Every session
+ * has one intra-op thread; parallelism comes from workers.
  */
 import './telemetry-off.js'
 import { InferenceSession, Tensor } from 'onnxruntime-node'
@@ -49,7 +48,6 @@ export interface SessionOptions {
   profilePrefix?: string
   /** Entries of the runtime's session configuration, by their full name. */
   config?: Readonly<Record<string, string>>
-  cpuMemoryArena?: boolean
   memoryPattern?: boolean
 }
 
@@ -68,7 +66,6 @@ export async function openSession (model: string | Uint8Array, options: SessionO
     interOpNumThreads: 1,
     logSeverityLevel: LOG_SEVERITY_FATAL,
     graphOptimizationLevel: options.optimization,
-    enableCpuMemArena: options.cpuMemoryArena ?? true,
     enableMemPattern: options.memoryPattern ?? true,
     ...(options.optimizedPath === undefined ? {} : { optimizedModelFilePath: options.optimizedPath }),
     ...(options.profilePrefix === undefined

@@ -12,7 +12,7 @@
  * others do, the likeliest of those is chosen: a domain that varies little draws what lies far from it.
  */
 import assert from 'node:assert'
-import { pValueOf, scoreOf, signatureOf, type Signature } from './signature.js'
+import { farthestFitting, pValueOf, scoreOf, signatureOf, type Signature } from './signature.js'
 import { choleskyOf, diagonalAt, difference, squaredDistance, squaredLength, whitened } from './symmetric.js'
 import type { Sliced } from '../base/slices.js'
 
@@ -37,6 +37,8 @@ interface Candidate {
   readonly factor: Float64Array
   /** Twice the log-likelihood at its mean, with the prior. */
   readonly most: number
+  /** The largest score that fits; undefined where the signature has too few scores for anything not to fit. */
+  readonly farthest: number | undefined
 }
 
 interface Ranked {
@@ -91,19 +93,13 @@ export class Discriminant {
     const [best, next] = likeliestTwo(candidates, features)
     const fit = fitOf(best, features)
     if (fit.p < this.#fitMin) {
-      const others = candidates.filter((other) => this.#isProvenFit(other, features))
+      const others = candidates.filter((other) => isProvenFit(other, features))
       if (others.length > 0) {
         const [fitting] = likeliestTwo(others, features)
         return choiceOf(fitting, best, fitOf(fitting, features))
       }
     }
     return choiceOf(best, next, fit)
-  }
-
-  /** Not so where the signature has too few scores for anything not to fit. */
-  #isProvenFit (candidate: Candidate, features: Float64Array): boolean {
-    const canRefuse = pValueOf(candidate.signature, Infinity) < this.#fitMin
-    return canRefuse && fitOf(candidate, features).p >= this.#fitMin
   }
 
   /** In the order of the signatures. */
@@ -150,7 +146,8 @@ export function * makeDiscriminant (
       signature,
       mean: whitened(shared.factor, difference(signature.mean, first.mean)),
       factor,
-      most: 2 * Math.log(prior) - logDeterminant(factor, size)
+      most: 2 * Math.log(prior) - logDeterminant(factor, size),
+      farthest: farthestFitting(signature, fitMin)
     })
     yield
   }
@@ -172,6 +169,11 @@ function likeliestTwo (
     else if (next === undefined || distance < next.distance) next = one
   }
   return [best!, next]
+}
+
+/** What lies far off is known to after a few features. */
+function isProvenFit ({ signature: { factor, mean }, farthest }: Candidate, features: Float64Array): boolean {
+  return farthest !== undefined && squaredDistance(factor, features, mean, farthest) <= farthest
 }
 
 function choiceOf (

@@ -26,12 +26,15 @@ export function featuresOfRows (moments: Float32Array, channels: number): Float6
       const at = begin + channel
       const residual = moments[at + channels]!
       features[channel] = moments[at]! + residual
-      const variance = moments[at + 2 * channels]! - residual * residual
-      // NaN stays NaN in a maximum.
-      features[channels + channel] = Math.log(Math.max(variance, VARIANCE_MIN))
+      features[channels + channel] = logVarianceOf(moments[at + 2 * channels]! - residual * residual)
     }
     return features
   })
+}
+
+/** NaN stays NaN. */
+export function logVarianceOf (variance: number): number {
+  return Math.log(Math.max(variance, VARIANCE_MIN))
 }
 
 export function isFinite (features: Float64Array): boolean {

@@ -142,6 +142,18 @@ export function pValueOf ({ scores }: Pick<Signature, 'scores'>, score: number):
   return (1 + scores.length - low) / (1 + scores.length)
 }
 
+/**
+ * The largest score whose p-value is not below `fitMin`; undefined where no score has a smaller one, so that nothing
+ * shows what does not fit.
+ */
+export function farthestFitting ({ scores }: Pick<Signature, 'scores'>, fitMin: number): number | undefined {
+  const all = 1 + scores.length
+  if (1 / all >= fitMin) return undefined
+  let asLarge = 1
+  while ((1 + asLarge) / all < fitMin) asLarge++
+  return scores[scores.length - asLarge]
+}
+
 /** By how many of the domain's standard deviations each feature differs from its mean. */
 export function deviationsOf ({ mean, covariance }: Signature, features: Float64Array): Float64Array {
   return features.map((value, at) => (value - mean[at]!) / Math.sqrt(covariance[diagonalAt(at)]!))

@@ -8,7 +8,7 @@ import { artefactParts, writeSampleArtefact } from '../support/artefact.js'
 import { hasCode } from '../support/errors.js'
 import { temporaryFolder } from '../support/folders.js'
 
-const FILES = ['artefact.json', GRAPH_FILE, WEIGHTS_FILE, 'ports.bin', 'own-bank.safetensors']
+const FILES = ['artefact.json', GRAPH_FILE, WEIGHTS_FILE, 'arrays.bin', 'own-bank.safetensors']
 
 async function written (t: TestContext, parts = artefactParts()): Promise<string> {
   const folder = await temporaryFolder(t)
@@ -25,6 +25,7 @@ describe('round trip', () => {
     const artefact = await readArtefact(folder)
     assert.deepEqual(artefact, {
       ...given.description,
+      stem: given.stem!,
       folder,
       graphPath: join(folder, GRAPH_FILE),
       stemPath: join(folder, STEM_FILE),
@@ -136,7 +137,10 @@ describe('artefact.json', () => {
     ['a missing part', (content) => { delete content.layers }],
     ['a kind that is unknown', (content) => { content.sites[0].kind = 'other' }],
     ['a negative offset', (content) => { content.bank.ports[0].offset = -1 }],
-    ['a span beyond ports.bin', (content) => { content.bank.ports[0].channel.length = 1000 }],
+    ['a span beyond arrays.bin', (content) => { content.bank.ports[0].channel.length = 1000 }],
+    ['a stem that stands still', (content) => { content.stem.convolution.strides[0] = 0 }],
+    ['a stem of another kernel', (content) => { content.stem.convolution.kernel[0] = 2 }],
+    ['a stem of more channels than its convolution', (content) => { content.stem.channels.push(content.stem.channels[0]) }],
     ['a bank of another layer', (content) => { content.layers[0].key = 'other' }],
     ['a bank of another width', (content) => { content.layers[0].channels = 4 }]
   ] as Array<[string, (content: ReturnType<typeof JSON.parse>) => void]>) {

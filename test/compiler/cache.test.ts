@@ -97,7 +97,7 @@ describe('a corrupt entry is reported and rebuilt', () => {
 
   test('a file was changed', async (t) => {
     const cache = await filled(t)
-    const path = join(cache, KEY, 'ports.bin')
+    const path = join(cache, KEY, 'arrays.bin')
     const bytes = await readFile(path)
     bytes[3]! ^= 1
     await writeFile(path, bytes)

@@ -1,96 +1,94 @@
-/** Where the stem runs: on inference threads, or here once it has shown to be short. */
+/** Where the stem runs: on inference threads, or here where it is a small convolution. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StemRuns } from '#src/serving/recognising/stem-runs.js'
 import { MOMENTS } from '#src/signature/features.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
-import { gate } from '../support/gate.js'
+import { hasCode } from '../support/errors.js'
 import { readyModel } from '../support/served.js'
 import type { Tensors } from '#src/ort/rows.js'
-import type { Session } from '#src/ort/session.js'
 import type { Job, JobResult } from '#src/runtime/job.js'
+import type { ReadyModel } from '#src/serving/model-states.js'
+import type { Convolution } from '#src/signature/convolution-moments.js'
 
-const model = readyModel(MANIFEST)
-const { output, channels } = model.artefact.stem!
-const VALUES = 3 * 32 * 32
+const { stem } = readyModel(MANIFEST).artefact
+const channels = stem!.channels.length
 
-const feeds = (rows: number): Tensors => {
-  return { x: { type: 'float32', dims: [rows, 3, 32, 32], data: new Float32Array(rows * VALUES) } }
+/** The average over three channels, everywhere. */
+const AVERAGE: Convolution = {
+  inputChannels: 3,
+  kernel: [1, 1],
+  strides: [1, 1],
+  padding: [0, 0, 0, 0],
+  weights: new Float32Array(3).fill(1 / 3),
+  biases: new Float32Array(1)
 }
 
-/** Means are twos from threads and fours from here: twice what the moments are filled with. */
-function setUp ({ inferMs, isGone = false, opened = Promise.resolve() }: { inferMs: number, isGone?: boolean, opened?: Promise<void> }) {
-  const seen = { inThreads: 0, opened: [] as string[], released: 0 }
-  const moments = (rows: number, value: number): Tensors => {
-    const size = MOMENTS.length * channels.length
-    return { [output]: { type: 'float32', dims: [rows, size], data: new Float32Array(rows * size).fill(value) } }
-  }
-  const session = {
-    run: async (read: Tensors) => moments(read.x!.dims[0]!, 2),
-    release: async () => { seen.released++ }
-  } as unknown as Session
+const modelOf = (convolution?: Convolution) => {
+  return readyModel(MANIFEST, { stem: { ...stem!, ...(convolution === undefined ? {} : { convolution }) } })
+}
+
+/** Each row is one number throughout, its own. */
+function feedsOf (rows: number, dims = [3, 32, 32]): Tensors {
+  const size = dims.reduce((product, dim) => product * dim, 1)
+  return { x: { type: 'float32', dims: [rows, ...dims], data: Float32Array.from({ length: rows * size }, (_, at) => Math.floor(at / size)) } }
+}
+
+/** Means are of the row's number from here, and -1 from threads. */
+function setUp () {
+  const seen = { inThreads: [] as number[] }
   const stems = new StemRuns({
     runRows: 4,
     runBytes: 2 ** 30,
     pool: {
       submit: async (jobs: readonly Job[]) => jobs.map(({ rows }): JobResult => {
-        seen.inThreads++
-        return { outputs: moments(rows, 1), queueMs: 0, inferMs, startedAt: 0, runRows: rows }
+        seen.inThreads.push(rows)
+        const size = MOMENTS.length * channels
+        const moments = new Float32Array(rows * size).fill(-0.5)
+        return { outputs: { moments: { type: 'float32', dims: [rows, size], data: moments } }, queueMs: 0, inferMs: 1, startedAt: 0, runRows: rows }
       })
-    },
-    openHere: async (path) => {
-      seen.opened.push(path)
-      await opened
-      if (isGone) throw new Error('no such file')
-      return session
     }
   })
-  /** Where the rows were seen. */
-  const ask = async (rows: number): Promise<'threads' | 'here'> => {
-    const features = await stems.features(model, feeds(rows), rows)
-    assert.equal(features.length, rows)
-    await new Promise(setImmediate)
-    return features.every(([mean]) => mean === 2) ? 'threads' : 'here'
+  const ask = async (model: ReadyModel, rows: number, dims?: number[]) => {
+    return (await stems.features(model, feedsOf(rows, dims), rows)).map(([mean]) => Math.round(mean!))
   }
   return { seen, stems, ask }
 }
 
-test('a stem that has been short runs here from then on, as far as it stays short', async () => {
-  const { seen, ask, stems } = setUp({ inferMs: 0.05 })
-  assert.equal(await ask(1), 'threads')
-  assert.deepEqual(seen.opened, [model.artefact.stemPath])
-  assert.deepEqual([await ask(1), await ask(2)], ['here', 'here'])
-  assert.equal(seen.inThreads, 1)
-  assert.equal(await ask(4), 'threads')
-  await stems.close()
-  assert.equal(seen.released, 1)
+test('a small convolution is taken here, row by row, and hands nothing over', async () => {
+  const { seen, ask } = setUp()
+  const model = modelOf(AVERAGE)
+  assert.deepEqual(await ask(model, 3), [0, 1, 2])
+  assert.deepEqual(await ask(model, 1), [0])
+  assert.deepEqual(seen.inThreads, [])
 })
 
-test('the rows of a run are counted, whatever they are the rows of', async () => {
-  const { ask } = setUp({ inferMs: 0.15 })
-  assert.equal(await ask(2), 'threads')
-  assert.deepEqual([await ask(2), await ask(3)], ['here', 'threads'])
+test('what is no convolution goes to the threads, in runs of so many rows', async () => {
+  const { seen, ask } = setUp()
+  assert.deepEqual(await ask(modelOf(), 6), [-1, -1, -1, -1, -1, -1])
+  assert.deepEqual(seen.inThreads, [4, 2])
 })
 
-test('a stem that takes longer stays in its threads', async () => {
-  const { seen, ask } = setUp({ inferMs: 0.2 })
-  assert.deepEqual([await ask(1), await ask(1)], ['threads', 'threads'])
-  assert.deepEqual(seen.opened, [])
+test('so does one of too many multiplications, which rows and the size of images decide', async () => {
+  const { seen, ask } = setUp()
+  const model = modelOf(AVERAGE)
+  // 3 x 32 x 32 multiplications a row, a million at most.
+  assert.equal((await ask(model, 341)).at(-1), 340)
+  assert.deepEqual(seen.inThreads, [])
+  assert.equal((await ask(model, 342)).at(-1), -1)
+  assert.deepEqual(await ask(model, 1, [3, 600, 600]), [-1])
+  assert.equal(seen.inThreads.at(-1), 1)
 })
 
-test('where it cannot be opened here, it goes on in its threads, and is not tried again', async () => {
-  const { seen, ask, stems } = setUp({ inferMs: 0.05, isGone: true })
-  assert.deepEqual([await ask(1), await ask(1), await ask(1)], ['threads', 'threads', 'threads'])
-  assert.equal(seen.opened.length, 1)
-  await stems.close()
+test('images that the convolution cannot take are for ONNX Runtime to refuse', async () => {
+  const { seen, ask } = setUp()
+  await ask(modelOf({ ...AVERAGE, kernel: [33, 33], weights: new Float32Array(3 * 33 * 33) }), 1)
+  await ask(modelOf(AVERAGE), 1, [4, 32, 32])
+  assert.deepEqual(seen.inThreads, [1, 1])
 })
 
-test('one that is opened as the server closes is released', async () => {
-  const opening = gate()
-  const { seen, ask, stems } = setUp({ inferMs: 0.05, opened: opening.pass() })
-  assert.deepEqual([await ask(1), await ask(1)], ['threads', 'threads'])
-  await stems.close()
-  opening.open()
-  await new Promise(setImmediate)
-  assert.equal(seen.released, 1)
+test('a network without a stem cannot choose', async () => {
+  const { stems } = setUp()
+  const { stem: _served, ...without } = modelOf(AVERAGE)
+  await assert.rejects(stems.features(without, feedsOf(1), 1), hasCode('AUTO_UNSUPPORTED'))
 })

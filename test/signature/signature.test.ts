@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { featuresOfRows } from '#src/signature/features.js'
 import {
-  deviationsOf, foldsOf, IMAGES_MIN, makeSignature, pValueOf, scoreOf, SCORES_MAX, signatureOf
+  deviationsOf, farthestFitting, foldsOf, IMAGES_MIN, makeSignature, pValueOf, scoreOf, SCORES_MAX, signatureOf
 } from '#src/signature/signature.js'
 import { choleskyOf, packedLength, squaredLength, whitened } from '#src/signature/symmetric.js'
 import { featureRows, ORIGIN } from '../support/feature-rows.js'
@@ -95,6 +95,19 @@ describe('a signature', () => {
     assert.equal(pValueOf({ scores }, 2), 4 / 5)
     assert.equal(pValueOf({ scores }, 2.5), 2 / 5)
     assert.equal(pValueOf({ scores }, Infinity), 1 / 5)
+  })
+
+  it('has a farthest score that fits, where any does not', () => {
+    const shares = fc.tuple(fc.nat(20), fc.integer({ min: 1, max: 20 })).map(([part, whole]) => Math.min(1, part / whole))
+    const fitMins = fc.oneof(fc.double({ min: 0, max: 1, noNaN: true }), shares)
+    fc.assert(fc.property(fc.array(fc.nat(5), { maxLength: 20 }), fitMins, (given, fitMin) => {
+      const scores = Float64Array.from(given).sort()
+      const farthest = farthestFitting({ scores }, fitMin)
+      for (let score = -0.5; score <= 6; score += 0.5) {
+        assert.equal(pValueOf({ scores }, score) >= fitMin, farthest === undefined || score <= farthest, `${score}`)
+      }
+      assert.equal(farthest === undefined, pValueOf({ scores }, Infinity) >= fitMin)
+    }), { seed: runSeed, numRuns: 1000 })
   })
 
   it('tells how far each feature is from the mean', () => {

@@ -28,8 +28,21 @@ export function artefactParts (): CompiledParts {
       weightBytes: 1234,
       convolutions: ['4x3x1x1:0123456789abcdef'],
       runBytes: 4321,
-      stem: { digest: 'e'.repeat(64), inputs: ['x'], output: 'moments', channels: [{ layerKey: FIRST, channel: 2 }] },
       proof: { maxRelativeError: 1.2345678901234567e-6, isRowInvariant: true }
+    },
+    stem: {
+      digest: 'e'.repeat(64),
+      inputs: ['x'],
+      output: 'moments',
+      channels: [{ layerKey: FIRST, channel: 2 }],
+      convolution: {
+        inputChannels: 3,
+        kernel: [1, 2],
+        strides: [2, 1],
+        padding: [0, 1, 2, 3],
+        weights: Float32Array.of(0.1, -0, 1e-40, 0, 3e38, 5),
+        biases: Float32Array.of(-1)
+      }
     },
     layout: {
       layers: LAYERS,

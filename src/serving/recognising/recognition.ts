@@ -174,10 +174,6 @@ export class Recognition {
     return this.#stems.features(model, feeds, rows, signal)
   }
 
-  async close (): Promise<void> {
-    await this.#stems.close()
-  }
-
   /** Empty where nothing tells domains apart. */
   async #groupsOrNone (model: ReadyModel): Promise<SizeGroup[]> {
     try {
