@@ -91,11 +91,16 @@ export function pictureRequest (
   name: string, rows: number, size: number, picture = 0
 ): { body: Buffer, headers: Record<string, string> } {
   const pixels = Float32Array.from({ length: rows * 3 * size * size }, (_, at) => Math.sin(at * 12.9898 + picture) * 2)
-  const bytes = Buffer.from(pixels.buffer)
+  return tensorRequest(name, [rows, 3, size, size], pixels)
+}
+
+/** The same with values given. */
+export function tensorRequest (
+  name: string, shape: readonly number[], values: Float32Array
+): { body: Buffer, headers: Record<string, string> } {
+  const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
   const header = Buffer.from(JSON.stringify({
-    inputs: [{
-      name, shape: [rows, 3, size, size], datatype: 'FP32', parameters: { binary_data_size: bytes.length }
-    }],
+    inputs: [{ name, shape, datatype: 'FP32', parameters: { binary_data_size: bytes.length } }],
     parameters: { binary_data_output: true }
   }))
   return {
