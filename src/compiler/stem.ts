@@ -148,11 +148,11 @@ function sample (
   node.attribute.push(makeAttribute('strides', { ints: strides.map((stride) => stride * step) }))
 }
 
-/** The largest power of two that leaves enough positions, and no gap between the windows. */
+/** The largest that leaves enough positions, and no gap between the windows. */
 function stepOf (positions: number, extents: readonly number[], strides: readonly number[]): number {
   const touches = (step: number) => extents.every((extent, axis) => step * strides[axis]! <= extent)
   const leaves = (step: number) => positions / step ** extents.length >= POSITIONS_MIN
   let step = 1
-  while (extents.length > 0 && touches(2 * step) && leaves(2 * step)) step *= 2
+  while (extents.length > 0 && touches(step + 1) && leaves(step + 1)) step++
   return step
 }

@@ -69,6 +69,19 @@ test('cases 1 and 3: the first batch norm\'s input, at every second position of 
   assertMoments(await run(bytes, x), 3, momentsOf(await run(network(false), x), 2))
 })
 
+test('case 3: as sparse as windows allow, which need not be a power of two', async () => {
+  const side = 96
+  const g = new GraphBuilder({ seed: 3 })
+  const made = g.conv(g.input('x', ['n', 3, side, side]), { inputs: 3, outputs: 4, kernel: 7, stride: 2 })
+  const whole = g.output(made, ['n', 4, 'h', 'w']).bytes()
+  const normed = new GraphBuilder({ seed: 3 })
+  const behind = normed.conv(normed.input('x', ['n', 3, side, side]), { inputs: 3, outputs: 4, kernel: 7, stride: 2 })
+  const { bytes } = stemOf(normed.output(normed.batchNorm(behind, 4), ['n', 4, 'h', 'w']).bytes(), [[1, 4, side / 2, side / 2]])!
+  const x = picture(2, 3, side)
+  // Windows of seven in steps of two: three of them touch, four would not.
+  assertMoments(await run(bytes, x), 2, momentsOf(await run(whole, x), 3))
+})
+
 test('case 3: whole where windows would leave gaps, or too few positions would be left', async () => {
   const x = picture(2)
   const apart = stemOf(network(true, 1), [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]])!

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StemRuns } from '#src/serving/recognising/stem-runs.js'
+import { COST_MAX, type Convolution } from '#src/signature/convolution-moments.js'
 import { MOMENTS } from '#src/signature/features.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { hasCode } from '../support/errors.js'
@@ -9,7 +10,6 @@ import { readyModel } from '../support/served.js'
 import type { Tensors } from '#src/ort/rows.js'
 import type { Job, JobResult } from '#src/runtime/job.js'
 import type { ReadyModel } from '#src/serving/model-states.js'
-import type { Convolution } from '#src/signature/convolution-moments.js'
 
 const { stem } = readyModel(MANIFEST).artefact
 const channels = stem!.channels.length
@@ -72,11 +72,11 @@ test('what is no convolution goes to the threads, in runs of so many rows', asyn
 test('so does one of too many multiplications, which rows and the size of images decide', async () => {
   const { seen, ask } = setUp()
   const model = modelOf(AVERAGE)
-  // 3 x 32 x 32 multiplications a row, a million at most.
-  assert.equal((await ask(model, 341)).at(-1), 340)
+  const most = Math.floor(COST_MAX / (3 * 32 * 32))
+  assert.equal((await ask(model, most)).at(-1), most - 1)
   assert.deepEqual(seen.inThreads, [])
-  assert.equal((await ask(model, 342)).at(-1), -1)
-  assert.deepEqual(await ask(model, 1, [3, 600, 600]), [-1])
+  assert.equal((await ask(model, most + 1)).at(-1), -1)
+  assert.deepEqual(await ask(model, 1, [3, 2300, 2300]), [-1])
   assert.equal(seen.inThreads.at(-1), 1)
 })
 

@@ -3,7 +3,7 @@
  * small convolution are taken here, on the thread that asks, by a kernel that is through before a hand-over would be.
  */
 import { shapeKey, sliceRows, type Tensors } from '../../ort/rows.js'
-import { openConvolutionMoments, type ConvolutionMoments } from '../../signature/convolution-moments.js'
+import { COST_MAX, openConvolutionMoments, type ConvolutionMoments } from '../../signature/convolution-moments.js'
 import { featuresOfRows } from '../../signature/features.js'
 import { AUTO } from '../domain-reference.js'
 import { turnOf } from '../lone-row.js'
@@ -18,9 +18,6 @@ export interface StemNeeds {
   runRows: number
   runBytes: number
 }
-
-/** Multiplications: a tenth of a millisecond, for which everything else that this thread answers waits. */
-const HERE_COST_MAX = 2 ** 20
 
 export class StemRuns {
   readonly #needs: StemNeeds
@@ -69,7 +66,7 @@ export class StemRuns {
   /** Undefined for what is no small convolution. */
   #featuresHere (stem: Stem, { dims: [rows, ...image], data }: Tensors[string]): Float64Array[] | undefined {
     const moments = this.#momentsOf(stem)
-    if (moments === undefined || rows! * moments.costOf(image) > HERE_COST_MAX) return undefined
+    if (moments === undefined || rows! * moments.costOf(image) > COST_MAX) return undefined
     return moments.features(data as Float32Array, image)
   }
 
