@@ -27,7 +27,10 @@ export interface Convolution {
  * First convolutions of usual networks for images of 224 x 224 are within it. To hand such an image over takes the same
  * thread a third of that, and the image longer.
  */
-export const COST_MAX = 14 * 2 ** 20
+export const COST_MAX = 18 * 2 ** 20
+
+/** Multiplications that moving a value counts as. */
+const MOVE_COST = 8
 
 /** Channels at a time, and positions at a time: what the kernel's registers hold. */
 const BLOCK = 8
@@ -61,20 +64,23 @@ export class ConvolutionMoments {
   }
 
   /**
-   * What images of these dimensions, [inputChannels, height, width], cost each: multiplications, or values where these
-   * are more. Infinity for what the convolution cannot take.
+   * What an image of these dimensions, [inputChannels, height, width], costs, in multiplications; the memory that it
+   * takes has a share in it. Infinity for what the convolution cannot take.
    */
   costOf ([channels, height = 0, width = 0]: readonly number[]): number {
-    const { inputChannels, weights } = this.#convolution
+    const { inputChannels, kernel, biases } = this.#convolution
     const { made: [madeHeight, madeWidth], padded: [paddedHeight, paddedWidth] } = this.#sizes(height, width)
     if (channels !== inputChannels || madeHeight < 1 || madeWidth < 1) return Infinity
-    return Math.max(madeHeight * madeWidth * weights.length, inputChannels * paddedHeight * paddedWidth)
+    const taps = inputChannels * kernel[0] * kernel[1]
+    const made = madeHeight * madeWidth * BLOCK
+    const moved = inputChannels * (height * width + paddedHeight * paddedWidth) + made
+    return Math.ceil(biases.length / BLOCK) * taps * made + MOVE_COST * moved
   }
 
   /**
    * Of each of the images, float32 [rows, inputChannels, height, width], its features as features.ts orders them. What
-   * is no number stays one that is no number. The memory that is kept grows with what `costOf` tells, which the caller
-   * bounds.
+   * is no number stays one that is no number. The caller bounds what `costOf` tells; for COST_MAX 9 MiB are kept, and
+   * the weights.
    */
   features (images: Float32Array, [, height, width]: readonly number[]): Float64Array[] {
     if (this.#place?.height !== height || this.#place?.width !== width) this.#place = this.#lay(height!, width!)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { StemRuns } from '#src/serving/recognising/stem-runs.js'
-import { COST_MAX, type Convolution } from '#src/signature/convolution-moments.js'
+import { COST_MAX, openConvolutionMoments, type Convolution } from '#src/signature/convolution-moments.js'
 import { MOMENTS } from '#src/signature/features.js'
 import { MANIFEST } from '../models/fixtures/manifests.js'
 import { hasCode } from '../support/errors.js'
@@ -72,11 +72,11 @@ test('what is no convolution goes to the threads, in runs of so many rows', asyn
 test('so does one of too many multiplications, which rows and the size of images decide', async () => {
   const { seen, ask } = setUp()
   const model = modelOf(AVERAGE)
-  const most = Math.floor(COST_MAX / (3 * 32 * 32))
+  const most = Math.floor(COST_MAX / openConvolutionMoments(AVERAGE)!.costOf([3, 32, 32]))
   assert.equal((await ask(model, most)).at(-1), most - 1)
   assert.deepEqual(seen.inThreads, [])
   assert.equal((await ask(model, most + 1)).at(-1), -1)
-  assert.deepEqual(await ask(model, 1, [3, 2300, 2300]), [-1])
+  assert.deepEqual(await ask(model, 1, [3, 1000, 1000]), [-1])
   assert.equal(seen.inThreads.at(-1), 1)
 })
 
