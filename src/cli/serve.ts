@@ -7,7 +7,7 @@ import { takeOverFormerFiles } from '../config/former-files.js'
 import { isDatabase } from '../config/schema.js'
 import { createEngine } from '../engine.js'
 import { startServer } from '../http/server.js'
-import { createLogger, type Logger } from '../observability/logger.js'
+import { createLogger, endLog, type Logger } from '../observability/logger.js'
 import { createMetrics } from '../observability/metrics.js'
 import { openTracing } from '../observability/tracing.js'
 import { openStore } from '../store/open-store.js'
@@ -53,9 +53,11 @@ async function serve (flags: string[]): Promise<number> {
   const { busy, stuck } = engine.workers
   if (busy + stuck > 0) {
     // The end of the process would wait for the native calls of its threads, maybe for ever.
-    logger.fatal({ busy, stuck }, 'inference threads are still in a run: the process is killed')
+    logger.error({ busy, stuck }, 'inference threads are still in a run: the process is killed')
+    await endLog(logger)
     process.kill(process.pid, 'SIGKILL')
   }
+  await endLog(logger)
   return code
 }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { describe, test } from 'node:test'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
+import { describe, test, type TestContext } from 'node:test'
 import { createLogger } from '#src/observability/logger.js'
 
 const SECRET = 'correct-horse-battery'
@@ -59,6 +61,38 @@ describe('lines on standard output', () => {
       assert.deepEqual(lines, Array.from({ length: LINES }, (_, at) => at))
     })
   }
+})
+
+describe('the end of the log keeps no process', () => {
+  const module = JSON.stringify(import.meta.resolve('#src/observability/logger.js'))
+  const script = (lines: number) => `
+    const { createLogger, endLog } = await import(${module})
+    const logger = createLogger('info')
+    await new Promise((resolve) => process.stdin.once('data', resolve))
+    for (let line = 0; line < ${lines}; line++) logger.info({ line }, 'a line')
+    await endLog(logger)
+    process.exit(7)
+  `
+  const start = (t: TestContext, lines: number) => {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', script(lines)], { stdio: ['pipe', 'pipe', 'inherit'] })
+    t.after(() => child.kill('SIGKILL'))
+    return child
+  }
+
+  test('whose reader has gone', async (t) => {
+    const child = start(t, 1)
+    child.stdout.destroy()
+    await once(child.stdout, 'close')
+    child.stdin.end('go')
+    assert.deepEqual(await once(child, 'exit'), [7, null])
+  })
+
+  test('and loses no line that is read', async (t) => {
+    const child = start(t, 1000)
+    child.stdin.end('go')
+    const lines = (await text(child.stdout)).trim().split('\n')
+    assert.equal(lines.length, 1000)
+  })
 })
 
 describe('secrets', () => {
