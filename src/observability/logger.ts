@@ -1,3 +1,4 @@
+/** The log: JSON lines in batches, without secrets, and how its last lines leave. */
 import { pino, type DestinationStream, type Logger } from 'pino'
 
 export type { Logger }

@@ -36,10 +36,10 @@ export class StemRuns {
     const { stem, artefact: { proof, stem: description }, memory, entry: { manifest } } = model
     if (stem === undefined || description === undefined) throw autoUnsupported(manifest.name)
     const { inputs, output, channels } = description
-    memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, this.#needs.runBytes)
-    const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))
     const here = this.#featuresHere(description, feeds[inputs[0]!]!)
     if (here !== undefined) return here
+    memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, this.#needs.runBytes)
+    const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))
     const partRows = proof.isRowInvariant ? this.#needs.runRows : rows
     const jobs: Job[] = []
     for (let first = 0; first < rows; first += partRows) {
