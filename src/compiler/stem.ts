@@ -5,8 +5,8 @@
  *
  * It must cost a hundredth of the network, while the first convolution of ResNet-50 alone is a thirtieth. So a
  * convolution right before such a batch norm is evaluated at every s-th position in each direction: its strides are
- * multiplied, as long as its windows still touch and every pixel is seen. That is a subset of the very same values, in
- * reference and request alike. Cases:
+ * multiplied, as long as its windows still overlap, so that every pixel is seen. That is a subset of the very same
+ * values, in reference and request alike. Cases:
  *
  *  1. sites are taken by how many nodes stand before them, as long as their channels fit; the first one always
  *  2. of more channels than fit, evenly spaced ones are taken
@@ -148,11 +148,11 @@ function sample (
   node.attribute.push(makeAttribute('strides', { ints: strides.map((stride) => stride * step) }))
 }
 
-/** The largest that leaves enough positions, and no gap between the windows. */
+/** The largest that leaves enough positions and lets the windows overlap: of some that only touch, JPEG is not told. */
 function stepOf (positions: number, extents: readonly number[], strides: readonly number[]): number {
-  const touches = (step: number) => extents.every((extent, axis) => step * strides[axis]! <= extent)
+  const overlap = (step: number) => extents.every((extent, axis) => step * strides[axis]! < extent)
   const leaves = (step: number) => positions / step ** extents.length >= POSITIONS_MIN
   let step = 1
-  while (extents.length > 0 && touches(step + 1) && leaves(step + 1)) step++
+  while (extents.length > 0 && overlap(step + 1) && leaves(step + 1)) step++
   return step
 }

@@ -62,7 +62,7 @@ function network (isWhole: boolean, kernel = 3, stride = 1, seed = 1): Uint8Arra
   return g.output(g.batchNorm(g.conv(g.batchNorm(made, 4), { inputs: 4, outputs: 4, kernel: 3 }), 4), ['n', 4, 'h', 'w']).bytes()
 }
 
-test('cases 1 and 3: the first batch norm\'s input, at every second position of a convolution whose windows still touch', async () => {
+test('cases 1 and 3: the first batch norm\'s input, at every second position of a convolution whose windows still overlap', async () => {
   const { bytes, channels, inputs } = stemOf(network(true), [[1, 4, SIDE, SIDE], [1, 4, SIDE, SIDE]])!
   assert.deepEqual([channels.length, new Set(channels.map(({ layerKey }) => layerKey)).size, inputs], [4, 1, ['x']])
   const x = picture(3)
@@ -78,7 +78,7 @@ test('case 3: as sparse as windows allow, which need not be a power of two', asy
   const behind = normed.conv(normed.input('x', ['n', 3, side, side]), { inputs: 3, outputs: 4, kernel: 7, stride: 2 })
   const { bytes } = stemOf(normed.output(normed.batchNorm(behind, 4), ['n', 4, 'h', 'w']).bytes(), [[1, 4, side / 2, side / 2]])!
   const x = picture(2, 3, side)
-  // Windows of seven in steps of two: three of them touch, four would not.
+  // Windows of seven in steps of two: three steps let them overlap, four would not.
   assertMoments(await run(bytes, x), 2, momentsOf(await run(whole, x), 3))
 })
 
