@@ -1,7 +1,7 @@
 /**
  * What does X-Domain: auto cost over a domain that is named? Single rows over one connection, in turns with the domain that
  * they are of, for traffic-signs and for ResNet-50 with random weights and two domains; and the same with several connections,
- * where what counts is the machine's time. Pictures that no domain fits are answered by the default domain, and take longer.
+ * where what counts is the machine's time. Pictures that no domain fits are answered by the default domain.
  *
  *   npm run bench -- auto [--rounds 800]
  */

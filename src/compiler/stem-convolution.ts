@@ -54,10 +54,15 @@ function isImage ({ graph }: GraphIndex, name: string): boolean {
   return graph.input.some((input) => input.name === name && input.type?.tensorType?.elemType === DataType.FLOAT)
 }
 
+/** By auto_pad. */
+export function isPaddedByStrides (node: NodeProto): boolean {
+  const rule = attributeOf(node, 'auto_pad')
+  return rule !== undefined && Buffer.from(rule.s).toString() !== 'NOTSET'
+}
+
 /** Case 2. */
 function isPlain (node: NodeProto, padding: readonly number[]): boolean {
-  const rule = attributeOf(node, 'auto_pad')
-  return (rule === undefined || Buffer.from(rule.s).toString() === 'NOTSET') &&
+  return !isPaddedByStrides(node) &&
     intAttribute(node, 'group', 1) === 1 &&
     (intsAttribute(node, 'dilations') ?? []).every((dilation) => dilation === 1) &&
     padding.every((size) => size >= 0)

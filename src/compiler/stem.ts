@@ -20,13 +20,13 @@ import { sha256 } from '../base/digest.js'
 import { elementCount } from '../base/dims.js'
 import { indexGraph, topologicalOrder, valuesReadBy, type GraphIndex } from '../onnx/graph.js'
 import { isOnnxDomain, parseModel, serializeModel } from '../onnx/model.js'
-import { attributeOf, intsAttribute, makeAttribute } from '../onnx/node.js'
+import { intsAttribute, makeAttribute } from '../onnx/node.js'
 import { CHANNELS_MAX } from '../signature/features.js'
 import { STEM_FILE, type Stem } from './artefact.js'
 import { Observers } from './observers.js'
 import { optimise } from './optimise.js'
 import { readBatchNorms, type BatchNormSite } from './read-batch-norms.js'
-import { stemConvolution } from './stem-convolution.js'
+import { isPaddedByStrides, stemConvolution } from './stem-convolution.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
 
 /** With the graph itself, as it was cut. */
@@ -136,9 +136,7 @@ function sample (
 ): void {
   const node = index.producerOf.get(input)
   if (node?.opType !== 'Conv' || !isOnnxDomain(node.domain)) return
-  const padding = attributeOf(node, 'auto_pad')
-  const isPaddedByStride = padding !== undefined && Buffer.from(padding.s).toString() !== 'NOTSET'
-  if (isPaddedByStride || [...before].some((other) => [...valuesReadBy(other)].includes(input))) return
+  if (isPaddedByStrides(node) || [...before].some((other) => [...valuesReadBy(other)].includes(input))) return
   const kernel = index.initializerOf.get(node.input[1] ?? '')
   const extents = kernel?.dims.slice(2).map(Number) ?? []
   const strides = intsAttribute(node, 'strides') ?? extents.map(() => 1)

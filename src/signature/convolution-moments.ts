@@ -51,6 +51,9 @@ let compiled: WebAssembly.Module | undefined
 
 export class ConvolutionMoments {
   readonly #convolution: Convolution
+  /** Weights of a channel, and blocks that the channels fill. */
+  readonly #taps: number
+  readonly #blocks: number
   readonly #memory = new WebAssembly.Memory({ initial: 1 })
   readonly #run: (layout: number) => void
   #place: Place | undefined
@@ -58,8 +61,10 @@ export class ConvolutionMoments {
   /** See `openConvolutionMoments`. */
   constructor (convolution: Convolution, module: WebAssembly.Module) {
     const { inputChannels, kernel: [height, width], weights, biases } = convolution
-    assert.equal(weights.length, biases.length * inputChannels * height * width)
     this.#convolution = convolution
+    this.#taps = inputChannels * height * width
+    this.#blocks = Math.ceil(biases.length / BLOCK)
+    assert.equal(weights.length, biases.length * this.#taps)
     this.#run = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports['run']!
   }
 
@@ -68,13 +73,12 @@ export class ConvolutionMoments {
    * takes has a share in it. Infinity for what the convolution cannot take.
    */
   costOf ([channels, height = 0, width = 0]: readonly number[]): number {
-    const { inputChannels, kernel, biases } = this.#convolution
+    const { inputChannels } = this.#convolution
     const { made: [madeHeight, madeWidth], padded: [paddedHeight, paddedWidth] } = this.#sizes(height, width)
     if (channels !== inputChannels || madeHeight < 1 || madeWidth < 1) return Infinity
-    const taps = inputChannels * kernel[0] * kernel[1]
     const made = madeHeight * madeWidth * BLOCK
     const moved = inputChannels * (height * width + paddedHeight * paddedWidth) + made
-    return Math.ceil(biases.length / BLOCK) * taps * made + MOVE_COST * moved
+    return this.#blocks * this.#taps * made + MOVE_COST * moved
   }
 
   /**
@@ -109,10 +113,9 @@ export class ConvolutionMoments {
 
   /** Lays the memory out for images of this size. */
   #lay (height: number, width: number): Place {
-    const { inputChannels, kernel, strides, padding: [top, left], biases } = this.#convolution
+    const { inputChannels, kernel, strides, padding: [top, left] } = this.#convolution
     const { made, padded } = this.#sizes(height, width)
-    const taps = inputChannels * kernel[0] * kernel[1]
-    const blocks = Math.ceil(biases.length / BLOCK)
+    const [taps, blocks] = [this.#taps, this.#blocks]
     let end = LAYOUT_FIELDS * Int32Array.BYTES_PER_ELEMENT
     const take = (floats: number) => {
       // As aligned as a register is wide.
@@ -137,7 +140,7 @@ export class ConvolutionMoments {
       at.image, at.padded, at.weights, at.biases, at.made, at.moments,
       inputChannels, height, width, top, left, ...padded, ...kernel, ...strides, ...made, blocks
     ])
-    this.#writeConstants(new Float32Array(buffer, at.weights), new Float32Array(buffer, at.biases), taps)
+    this.#writeConstants(new Float32Array(buffer, at.weights), new Float32Array(buffer, at.biases))
     return {
       height,
       width,
@@ -147,7 +150,8 @@ export class ConvolutionMoments {
   }
 
   /** Channels of a block side by side; those that fill up the last block are zero. */
-  #writeConstants (to: Float32Array, biasesTo: Float32Array, taps: number): void {
+  #writeConstants (to: Float32Array, biasesTo: Float32Array): void {
+    const taps = this.#taps
     const { weights, biases } = this.#convolution
     biasesTo.set(biases)
     for (let channel = 0; channel < biases.length; channel++) {
