@@ -110,11 +110,15 @@ export class Recognition {
     const size = sizeIn(manifest, feeds)
     const choices = model.artefact.proof.isRowInvariant ? rows : 1
     const bySize = () => Array.from({ length: choices }, () => this.#bySize(manifest as ClassificationManifest, size!))
-    if (groupFor(groups, size).discriminant === undefined) return bySize()
-    const features = await this.features(model, feeds, rows, from.signal)
-    // Once more: domains may have come and gone while the stem ran.
-    const group = groupFor(await this.#book.groups(model), size)
+    let group = groupFor(groups, size)
     if (group.discriminant === undefined) return bySize()
+    let features = this.#stems.featuresHere(model, feeds)
+    if (features === undefined) {
+      features = await this.features(model, feeds, rows, from.signal)
+      // Once more: domains may have come and gone while the stem ran.
+      group = groupFor(await this.#book.groups(model), size)
+      if (group.discriminant === undefined) return bySize()
+    }
     return features.slice(0, choices).map((row, at) => {
       return this.#settled(model, group, row, from.sender, () => someValues(feeds, at, rows))
     })
@@ -188,9 +192,14 @@ export class Recognition {
     return p < this.#options.fitMin ? 'none' : 'good'
   }
 
+  /** Once the run, which waits for the choice, is on its way. */
+  #count (model: string, domain: string, fit: Fit): void {
+    setImmediate(() => this.#needs.metrics.countRecognised(model, domain, fit))
+  }
+
   #bySize (manifest: ClassificationManifest, size: PictureSize): Recognised {
     const domain = domainBySize(this.#needs.store, manifest, size)
-    this.#needs.metrics.countRecognised(manifest.name, domain, 'size')
+    this.#count(manifest.name, domain, 'size')
     return { domain, fit: 'size', nearest: domain }
   }
 
@@ -214,7 +223,7 @@ export class Recognition {
       if (fit === 'good') fit = this.#fitOf(ofStream)
       domain = settled ?? nearest
     }
-    this.#needs.metrics.countRecognised(name, nearest, fit)
+    this.#count(name, nearest, fit)
     if (fit === 'none' && domains.has(defaultDomain)) domain = defaultDomain
     return {
       domain,

@@ -28,15 +28,20 @@ export class StemRuns {
     this.#needs = needs
   }
 
-  /**
-   * The features of each of the rows, which have been checked. Rejects with AUTO_UNSUPPORTED, and with what the pool
-   * and ONNX Runtime throw.
-   */
+  /** The features of each of the rows, which have been checked, at once; undefined for what is no small convolution. */
+  featuresHere ({ artefact: { stem } }: ReadyModel, feeds: Tensors): Float64Array[] | undefined {
+    const moments = stem === undefined ? undefined : this.#momentsOf(stem)
+    if (moments === undefined) return undefined
+    const { dims: [rows, ...image], data } = feeds[stem!.inputs[0]!]!
+    return rows! * moments.costOf(image) > COST_MAX ? undefined : moments.features(data as Float32Array, image)
+  }
+
+  /** As `featuresHere`, of any stem. Rejects with AUTO_UNSUPPORTED, and with what the pool and ONNX Runtime throw. */
   async features (model: ReadyModel, feeds: Tensors, rows: number, signal?: AbortSignal): Promise<Float64Array[]> {
     const { stem, artefact: { proof, stem: description }, memory, entry: { manifest } } = model
     if (stem === undefined || description === undefined) throw autoUnsupported(manifest.name)
     const { inputs, output, channels } = description
-    const here = this.#featuresHere(description, feeds[inputs[0]!]!)
+    const here = this.featuresHere(model, feeds)
     if (here !== undefined) return here
     memory.requireFits(feeds, proof.isRowInvariant ? 1 : rows, this.#needs.runBytes)
     const read = Object.fromEntries(inputs.map((name) => [name, feeds[name]!]))
@@ -61,13 +66,6 @@ export class StemRuns {
     return results.flatMap(({ outputs }) => {
       return featuresOfRows(outputs[output]!.data as Float32Array, channels.length)
     })
-  }
-
-  /** Undefined for what is no small convolution. */
-  #featuresHere (stem: Stem, { dims: [rows, ...image], data }: Tensors[string]): Float64Array[] | undefined {
-    const moments = this.#momentsOf(stem)
-    if (moments === undefined || rows! * moments.costOf(image) > COST_MAX) return undefined
-    return moments.features(data as Float32Array, image)
   }
 
   #momentsOf (stem: Stem): ConvolutionMoments | undefined {
