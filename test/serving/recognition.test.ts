@@ -1,7 +1,6 @@
 /** `auto`, with a stem that sees the first value of each row. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setImmediate } from 'node:timers/promises'
 import { IDLE_MS } from '#src/drift/stream-table.js'
 import { preparationOf } from '#src/models/signature-preparation.js'
 import { makeSignature, type Signature } from '#src/signature/signature.js'
@@ -43,7 +42,7 @@ async function openTwo (options: HouseOptions = {}) {
 
 /** What was counted of choices, which is done once the choice has gone its way. */
 async function recognisedIn (house: House): Promise<unknown[][]> {
-  await setImmediate()
+  await new Promise(setImmediate)
   return house.countedAs('countRecognised')
 }
 

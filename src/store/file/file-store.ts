@@ -203,7 +203,8 @@ class FileStore implements BankStore {
       await rename(this.#path(model, domain), doomed)
       this.#pointers.remember(model, domain, undefined)
       await syncFolder(this.#path(model))
-      await rm(doomed, { recursive: true, force: true })
+      // Tried again: a file that is still read stays for a while on some file systems, as NFS.
+      await rm(doomed, { recursive: true, force: true, maxRetries: 3 })
     })
   }
 
