@@ -3,7 +3,7 @@
  * they are of, for traffic-signs and for ResNet-50 with random weights and two domains; and the same with several connections,
  * where what counts is the machine's time. Pictures that no domain fits are answered by the default domain.
  *
- *   npm run bench -- auto [--rounds 800]
+ *   npm run bench -- auto [--rounds 3200]
  */
 import { cp, mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -20,7 +20,7 @@ import { openBench } from './report.js'
 import { RESNET, RESNET_SIZE, writeResnetModel } from './resnet-model.js'
 import { pictureRequest, startBenchServer, tensorRequest } from './server.js'
 
-const { values, publish } = openBench('auto', { rounds: '800' })
+const { values, publish } = openBench('auto', { rounds: '3200' })
 
 const ROOT = new URL('../../', import.meta.url).pathname
 const SIGNS = 'traffic-signs'
