@@ -28,7 +28,7 @@ import type { Convolution } from '../signature/convolution-moments.js'
 
 export const artefactErrors = defineErrors({ ARTEFACT_CORRUPT: 'corrupt' })
 
-export const ARTEFACT_FORMAT = 5
+export const ARTEFACT_FORMAT = 6
 
 const Count = Type.Integer({ minimum: 0 })
 const Digest = Type.String({ pattern: '^[0-9a-f]{64}$' })

@@ -13,10 +13,8 @@ import type { NodeProto, TensorProto } from '../onnx/generated/onnx_pb.js'
 import type { GraphIndex } from '../onnx/graph.js'
 import type { Convolution } from '../signature/convolution-moments.js'
 
-/** What makes the value, of whose channels only the `picked` are wanted; undefined for what is not taken. */
-export function stemConvolution (
-  index: GraphIndex, value: string, picked: readonly number[]
-): Convolution | undefined {
+/** What makes the value; undefined for what is not taken. */
+export function stemConvolution (index: GraphIndex, value: string): Convolution | undefined {
   const node = index.producerOf.get(value)
   if (node?.opType !== 'Conv' || !isOnnxDomain(node.domain)) return undefined
   const [image = '', kernel = '', bias = ''] = node.input
@@ -28,21 +26,29 @@ export function stemConvolution (
   const [channels, inputChannels, height, width, ...more] = dimsOf(weights)
   if (width === undefined || more.length > 0) return undefined
   const [down, right] = intsAttribute(node, 'strides') ?? [1, 1]
-  const allWeights = readFloat32(weights)
-  const allBiases = biases === 'none' ? new Float32Array(channels!) : readFloat32(biases)
-  const size = inputChannels! * height! * width
-  const pickedWeights = new Float32Array(picked.length * size)
-  for (const [at, channel] of picked.entries()) {
-    pickedWeights.set(allWeights.subarray(channel * size, (channel + 1) * size), at * size)
-  }
   return {
     inputChannels: inputChannels!,
     kernel: [height!, width],
     strides: [down!, right!],
     padding: padding as [number, number, number, number],
-    weights: pickedWeights,
-    biases: Float32Array.from(picked, (channel) => allBiases[channel]!)
+    weights: readFloat32(weights),
+    biases: biases === 'none' ? new Float32Array(channels!) : readFloat32(biases)
   }
+}
+
+/** Multiplications for one position of one channel. */
+export function tapsOf ({ weights, biases }: Convolution): number {
+  return weights.length / biases.length
+}
+
+/** Only these of the channels. */
+export function withChannels (convolution: Convolution, picked: readonly number[]): Convolution {
+  const taps = tapsOf(convolution)
+  const weights = new Float32Array(picked.length * taps)
+  for (const [at, channel] of picked.entries()) {
+    weights.set(convolution.weights.subarray(channel * taps, (channel + 1) * taps), at * taps)
+  }
+  return { ...convolution, weights, biases: Float32Array.from(picked, (channel) => convolution.biases[channel]!) }
 }
 
 function constantOf ({ initializerOf }: GraphIndex, name: string): TensorProto | undefined {

@@ -73,12 +73,11 @@ export class ConvolutionMoments {
    * takes has a share in it. Infinity for what the convolution cannot take.
    */
   costOf ([channels, height = 0, width = 0]: readonly number[]): number {
-    const { inputChannels } = this.#convolution
-    const { made: [madeHeight, madeWidth], padded: [paddedHeight, paddedWidth] } = this.#sizes(height, width)
+    const { inputChannels, kernel } = this.#convolution
+    const { made: [madeHeight, madeWidth], bandWidth } = this.#sizes(height, width)
     if (channels !== inputChannels || madeHeight < 1 || madeWidth < 1) return Infinity
-    const made = madeHeight * madeWidth * BLOCK
-    const moved = inputChannels * (height * width + paddedHeight * paddedWidth) + made
-    return this.#blocks * this.#taps * made + MOVE_COST * moved
+    const moved = inputChannels * (height * width + madeHeight * kernel[0] * bandWidth)
+    return this.#blocks * this.#taps * madeHeight * madeWidth * BLOCK + MOVE_COST * moved
   }
 
   /**
@@ -102,19 +101,20 @@ export class ConvolutionMoments {
     })
   }
 
-  #sizes (height: number, width: number): { made: [number, number], padded: [number, number] } {
+  /** Of what is made, and how wide the padded rows are that a row of it is made of. */
+  #sizes (height: number, width: number): { made: [number, number], bandWidth: number } {
     const { kernel, strides: [down, right], padding: [top, left, bottom, last] } = this.#convolution
     const madeHeight = Math.floor((height + top + bottom - kernel[0]) / down) + 1
     const madeWidth = Math.floor((width + left + last - kernel[1]) / right) + 1
     // As wide as the positions that are made beyond the last one read.
     const read = (Math.ceil(madeWidth / POSITIONS) * POSITIONS - 1) * right + kernel[1]
-    return { made: [madeHeight, madeWidth], padded: [height + top + bottom, Math.max(width + left + last, read)] }
+    return { made: [madeHeight, madeWidth], bandWidth: Math.max(width + left + last, read) }
   }
 
   /** Lays the memory out for images of this size. */
   #lay (height: number, width: number): Place {
     const { inputChannels, kernel, strides, padding: [top, left] } = this.#convolution
-    const { made, padded } = this.#sizes(height, width)
+    const { made, bandWidth } = this.#sizes(height, width)
     const [taps, blocks] = [this.#taps, this.#blocks]
     let end = LAYOUT_FIELDS * Int32Array.BYTES_PER_ELEMENT
     const take = (floats: number) => {
@@ -126,10 +126,11 @@ export class ConvolutionMoments {
     const imageSize = inputChannels * height * width
     const at = {
       image: take(imageSize),
-      padded: take(inputChannels * padded[0] * padded[1]),
+      band: take(inputChannels * kernel[0] * bandWidth),
       weights: take(blocks * taps * BLOCK),
       biases: take(blocks * BLOCK),
-      made: take((made[0] * made[1] + POSITIONS - 1) * BLOCK),
+      made: take((made[1] + POSITIONS - 1) * BLOCK),
+      sums: take(3 * blocks * BLOCK * 2),
       moments: take(2 * blocks * BLOCK * 2)
     }
     const pages = Math.ceil(end / PAGE_BYTES) - this.#memory.buffer.byteLength / PAGE_BYTES
@@ -137,8 +138,8 @@ export class ConvolutionMoments {
     const { buffer } = this.#memory
     new Uint8Array(buffer).fill(0)
     new Int32Array(buffer, 0, LAYOUT_FIELDS).set([
-      at.image, at.padded, at.weights, at.biases, at.made, at.moments,
-      inputChannels, height, width, top, left, ...padded, ...kernel, ...strides, ...made, blocks
+      at.image, at.band, at.weights, at.biases, at.made, at.sums, at.moments,
+      inputChannels, height, width, top, left, bandWidth, ...kernel, ...strides, ...made, blocks
     ])
     this.#writeConstants(new Float32Array(buffer, at.weights), new Float32Array(buffer, at.biases))
     return {

@@ -113,6 +113,18 @@ test('case 2: of more channels than fit, evenly spaced ones', async () => {
   assert.ok(Math.abs((data as Float32Array)[3]! - mean[6]!) < 1e-5)
 })
 
+test('case 2: of a convolution\'s channels as many as are worth their multiplications, and no fewer than some', () => {
+  // Of few weights all; 48 of ResNet's 64; of sixteen by sixteen the fewest there are.
+  for (const [kernel, expected] of [[3, 64], [7, 48], [16, 32]] as const) {
+    const g = new GraphBuilder()
+    const made = g.conv(g.input('x', ['n', 3, SIDE, SIDE]), { inputs: 3, outputs: 64, kernel })
+    const stem = stemOf(g.output(g.batchNorm(made, 64), ['n', 64, 'h', 'w']).bytes(), [[1, 64, SIDE, SIDE]])!
+    const places = Array.from({ length: expected }, (_, at) => Math.floor(at * 64 / expected))
+    assert.deepEqual(stem.channels.map(({ channel }) => channel), places)
+    assert.equal(stem.convolution!.biases.length, expected)
+  }
+})
+
 test('several first batch norms: the channels of one after those of the other', async () => {
   const g = new GraphBuilder()
   const x = g.input('x', ['n', 3, SIDE, SIDE])

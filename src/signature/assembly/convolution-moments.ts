@@ -1,9 +1,14 @@
 /**
- * AssemblyScript, which `npm run generate:kernel` compiles: a convolution in float32 of a padded image, and of each
+ * AssemblyScript, which `npm run generate` compiles: a convolution in float32 of a padded image, and of each
  * channel of what it gives mean and population variance over positions, both in float64. The memory is the caller's
  * (../convolution-moments.ts), which lays it out and checks every size; nothing is checked here.
  *
- * Channels are taken eight at a time, positions four: what eight registers of four lanes hold.
+ * Row by row of what is made: the rows of the image that one is made of are copied between zeros, and stay in the
+ * nearest cache for all channels. Channels are taken eight at a time, positions four: what eight registers of four
+ * lanes hold.
+ *
+ * Variance is the mean of squares around the first value, less the square of the mean around it (Chan, Golub and
+ * LeVeque 1983): exact to float64's rounding of how far the first value lies from the mean.
  */
 
 /** Where things lie in the memory, in bytes, and their sizes: int32 each, in this order. */
@@ -11,14 +16,16 @@
 class Layout {
   /** float32 [inputChannels, height, width], as it came. */
   image: i32
-  /** float32 [inputChannels, paddedHeight, paddedWidth], zero but for the image. */
-  padded: i32
+  /** float32 [inputChannels, kernelHeight, paddedWidth], zero beside the image's columns. */
+  band: i32
   /** float32 [blocks, inputChannels, kernelHeight, kernelWidth, 8]. */
   weights: i32
   /** float32 [blocks, 8]. */
   biases: i32
-  /** float32 [positions, 8], of one block, with room for three positions more. */
+  /** float32 [madeWidth, 8], a row of one block, with room for three positions more. */
   made: i32
+  /** float64 [blocks, 8] the first values, as many sums of what is left of all, and as many of its squares. */
+  sums: i32
   /** float64 [blocks, 8] means, then as many variances. */
   moments: i32
   inputChannels: i32
@@ -26,7 +33,6 @@ class Layout {
   width: i32
   top: i32
   left: i32
-  paddedHeight: i32
   /** So wide that four positions from the last multiple of four on lie in it. */
   paddedWidth: i32
   kernelHeight: i32
@@ -40,126 +46,137 @@ class Layout {
 
 const FLOATS: i32 = 4
 const POSITION: i32 = 32
-const BLOCK_MOMENTS: i32 = 64
+/** Of a block, in float64. */
+const BLOCK_SUMS: i32 = 64
 
 export function run (at: i32): void {
   const layout = changetype<Layout>(at)
-  pad(layout)
   const weightsOfBlock = layout.inputChannels * layout.kernelHeight * layout.kernelWidth * POSITION
-  for (let block = 0; block < layout.blocks; block++) {
-    convolve(layout, layout.weights + block * weightsOfBlock, layout.biases + block * POSITION)
-    const means = layout.moments + block * BLOCK_MOMENTS
-    summarise(layout, means, means + layout.blocks * BLOCK_MOMENTS)
+  for (let y = 0; y < layout.madeHeight; y++) {
+    fillBand(layout, y * layout.strideDown - layout.top)
+    for (let block = 0; block < layout.blocks; block++) {
+      convolve(layout, layout.weights + block * weightsOfBlock, layout.biases + block * POSITION)
+      const first = layout.sums + block * BLOCK_SUMS
+      if (y === 0) begin(layout, first)
+      add(layout, first)
+    }
   }
+  finish(layout)
 }
 
-function pad (layout: Layout): void {
+/** Copies the rows of the image from this one on, zeros where it has none. */
+function fillBand (layout: Layout, begin: i32): void {
   const row = layout.width * FLOATS
-  let from = layout.image
+  const plane = layout.height * row
+  let to = layout.band + layout.left * FLOATS
   for (let channel = 0; channel < layout.inputChannels; channel++) {
-    const first = channel * layout.paddedHeight + layout.top
-    let to = layout.padded + (first * layout.paddedWidth + layout.left) * FLOATS
-    for (let y = 0; y < layout.height; y++) {
-      memory.copy(to, from, row)
-      from += row
+    for (let y = begin; y < begin + layout.kernelHeight; y++) {
+      if (y >= 0 && y < layout.height) memory.copy(to, layout.image + channel * plane + y * row, row)
+      else memory.fill(to, 0, row)
       to += layout.paddedWidth * FLOATS
     }
   }
 }
 
 function convolve (layout: Layout, weights: i32, biases: i32): void {
-  const row = layout.paddedWidth * FLOATS
-  const plane = layout.paddedHeight * row
   const step = layout.strideRight * FLOATS
-  const inputChannels = layout.inputChannels
-  const kernelHeight = layout.kernelHeight
+  const skipped = (layout.paddedWidth - layout.kernelWidth) * FLOATS
+  const kernelRows = layout.inputChannels * layout.kernelHeight
   const kernelWidth = layout.kernelWidth
   const low = v128.load(biases)
   const high = v128.load(biases, 16)
   let to = layout.made
-  for (let y = 0; y < layout.madeHeight; y++) {
-    const begin = layout.padded + y * layout.strideDown * row
-    for (let x = 0; x < layout.madeWidth; x += 4) {
-      let a = low, b = low, c = low, d = low
-      let e = high, f = high, g = high, h = high
-      let weight = weights
-      let ofChannel = begin + x * step
-      for (let channel = 0; channel < inputChannels; channel++) {
-        let ofRow = ofChannel
-        for (let down = 0; down < kernelHeight; down++) {
-          let from = ofRow
-          for (let right = 0; right < kernelWidth; right++) {
-            const u = v128.load(weight)
-            const v = v128.load(weight, 16)
-            let p = v128.load32_splat(from)
-            a = f32x4.add(a, f32x4.mul(p, u))
-            e = f32x4.add(e, f32x4.mul(p, v))
-            p = v128.load32_splat(from + step)
-            b = f32x4.add(b, f32x4.mul(p, u))
-            f = f32x4.add(f, f32x4.mul(p, v))
-            p = v128.load32_splat(from + 2 * step)
-            c = f32x4.add(c, f32x4.mul(p, u))
-            g = f32x4.add(g, f32x4.mul(p, v))
-            p = v128.load32_splat(from + 3 * step)
-            d = f32x4.add(d, f32x4.mul(p, u))
-            h = f32x4.add(h, f32x4.mul(p, v))
-            weight += POSITION
-            from += FLOATS
-          }
-          ofRow += row
-        }
-        ofChannel += plane
+  for (let x = 0; x < layout.madeWidth; x += 4) {
+    let a = low, b = low, c = low, d = low
+    let e = high, f = high, g = high, h = high
+    let weight = weights
+    let from = layout.band + x * step
+    for (let row = 0; row < kernelRows; row++) {
+      for (let right = 0; right < kernelWidth; right++) {
+        const u = v128.load(weight)
+        const v = v128.load(weight, 16)
+        let p = v128.load32_splat(from)
+        a = f32x4.add(a, f32x4.mul(p, u))
+        e = f32x4.add(e, f32x4.mul(p, v))
+        p = v128.load32_splat(from + step)
+        b = f32x4.add(b, f32x4.mul(p, u))
+        f = f32x4.add(f, f32x4.mul(p, v))
+        p = v128.load32_splat(from + 2 * step)
+        c = f32x4.add(c, f32x4.mul(p, u))
+        g = f32x4.add(g, f32x4.mul(p, v))
+        p = v128.load32_splat(from + 3 * step)
+        d = f32x4.add(d, f32x4.mul(p, u))
+        h = f32x4.add(h, f32x4.mul(p, v))
+        weight += POSITION
+        from += FLOATS
       }
-      // What lies beyond the last position is written over by the next row, or lies in the room for three more.
-      v128.store(to, a)
-      v128.store(to, e, 16)
-      v128.store(to, b, 32)
-      v128.store(to, f, 48)
-      v128.store(to, c, 64)
-      v128.store(to, g, 80)
-      v128.store(to, d, 96)
-      v128.store(to, h, 112)
-      to += min(4, layout.madeWidth - x) * POSITION
+      from += skipped
     }
+    v128.store(to, a)
+    v128.store(to, e, 16)
+    v128.store(to, b, 32)
+    v128.store(to, f, 48)
+    v128.store(to, c, 64)
+    v128.store(to, g, 80)
+    v128.store(to, d, 96)
+    v128.store(to, h, 112)
+    to += 4 * POSITION
   }
 }
 
-function summarise (layout: Layout, means: i32, variances: i32): void {
-  const begin = layout.made
-  const positions = layout.madeHeight * layout.madeWidth
-  const end = begin + positions * POSITION
-  const share = f64x2.splat(1.0 / positions)
-  let a = f64x2.splat(0), b = f64x2.splat(0), c = f64x2.splat(0), d = f64x2.splat(0)
-  for (let at = begin; at < end; at += POSITION) {
-    a = f64x2.add(a, two(at))
-    b = f64x2.add(b, two(at + 8))
-    c = f64x2.add(c, two(at + 16))
-    d = f64x2.add(d, two(at + 24))
+/** The first values of a block, and sums of nothing. */
+function begin (layout: Layout, first: i32): void {
+  const all = layout.blocks * BLOCK_SUMS
+  const made = layout.made
+  storeFour(first, two(made), two(made + 8), two(made + 16), two(made + 24))
+  const zero = f64x2.splat(0)
+  storeFour(first + all, zero, zero, zero, zero)
+  storeFour(first + 2 * all, zero, zero, zero, zero)
+}
+
+/** Adds the row that was made to the sums of its block. */
+function add (layout: Layout, first: i32): void {
+  const all = layout.blocks * BLOCK_SUMS
+  const sums = first + all
+  const squares = sums + all
+  const i = v128.load(first), j = v128.load(first, 16), k = v128.load(first, 32), l = v128.load(first, 48)
+  let a = v128.load(sums), b = v128.load(sums, 16), c = v128.load(sums, 32), d = v128.load(sums, 48)
+  let e = v128.load(squares), f = v128.load(squares, 16), g = v128.load(squares, 32), h = v128.load(squares, 48)
+  const end = layout.made + layout.madeWidth * POSITION
+  for (let at = layout.made; at < end; at += POSITION) {
+    let left = f64x2.sub(two(at), i)
+    a = f64x2.add(a, left)
+    e = f64x2.add(e, f64x2.mul(left, left))
+    left = f64x2.sub(two(at + 8), j)
+    b = f64x2.add(b, left)
+    f = f64x2.add(f, f64x2.mul(left, left))
+    left = f64x2.sub(two(at + 16), k)
+    c = f64x2.add(c, left)
+    g = f64x2.add(g, f64x2.mul(left, left))
+    left = f64x2.sub(two(at + 24), l)
+    d = f64x2.add(d, left)
+    h = f64x2.add(h, f64x2.mul(left, left))
   }
-  a = f64x2.mul(a, share)
-  b = f64x2.mul(b, share)
-  c = f64x2.mul(c, share)
-  d = f64x2.mul(d, share)
-  storeFour(means, a, b, c, d)
-  let e = f64x2.splat(0), f = f64x2.splat(0), g = f64x2.splat(0), h = f64x2.splat(0)
-  for (let at = begin; at < end; at += POSITION) {
-    e = f64x2.add(e, square(f64x2.sub(two(at), a)))
-    f = f64x2.add(f, square(f64x2.sub(two(at + 8), b)))
-    g = f64x2.add(g, square(f64x2.sub(two(at + 16), c)))
-    h = f64x2.add(h, square(f64x2.sub(two(at + 24), d)))
+  storeFour(sums, a, b, c, d)
+  storeFour(squares, e, f, g, h)
+}
+
+function finish (layout: Layout): void {
+  const all = layout.blocks * BLOCK_SUMS
+  const share = f64x2.splat(1.0 / (layout.madeHeight * layout.madeWidth))
+  for (let at = 0; at < all; at += 16) {
+    const first = layout.sums + at
+    const left = f64x2.mul(v128.load(first + all), share)
+    const square = f64x2.mul(v128.load(first + 2 * all), share)
+    v128.store(layout.moments + at, f64x2.add(v128.load(first), left))
+    v128.store(layout.moments + all + at, f64x2.sub(square, f64x2.mul(left, left)))
   }
-  storeFour(variances, f64x2.mul(e, share), f64x2.mul(f, share), f64x2.mul(g, share), f64x2.mul(h, share))
 }
 
 /** Two float32 as float64. */
 @inline
 function two (at: i32): v128 {
   return f64x2.promote_low_f32x4(v128.load64_zero(at))
-}
-
-@inline
-function square (value: v128): v128 {
-  return f64x2.mul(value, value)
 }
 
 @inline
