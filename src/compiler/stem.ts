@@ -9,7 +9,8 @@
  * values, in reference and request alike. Cases:
  *
  *  1. sites are taken by how many nodes stand before them, as long as their channels fit; the first one always
- *  2. of more channels than fit, or than are worth their multiplications, evenly spaced ones are taken
+ *  2. of more channels than fit, evenly spaced ones are taken; where the stem is but one convolution, also of more
+ *     than are worth their multiplications
  *  3. a convolution whose output something else in the stem reads too, or whose padding depends on its strides
  *     (auto_pad), is evaluated whole; so is what another operator makes
  *  4. a batch norm of constants, or of what has no channels, is none of them; where no other is left, there is no stem
@@ -40,12 +41,12 @@ const POSITIONS_MIN = 256
 
 /**
  * Of a convolution, for one position of all its channels: 48 channels of 7 x 7 x 3 weights. In place of ResNet's 64
- * they save a fifth of what choosing costs; light JPEG, blur, noise and none of them were told by 43.9 of 100 crops,
- * and by 44.3 with all, give or take 0.4 (random weights, 564 pictures).
+ * they save a fifth of what choosing costs; light JPEG, blur, noise and none of them were told apart in 43.9 of 100
+ * crops, and in 44.3 with all, give or take 0.4 (random weights, 564 pictures).
  */
 const MULTIPLICATIONS_MAX = 7 * 2 ** 10
 
-/** Taken whatever they cost: there, 32 channels told 40.4. */
+/** Taken whatever they cost: with 32 channels the same crops were told apart in 40.4 of 100; fewer would tell less. */
 const CHANNELS_MIN = 32
 
 /** Writes what the runtime makes of the stem into `folder`, an empty file for none. Throws ORT_LOAD_FAILED. */

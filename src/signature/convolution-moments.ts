@@ -27,10 +27,11 @@ export interface Convolution {
  * First convolutions of usual networks for images of 224 x 224 are within it. To hand such an image over takes the same
  * thread a third of that, and the image longer.
  */
-export const COST_MAX = 18 * 2 ** 20
+export const COST_MAX = 20 * 2 ** 20
 
-/** Multiplications that moving a value counts as. */
+/** Multiplications that moving a value counts as, and summing one up that was made. */
 const MOVE_COST = 8
+const SUM_COST = 14
 
 /** Channels at a time, and positions at a time: what the kernel's registers hold. */
 const BLOCK = 8
@@ -69,21 +70,22 @@ export class ConvolutionMoments {
   }
 
   /**
-   * What an image of these dimensions, [inputChannels, height, width], costs, in multiplications; the memory that it
-   * takes has a share in it. Infinity for what the convolution cannot take.
+   * What an image of these dimensions, [inputChannels, height, width], costs, in multiplications: for a value that is
+   * made, and for one that is moved. Infinity for what the convolution cannot take.
    */
   costOf ([channels, height = 0, width = 0]: readonly number[]): number {
     const { inputChannels, kernel } = this.#convolution
     const { made: [madeHeight, madeWidth], bandWidth } = this.#sizes(height, width)
     if (channels !== inputChannels || madeHeight < 1 || madeWidth < 1) return Infinity
     const moved = inputChannels * (height * width + madeHeight * kernel[0] * bandWidth)
-    return this.#blocks * this.#taps * madeHeight * madeWidth * BLOCK + MOVE_COST * moved
+    const made = this.#blocks * madeHeight * Math.ceil(madeWidth / POSITIONS) * POSITIONS * BLOCK
+    return (this.#taps + SUM_COST) * made + MOVE_COST * moved
   }
 
   /**
    * Of each of the images, float32 [rows, inputChannels, height, width], its features as features.ts orders them. What
-   * is no number stays one that is no number. The caller bounds what `costOf` tells; for COST_MAX 9 MiB are kept, and
-   * the weights.
+   * is no number stays one that is no number. The caller bounds what `costOf` tells; for COST_MAX 11 MiB are kept at
+   * most, and the weights.
    */
   features (images: Float32Array, [, height, width]: readonly number[]): Float64Array[] {
     if (this.#place?.height !== height || this.#place?.width !== width) this.#place = this.#lay(height!, width!)

@@ -15,9 +15,9 @@ import type { VersionWish } from '#src/serving/version-wish.js'
 const SIZE = MANIFEST.task === 'classification' ? MANIFEST.input.size : { width: 0, height: 0 }
 
 /** Of images whose first value is about `centre`. */
-function signature (centre: number, size = SIZE, stem = STEM): Signature {
+function signature (centre: number, size = SIZE, stem = STEM, logVariance = 0): Signature {
   const normal = seededNormal(runSeed + centre)
-  const rows = Array.from({ length: 200 }, () => Float64Array.of(centre + 0.2 * normal(), 0))
+  const rows = Array.from({ length: 200 }, () => Float64Array.of(centre + 0.2 * normal(), logVariance))
   return makeSignature(rows, { stem, preparation: preparationOf(MANIFEST, size) })
 }
 
@@ -141,6 +141,35 @@ test('auto has no version to pin, and is no part of a blend', async () => {
   }
   assert.equal(house.held(), 0)
   assert.equal((await recognisedIn(house)).length, 0)
+})
+
+test('a stem that is a convolution chooses on this thread: the threads run nothing but the network', async () => {
+  const { stem } = readyModel(MANIFEST).artefact
+  // The first value of a picture, at one position.
+  const sizes = { kernel: [1, 1], strides: [SIZE.height, SIZE.width], padding: [0, 0, 0, 0] } as const
+  const convolution = { inputChannels: 3, ...sizes, weights: Float32Array.of(1, 0, 0), biases: new Float32Array(1) }
+  const house = await openHouse({ models: [readyModel(MANIFEST, { stem: { ...stem!, convolution } })] })
+  for (const [domain, centre] of [['day', 0], ['night', 5]] as const) {
+    await house.publish(domain, centre, { signatures: [signature(centre, SIZE, STEM, Math.log(1e-12))] })
+  }
+  const { recognised } = await house.answering.inferRows('signs', { wish: { header: 'auto' }, feeds: feeds(5, 0, 4.9) })
+  assert.deepEqual(recognised!.map((row) => [row!.domain, row!.fit]), [['night', 'good'], ['day', 'good'], ['night', 'good']])
+  assert.ok(house.pool.jobs.length > 0 && house.pool.jobs.every(({ bank }) => bank !== undefined))
+  assert.deepEqual((await recognisedIn(house)).map(([, domain]) => domain), ['night', 'day', 'night'])
+})
+
+test('what is chosen is not counted for a domain that is gone by then', async () => {
+  const { house, infer } = await openTwo()
+  const submit = house.pool.submit.bind(house.pool)
+  house.pool.submit = async (jobs, signal) => {
+    const results = await submit(jobs, signal)
+    // After the choice, and in the turn before the one in which it is counted.
+    if (jobs[0]!.bank === undefined) setImmediate(() => { void house.admin.removeDomain('signs', 'night') })
+    return results
+  }
+  const { recognised } = await infer([1000])
+  assert.deepEqual([recognised![0]!.nearest, recognised![0]!.fit, recognised![0]!.domain], ['night', 'none', 'day'])
+  assert.deepEqual(await recognisedIn(house), [])
 })
 
 test('a domain that goes while the stem runs is not chosen, nor counted', async () => {

@@ -117,18 +117,31 @@ test('what is no number stays none, and is gone with the next image; a constant 
   const convolution = randomConvolution(3, { inputChannels: 1, kernel: [3, 3], strides: [1, 1], padding: [0, 0, 0, 0] }, 2)
   const moments = openConvolutionMoments(convolution)!
   const dims = [1, 8, 8]
-  const spoilt = (value: number) => Float32Array.from({ length: 64 }, (_, at) => at === 30 ? value : 1)
-  for (const value of [NaN, Infinity, -Infinity]) assert.ok(!moments.features(spoilt(value), dims)[0]!.some(Number.isFinite), `${value}`)
+  const spoilt = (value: number, place = 30) => Float32Array.from({ length: 64 }, (_, at) => at === place ? value : 1)
+  for (const value of [NaN, Infinity, -Infinity]) {
+    for (const place of [0, 30, 63]) assert.ok(!moments.features(spoilt(value, place), dims)[0]!.some(Number.isFinite), `${value} at ${place}`)
+  }
   const [constant] = moments.features(spoilt(1), dims)
   assert.ok(constant!.every(Number.isFinite))
   for (const logVariance of constant!.subarray(2)) assert.ok(Math.abs(logVariance - Math.log(1e-12)) < 1e-9)
 })
 
+test('the variance of what lies far from zero is exact where float64 sums of squares are not', () => {
+  const parts = { inputChannels: 1, kernel: [1, 1], strides: [1, 1], padding: [0, 0, 0, 0] } as const
+  const moments = openConvolutionMoments({ ...parts, weights: Float32Array.of(1), biases: new Float32Array(1) })!
+  const far = Float32Array.from({ length: 64 * 64 }, (_, at) => 2 ** 20 + at % 2 / 8)
+  const [[mean, logVariance]] = moments.features(far, [1, 64, 64]) as [Float64Array]
+  assert.equal(mean, 2 ** 20 + 1 / 16)
+  assert.ok(Math.abs(Math.exp(logVariance!) * 256 - 1) < 1e-9)
+})
+
 test('takes no image of other channels or of no size', () => {
   const convolution = randomConvolution(4, { inputChannels: 3, kernel: [1, 1], strides: [1, 1], padding: [0, 0, 0, 0] }, 1)
   const moments = openConvolutionMoments(convolution)!
-  // Eight channels are made at a time, of three each; moved is the image, twice.
-  assert.equal(moments.costOf([3, 4, 4]), 8 * 3 * 16 + 8 * 2 * 3 * 16)
+  // Eight channels are made at a time, of three each, and summed up; moved is the image, twice.
+  assert.equal(moments.costOf([3, 4, 4]), 8 * (3 + 14) * 16 + 8 * 2 * 3 * 16)
+  // Four positions are made at a time.
+  assert.ok(moments.costOf([3, 4, 5]) > 1.7 * moments.costOf([3, 4, 4]))
   for (const dims of [[1, 4, 4], [4, 4, 4], [3, 0, 4], [3]]) assert.equal(moments.costOf(dims), Infinity, dims.join())
 })
 

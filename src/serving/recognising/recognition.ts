@@ -58,7 +58,7 @@ export interface Gauge {
 }
 
 export interface RecognitionNeeds extends BookNeeds, StemNeeds {
-  store: BookNeeds['store'] & Pick<BankStore, 'domains'>
+  store: BookNeeds['store'] & Pick<BankStore, 'domain' | 'domains'>
   metrics: Pick<Metrics, 'countRecognised'>
 }
 
@@ -192,9 +192,12 @@ export class Recognition {
     return p < this.#options.fitMin ? 'none' : 'good'
   }
 
-  /** Once the run, which waits for the choice, is on its way. */
+  /** Once the run, which waits for the choice, is on its way; by then a domain may be gone, and its labels with it. */
   #count (model: string, domain: string, fit: Fit): void {
-    setImmediate(() => this.#needs.metrics.countRecognised(model, domain, fit))
+    const { store, metrics } = this.#needs
+    setImmediate(() => {
+      if (store.domain(model, domain) !== undefined) metrics.countRecognised(model, domain, fit)
+    })
   }
 
   #bySize (manifest: ClassificationManifest, size: PictureSize): Recognised {

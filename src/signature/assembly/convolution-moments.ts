@@ -8,7 +8,7 @@
  * lanes hold.
  *
  * Variance is the mean of squares around the first value, less the square of the mean around it (Chan, Golub and
- * LeVeque 1983): exact to float64's rounding of how far the first value lies from the mean.
+ * LeVeque 1983): the first value is one of them, so that rounding takes a share of some positions * 2^-52 at most.
  */
 
 /** Where things lie in the memory, in bytes, and their sizes: int32 each, in this order. */
@@ -16,7 +16,7 @@
 class Layout {
   /** float32 [inputChannels, height, width], as it came. */
   image: i32
-  /** float32 [inputChannels, kernelHeight, paddedWidth], zero beside the image's columns. */
+  /** float32 [inputChannels, kernelHeight, bandWidth], zero beside the image's columns. */
   band: i32
   /** float32 [blocks, inputChannels, kernelHeight, kernelWidth, 8]. */
   weights: i32
@@ -24,7 +24,7 @@ class Layout {
   biases: i32
   /** float32 [madeWidth, 8], a row of one block, with room for three positions more. */
   made: i32
-  /** float64 [blocks, 8] the first values, as many sums of what is left of all, and as many of its squares. */
+  /** float64 [blocks, 8] the first values, as many sums of each value less the first, and of the squares of that. */
   sums: i32
   /** float64 [blocks, 8] means, then as many variances. */
   moments: i32
@@ -34,7 +34,7 @@ class Layout {
   top: i32
   left: i32
   /** So wide that four positions from the last multiple of four on lie in it. */
-  paddedWidth: i32
+  bandWidth: i32
   kernelHeight: i32
   kernelWidth: i32
   strideDown: i32
@@ -46,7 +46,7 @@ class Layout {
 
 const FLOATS: i32 = 4
 const POSITION: i32 = 32
-/** Of a block, in float64. */
+/** Bytes of a block's eight float64. */
 const BLOCK_SUMS: i32 = 64
 
 export function run (at: i32): void {
@@ -65,22 +65,22 @@ export function run (at: i32): void {
 }
 
 /** Copies the rows of the image from this one on, zeros where it has none. */
-function fillBand (layout: Layout, begin: i32): void {
+function fillBand (layout: Layout, firstRow: i32): void {
   const row = layout.width * FLOATS
   const plane = layout.height * row
   let to = layout.band + layout.left * FLOATS
   for (let channel = 0; channel < layout.inputChannels; channel++) {
-    for (let y = begin; y < begin + layout.kernelHeight; y++) {
+    for (let y = firstRow; y < firstRow + layout.kernelHeight; y++) {
       if (y >= 0 && y < layout.height) memory.copy(to, layout.image + channel * plane + y * row, row)
       else memory.fill(to, 0, row)
-      to += layout.paddedWidth * FLOATS
+      to += layout.bandWidth * FLOATS
     }
   }
 }
 
 function convolve (layout: Layout, weights: i32, biases: i32): void {
   const step = layout.strideRight * FLOATS
-  const skipped = (layout.paddedWidth - layout.kernelWidth) * FLOATS
+  const skipped = (layout.bandWidth - layout.kernelWidth) * FLOATS
   const kernelRows = layout.inputChannels * layout.kernelHeight
   const kernelWidth = layout.kernelWidth
   const low = v128.load(biases)
@@ -144,18 +144,18 @@ function add (layout: Layout, first: i32): void {
   let e = v128.load(squares), f = v128.load(squares, 16), g = v128.load(squares, 32), h = v128.load(squares, 48)
   const end = layout.made + layout.madeWidth * POSITION
   for (let at = layout.made; at < end; at += POSITION) {
-    let left = f64x2.sub(two(at), i)
-    a = f64x2.add(a, left)
-    e = f64x2.add(e, f64x2.mul(left, left))
-    left = f64x2.sub(two(at + 8), j)
-    b = f64x2.add(b, left)
-    f = f64x2.add(f, f64x2.mul(left, left))
-    left = f64x2.sub(two(at + 16), k)
-    c = f64x2.add(c, left)
-    g = f64x2.add(g, f64x2.mul(left, left))
-    left = f64x2.sub(two(at + 24), l)
-    d = f64x2.add(d, left)
-    h = f64x2.add(h, f64x2.mul(left, left))
+    let off = f64x2.sub(two(at), i)
+    a = f64x2.add(a, off)
+    e = f64x2.add(e, f64x2.mul(off, off))
+    off = f64x2.sub(two(at + 8), j)
+    b = f64x2.add(b, off)
+    f = f64x2.add(f, f64x2.mul(off, off))
+    off = f64x2.sub(two(at + 16), k)
+    c = f64x2.add(c, off)
+    g = f64x2.add(g, f64x2.mul(off, off))
+    off = f64x2.sub(two(at + 24), l)
+    d = f64x2.add(d, off)
+    h = f64x2.add(h, f64x2.mul(off, off))
   }
   storeFour(sums, a, b, c, d)
   storeFour(squares, e, f, g, h)
@@ -166,10 +166,10 @@ function finish (layout: Layout): void {
   const share = f64x2.splat(1.0 / (layout.madeHeight * layout.madeWidth))
   for (let at = 0; at < all; at += 16) {
     const first = layout.sums + at
-    const left = f64x2.mul(v128.load(first + all), share)
+    const off = f64x2.mul(v128.load(first + all), share)
     const square = f64x2.mul(v128.load(first + 2 * all), share)
-    v128.store(layout.moments + at, f64x2.add(v128.load(first), left))
-    v128.store(layout.moments + all + at, f64x2.sub(square, f64x2.mul(left, left)))
+    v128.store(layout.moments + at, f64x2.add(v128.load(first), off))
+    v128.store(layout.moments + all + at, f64x2.sub(square, f64x2.mul(off, off)))
   }
 }
 

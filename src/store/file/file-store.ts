@@ -203,7 +203,7 @@ class FileStore implements BankStore {
       await rename(this.#path(model, domain), doomed)
       this.#pointers.remember(model, domain, undefined)
       await syncFolder(this.#path(model))
-      // Tried again: a file that is still read stays for a while on some file systems, as NFS.
+      // Tried again: on some file systems, such as NFS, a file that is still read stays for a while.
       await rm(doomed, { recursive: true, force: true, maxRetries: 3 })
     })
   }
