@@ -9,9 +9,9 @@
 import { isOnnxDomain } from '../onnx/model.js'
 import { attributeOf, intAttribute, intsAttribute } from '../onnx/node.js'
 import { DataType, dimsOf, isExternal, readFloat32 } from '../onnx/tensor.js'
+import { tapsOf, type Convolution } from '../signature/convolution-moments.js'
 import type { NodeProto, TensorProto } from '../onnx/generated/onnx_pb.js'
 import type { GraphIndex } from '../onnx/graph.js'
-import type { Convolution } from '../signature/convolution-moments.js'
 
 /** What makes the value; undefined for what is not taken. */
 export function stemConvolution (index: GraphIndex, value: string): Convolution | undefined {
@@ -34,11 +34,6 @@ export function stemConvolution (index: GraphIndex, value: string): Convolution 
     weights: readFloat32(weights),
     biases: biases === 'none' ? new Float32Array(channels!) : readFloat32(biases)
   }
-}
-
-/** Multiplications for one position of one channel. */
-export function tapsOf ({ weights, biases }: Convolution): number {
-  return weights.length / biases.length
 }
 
 /** Only these of the channels. */

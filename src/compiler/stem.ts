@@ -22,14 +22,14 @@ import { elementCount } from '../base/dims.js'
 import { indexGraph, topologicalOrder, valuesReadBy, type GraphIndex } from '../onnx/graph.js'
 import { isOnnxDomain, parseModel, serializeModel } from '../onnx/model.js'
 import { intsAttribute, makeAttribute } from '../onnx/node.js'
+import { tapsOf, type Convolution } from '../signature/convolution-moments.js'
 import { CHANNELS_MAX } from '../signature/features.js'
 import { STEM_FILE, type Stem } from './artefact.js'
 import { Observers } from './observers.js'
 import { optimise } from './optimise.js'
 import { readBatchNorms, type BatchNormSite } from './read-batch-norms.js'
-import { isPaddedByStrides, stemConvolution, tapsOf, withChannels } from './stem-convolution.js'
+import { isPaddedByStrides, stemConvolution, withChannels } from './stem-convolution.js'
 import type { NodeProto } from '../onnx/generated/onnx_pb.js'
-import type { Convolution } from '../signature/convolution-moments.js'
 
 /** With the graph itself, as it was cut. */
 export interface StemGraph extends Stem {

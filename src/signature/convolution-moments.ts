@@ -22,6 +22,11 @@ export interface Convolution {
   readonly biases: Float32Array
 }
 
+/** Weights of a channel, each a multiplication for a position. */
+export function tapsOf ({ inputChannels, kernel }: Pick<Convolution, 'inputChannels' | 'kernel'>): number {
+  return inputChannels * kernel[0] * kernel[1]
+}
+
 /**
  * By `costOf`, of all images together: less than a millisecond, for which all else waits that the thread is to answer.
  * First convolutions of usual networks for images of 224 x 224 are within it. To hand such an image over takes the same
@@ -52,8 +57,8 @@ let compiled: WebAssembly.Module | undefined
 
 export class ConvolutionMoments {
   readonly #convolution: Convolution
-  /** Weights of a channel, and blocks that the channels fill. */
   readonly #taps: number
+  /** That the channels fill. */
   readonly #blocks: number
   readonly #memory = new WebAssembly.Memory({ initial: 1 })
   readonly #run: (layout: number) => void
@@ -61,9 +66,9 @@ export class ConvolutionMoments {
 
   /** See `openConvolutionMoments`. */
   constructor (convolution: Convolution, module: WebAssembly.Module) {
-    const { inputChannels, kernel: [height, width], weights, biases } = convolution
+    const { weights, biases } = convolution
     this.#convolution = convolution
-    this.#taps = inputChannels * height * width
+    this.#taps = tapsOf(convolution)
     this.#blocks = Math.ceil(biases.length / BLOCK)
     assert.equal(weights.length, biases.length * this.#taps)
     this.#run = new WebAssembly.Instance(module, { env: { memory: this.#memory } }).exports['run']!
